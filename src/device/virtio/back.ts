@@ -1,0 +1,33 @@
+/* VirtioBack: one device's back on the I/O thread, joined to its front. Called when the device's bit of the doorbell was rung. */
+import type { GuestMemory } from "../../memory/guest-memory.ts";
+import type { VirtioDevice, VirtioPort } from "./device.ts";
+import type { VirtioMmio } from "./mmio.ts";
+import { Virtqueue } from "./queue.ts";
+
+export class VirtioBack implements VirtioPort {
+  readonly queues: readonly Virtqueue[];
+  readonly #front: VirtioMmio;
+  readonly #device: VirtioDevice;
+
+  constructor(front: VirtioMmio, device: VirtioDevice, memory: GuestMemory) {
+    this.#front = front;
+    this.#device = device;
+    this.queues = front.description.queueSizes.map((_, index) => new Virtqueue(front, index, memory));
+    device.attach(this);
+  }
+  negotiated(feature: number): boolean {
+    return this.#front.negotiated(feature);
+  }
+  setConfig(offset: number, bytes: Uint8Array): void {
+    this.#front.setConfig(offset, bytes);
+  }
+  /** Serves the queues that were notified. Never blocks. */
+  serve(): void {
+    const notified = this.#front.takeNotified();
+    for (const queue of this.queues) {
+      if ((notified & (1 << queue.index)) === 0) continue;
+      queue.begin();
+      this.#device.process(queue.index);
+    }
+  }
+}

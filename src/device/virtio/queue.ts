@@ -1,0 +1,190 @@
+/* Split virtqueue, the device's side: takes descriptor chains from the driver's ring and gives them back. @source virtio 1.2 §2.7
+ * I/O thread only. All that the driver wrote is hostile: any rule broken (an address outside RAM, a loop, an absurd length, a bad index) stops the
+ * device with DEVICE_NEEDS_RESET; nothing here throws, runs for ever, or reads outside RAM. Leaves out: packed rings. */
+import type { GuestMemory } from "../../memory/guest-memory.ts";
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from "./device.ts";
+import { QueueWord, type VirtioMmio } from "./mmio.ts";
+
+const Descriptor = { NEXT: 1, WRITE: 2, INDIRECT: 4, BYTES: 16 } as const;
+const NO_INTERRUPT = 1;
+/** An indirect table may be longer than the ring; Linux's block driver stays below 256. */
+const MAX_DESCRIPTORS = 1024;
+/** Overlapping descriptors can inflate a chain beyond all memory; 32 MiB is twice what the block device's limits allow. */
+const MAX_CHAIN_BYTES = 32 << 20;
+/** What one process() may take in all: some milliseconds of copying, then other devices have their turn. */
+const MAX_BYTES_AT_A_TIME = 16 << 20;
+const TWO32 = 0x1_0000_0000;
+
+/** One request of the driver: what the device may read, and what it may write. Must be given back with Virtqueue.push(), once. */
+export interface Chain {
+  readonly head: number;
+  readonly epoch: number;
+  readonly readable: Uint8Array[];
+  readonly writable: Uint8Array[];
+  readonly readableBytes: number;
+  readonly writableBytes: number;
+}
+
+export class Virtqueue {
+  readonly index: number;
+  readonly #front: VirtioMmio;
+  readonly #memory: GuestMemory;
+  readonly #w: Int32Array;
+  readonly #maxSize: number;
+  readonly #descriptor = new Uint8Array(Descriptor.BYTES);
+  readonly #view = new DataView(this.#descriptor.buffer);
+  #budget = 0;
+  #byteBudget = 0;
+
+  constructor(front: VirtioMmio, index: number, memory: GuestMemory) {
+    this.index = index;
+    this.#front = front;
+    this.#memory = memory;
+    this.#w = front.queueWords(index);
+    this.#maxSize = front.description.queueSizes[index]!;
+  }
+
+  /** Called before each process(): at most one ring full of chains is taken at a time, so that a busy driver cannot keep the I/O thread. */
+  begin(): void {
+    this.#budget = this.#maxSize;
+    this.#byteBudget = MAX_BYTES_AT_A_TIME;
+  }
+
+  /** The next chain that the driver made available. The caller owns it until push(). */
+  pop(): Chain | undefined {
+    if (!this.#ready()) return undefined;
+    const num = this.#w[QueueWord.NUM]!;
+    const driver = this.#address(QueueWord.DRIVER);
+    const last = this.#w[QueueWord.LAST_AVAILABLE]!;
+    const count = this.#available(driver, last, num);
+    if (count === 0) return undefined;
+    if (this.#budget-- <= 0 || this.#byteBudget <= 0) {
+      this.#front.notify(this.index);
+      return undefined;
+    }
+    const head = count < 0 ? undefined : this.#memory.readU16(driver + 4 + 2 * (last & (num - 1)));
+    // Held before it is read: a reset is not complete while the chain's memory is in use.
+    this.#front.hold(1);
+    const epoch = this.#front.epoch;
+    const chain = head === undefined ? undefined : this.#read(head, epoch, num);
+    if (chain === undefined || epoch !== this.#w[QueueWord.EPOCH]) {
+      this.#front.hold(-1);
+      if (epoch === this.#w[QueueWord.EPOCH]) this.#front.fail();
+      return undefined;
+    }
+    this.#w[QueueWord.LAST_AVAILABLE] = (last + 1) & 0xffff;
+    this.#byteBudget -= chain.readableBytes + chain.writableBytes;
+    return chain;
+  }
+
+  /** Gives a chain back. signal() tells the driver. @param written bytes that the device wrote, from the first writable one on */
+  push(chain: Chain, written: number): void {
+    const current = this.#front.running && chain.epoch === this.#front.epoch && chain.epoch === this.#w[QueueWord.EPOCH];
+    if (current && !this.#writeUsed(chain.head, written)) this.#front.fail();
+    this.#front.hold(-1);
+  }
+
+  /** Interrupts the driver if it wants to know of what was pushed since the last call. */
+  signal(): void {
+    if (!this.#ready()) return;
+    const used = this.#w[QueueWord.USED]!;
+    const before = this.#w[QueueWord.SIGNALLED]!;
+    if (used === before) return;
+    this.#w[QueueWord.SIGNALLED] = used;
+    this.#fence();
+    const driver = this.#address(QueueWord.DRIVER);
+    if (this.#front.negotiated(VIRTIO_F_EVENT_IDX)) {
+      const event = this.#memory.readU16(driver + 4 + 2 * this.#w[QueueWord.NUM]!);
+      // The driver's event index is among those passed since the last signal (§2.7.10).
+      if (event !== undefined && ((used - event - 1) & 0xffff) >= ((used - before) & 0xffff)) return;
+    } else if (((this.#memory.readU16(driver) ?? 0) & NO_INTERRUPT) !== 0) return;
+    this.#front.interruptUsed();
+  }
+
+  /** Can the queue be used; starts the back's indices anew after a reset. */
+  #ready(): boolean {
+    const w = this.#w;
+    if (!this.#front.running || Atomics.load(w, QueueWord.READY) === 0) return false;
+    const epoch = this.#front.epoch;
+    if (w[QueueWord.EPOCH] !== epoch) {
+      w[QueueWord.LAST_AVAILABLE] = 0;
+      w[QueueWord.USED] = 0;
+      w[QueueWord.SIGNALLED] = 0;
+      w[QueueWord.EPOCH] = epoch;
+    }
+    const num = w[QueueWord.NUM]!;
+    if (num > 0 && num <= this.#maxSize && (num & (num - 1)) === 0) return true;
+    this.#front.fail();
+    return false;
+  }
+  /** Chains waiting; −1 if the ring is broken. With EVENT_IDX, asks to be notified of the next one before it says 0. */
+  #available(driver: number, last: number, num: number): number {
+    let index = this.#memory.readU16(driver + 2);
+    if (index === last && this.#front.negotiated(VIRTIO_F_EVENT_IDX)) {
+      if (!this.#memory.writeU16(this.#address(QueueWord.DEVICE) + 4 + 8 * num, last)) return -1;
+      this.#fence();
+      index = this.#memory.readU16(driver + 2);
+    }
+    if (index === undefined) return -1;
+    const count = (index - last) & 0xffff;
+    // The ring's entries must not be read before its index.
+    this.#fence();
+    return count > num ? -1 : count;
+  }
+  #read(head: number, epoch: number, num: number): Chain | undefined {
+    const readable: Uint8Array[] = [];
+    const writable: Uint8Array[] = [];
+    let readableBytes = 0;
+    let writableBytes = 0;
+    let table = this.#address(QueueWord.DESC);
+    let entries = num;
+    let indirect = false;
+    let index = head;
+    for (let count = 0; count < MAX_DESCRIPTORS; count++) {
+      if (index >= entries || !this.#memory.read(table + Descriptor.BYTES * index, this.#descriptor)) return undefined;
+      const address = this.#view.getUint32(0, true) + this.#view.getUint32(4, true) * TWO32;
+      const length = this.#view.getUint32(8, true);
+      const flags = this.#view.getUint16(12, true);
+      if ((flags & Descriptor.INDIRECT) !== 0) {
+        if (indirect || (flags & Descriptor.NEXT) !== 0 || length === 0 || length % Descriptor.BYTES !== 0) return undefined;
+        if (!this.#front.negotiated(VIRTIO_F_INDIRECT_DESC)) return undefined;
+        indirect = true;
+        table = address;
+        entries = Math.min(MAX_DESCRIPTORS, length / Descriptor.BYTES);
+        index = 0;
+        continue;
+      }
+      const write = (flags & Descriptor.WRITE) !== 0;
+      if (!write && writableBytes > 0) return undefined;
+      if (readableBytes + writableBytes + length > MAX_CHAIN_BYTES) return undefined;
+      if (length > 0) {
+        const slices = this.#memory.contains(address, length) ? this.#memory.slices(address, length, write) : undefined;
+        if (slices === undefined) return undefined;
+        const into = write ? writable : readable;
+        for (const slice of slices) into.push(slice);
+        if (write) writableBytes += length;
+        else readableBytes += length;
+      }
+      if ((flags & Descriptor.NEXT) === 0) return { head, epoch, readable, writable, readableBytes, writableBytes };
+      index = this.#view.getUint16(14, true);
+    }
+    return undefined;
+  }
+  #writeUsed(head: number, written: number): boolean {
+    const num = this.#w[QueueWord.NUM]!;
+    const device = this.#address(QueueWord.DEVICE);
+    const used = this.#w[QueueWord.USED]!;
+    const element = device + 4 + 8 * (used & (num - 1));
+    if (!this.#memory.writeU32(element, head) || !this.#memory.writeU32(element + 4, written)) return false;
+    this.#w[QueueWord.USED] = (used + 1) & 0xffff;
+    this.#fence();
+    return this.#memory.writeU16(device + 2, (used + 1) & 0xffff);
+  }
+  #address(word: number): number {
+    return (this.#w[word]! >>> 0) + (this.#w[word + 1]! >>> 0) * TWO32;
+  }
+  /** Orders guest memory accesses: an atomic operation, on whatever word, lets none pass it. */
+  #fence(): void {
+    Atomics.exchange(this.#w, QueueWord.FENCE, 0);
+  }
+}

@@ -1,0 +1,40 @@
+/* Engine: runs a vCPU until something outside it is needed. Machine, devices, pools, snapshots and API do not know which engine runs.
+ * Called on an executor thread. @source docs/design.md "Two engines under one machine" */
+import type { RegisterFile } from "../isa/register-file.ts";
+
+/** Why run() came back. "attention": the ATTENTION word was set (interrupt to inject is handled inside; stop, pause, slice end come out). */
+export type Exit =
+  | { kind: "attention" }
+  | { kind: "halted" }
+  | { kind: "budget" }
+  | { kind: "shutdown"; reason: string };
+
+/** What a vCPU reaches outside the processor. Called synchronously on the executor's thread, from inside run(). Addresses are guest-physical.
+ *  Never throws on guest data: reads of nothing give all ones, writes to nothing vanish. */
+export interface VcpuPorts {
+  mmioRead(gpa: number, size: 1 | 2 | 4 | 8): bigint;
+  mmioWrite(gpa: number, size: 1 | 2 | 4 | 8, value: bigint): void;
+  portIn(port: number, size: 1 | 2 | 4): number;
+  portOut(port: number, size: 1 | 2 | 4, value: number): void;
+  /** x2APIC and paravirtual MSRs. undefined / false: #GP */
+  readMsr(index: number): bigint | undefined;
+  writeMsr(index: number, value: bigint): boolean;
+  /** Highest-priority deliverable vector, acknowledged (IRR → ISR); −1 none. */
+  acknowledgeInterrupt(): number;
+  readTpr(): number;
+  writeTpr(value: number): void;
+  hypercall(nr: bigint, a0: bigint, a1: bigint, a2: bigint, a3: bigint): bigint;
+  /** The TSC-deadline timer of this vCPU has passed (Reg.DEADLINE): raise its interrupt. */
+  deadlinePassed(): void;
+}
+
+export interface EngineVcpu {
+  readonly regs: RegisterFile;
+  /** Runs until an exit. @param budget at most about this many instructions (checked at block ends) */
+  run(budget: number): Exit;
+}
+
+export interface EngineCounters {
+  retired: bigint;
+  exits: Record<string, number>;
+}

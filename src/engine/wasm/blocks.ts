@@ -1,0 +1,312 @@
+/* BlockCache: decoded blocks of one executor. A block is a run of 32-byte entries in the arena, found by the address of its first byte in the frames
+ * memory, so that every mapping of a page shares it. Writes to pages with blocks come here and drop what they hit.
+ *
+ * A dropped block stays where it is, every entry replaced by "look up again", because a vCPU may be in the middle of it; its room comes back
+ * when the whole arena is emptied, which happens only between blocks. @source docs/engine.md */
+import type { Decoded } from "../../isa/decoded.ts";
+import { createDecoder, newDecoded, type Decoder } from "../../isa/decode.ts";
+import { Reg, Slot } from "../../isa/registers.ts";
+import type { GuestRam } from "../../memory/guest-ram.ts";
+import { AddressForm, registerOffset } from "./emit-handler.ts";
+import { PSEUDO, type HandlerTable } from "./handlers.ts";
+import { ARENA, ARENA_END, Entry, ENTRY_UNCHAINED } from "./layout.ts";
+
+const PAGE = 4096;
+/** Longer runs of straight code are rare; a block must end before its position byte does. */
+const MAX_BLOCK = 64;
+const LINE_SHIFT = 6;
+const MAX_INSTRUCTION = 15;
+/** Writes beside the code of a page before its blocks are dropped so that writes become fast again. */
+const QUIET_WRITES = 64;
+
+interface Block {
+  readonly key: number;
+  readonly entry: number;
+  readonly entries: number;
+  /** Bytes [from, to) in its first page. */
+  readonly from: number;
+  readonly to: number;
+}
+interface CodeFrame {
+  blocks: Block[];
+  /** Writes so far that hit no block. */
+  quietWrites: number;
+}
+
+export class BlockCache {
+  readonly #words: Int32Array;
+  readonly #halves: Uint16Array;
+  readonly #bytes: Uint8Array;
+  readonly #ram: GuestRam;
+  readonly #handlers: HandlerTable;
+  readonly #decoder: Decoder;
+  readonly #d: Decoded = newDecoded();
+  readonly #blocks = new Map<number, number>();
+  /** Blocks of one instruction that spans two pages: valid only with the same second frame. */
+  readonly #spanning = new Map<number, { entry: number; second: number }>();
+  readonly #frames = new Map<number, CodeFrame>();
+  readonly #window = new Uint8Array(2 * MAX_INSTRUCTION);
+  #next = ARENA;
+  #single = 0;
+  /** Called when code was first read from a frame, and when blocks went away. */
+  onProtect: (frameAddress: number) => void = () => {};
+  onDrop: () => void = () => {};
+
+  constructor(stateBuffer: ArrayBufferLike, ram: GuestRam, handlers: HandlerTable) {
+    this.#words = new Int32Array(stateBuffer);
+    this.#halves = new Uint16Array(stateBuffer);
+    this.#bytes = new Uint8Array(stateBuffer);
+    this.#ram = ram;
+    this.#handlers = handlers;
+    this.#decoder = createDecoder();
+  }
+
+  /** Does the entry's memory operand go by the stack (so that a non-canonical address is #SS)? */
+  usesStack(entry: number): boolean {
+    const base = this.#halves[(entry + Entry.BASE) >> 1];
+    return entry !== 0 && (base === Reg.GPR + 8 * 4 || base === Reg.GPR + 8 * 5);
+  }
+  offsetOf(entry: number): number {
+    return this.#halves[(entry + Entry.OFFSET) >> 1];
+  }
+  lengthOf(entry: number): number {
+    return this.#bytes[entry + Entry.LENGTH];
+  }
+  positionOf(entry: number): number {
+    return this.#bytes[entry + Entry.POSITION];
+  }
+  isUnchained(entry: number): boolean {
+    return (this.#bytes[entry + Entry.FLAGS] & ENTRY_UNCHAINED) !== 0;
+  }
+
+  /** First entry of the block at a code address, decoded if it is new.
+   *  @param address byte offset in the frames memory  @param secondPage gives the frame address of the next linear page (may throw the guest's fault) */
+  find(address: number, secondPage: () => number): number {
+    const known = this.#blocks.get(address);
+    if (known !== undefined) return known;
+    const spanning = this.#spanning.get(address);
+    if (spanning && spanning.second === secondPage()) return spanning.entry;
+    if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > ARENA_END) this.clear();
+    return this.#decodeBlock(address, MAX_BLOCK, secondPage);
+  }
+  /** One instruction in a block of its own, for single-stepping: not kept. */
+  single(address: number, secondPage: () => number): number {
+    if (this.#single === 0) {
+      this.#single = this.#next;
+      this.#next += 4 * Entry.BYTES;
+    }
+    const next = this.#next;
+    this.#next = this.#single;
+    const entry = this.#decodeBlock(address, 1, secondPage, true);
+    this.#next = next;
+    return entry;
+  }
+
+  /** Forgets everything. Only between blocks. */
+  clear(): void {
+    for (const frame of this.#frames.keys()) this.#unmark(frame);
+    this.#frames.clear();
+    this.#blocks.clear();
+    this.#spanning.clear();
+    this.#next = ARENA;
+    this.#single = 0;
+    this.onDrop();
+  }
+
+  // ——— decoding ———
+  #decodeBlock(address: number, limit: number, secondPage: () => number, once = false): number {
+    const page = address - (address % PAGE);
+    const bytes = this.#ram.pool.bytes;
+    const start = this.#next;
+    let at = address;
+    let n = 0;
+    let ended = false;
+    while (n < limit && at < page + PAGE) {
+      const failure = this.#decoder.decode(bytes, at, page + PAGE, this.#d);
+      if (failure === "needMore") {
+        if (n > 0) break;
+        return this.#decodeSpanning(address, secondPage, once);
+      }
+      if (failure) {
+        this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, at - page, n);
+        at++;
+        n++;
+        ended = true;
+        break;
+      }
+      this.#write(at - page, n);
+      at += this.#d.length;
+      n++;
+      if (this.#d.row.ends) {
+        ended = true;
+        break;
+      }
+    }
+    if (!ended) this.#fallThrough(at - page, n);
+    if (once) this.#bytes[start + Entry.FLAGS] |= ENTRY_UNCHAINED;
+    else this.#keep({ key: address, entry: start, entries: (this.#next - start) / Entry.BYTES, from: address - page, to: at - page }, page);
+    return start;
+  }
+  /** A block of the one instruction that begins at the end of a page and ends in the next. */
+  #decodeSpanning(address: number, secondPage: () => number, once: boolean): number {
+    const page = address - (address % PAGE);
+    const pool = this.#ram.pool.bytes;
+    const here = page + PAGE - address;
+    const second = secondPage();
+    this.#window.set(pool.subarray(address, address + here));
+    this.#window.set(pool.subarray(second, second + MAX_INSTRUCTION), here);
+    const failure = this.#decoder.decode(this.#window, 0, here + MAX_INSTRUCTION, this.#d);
+    const start = this.#next;
+    if (failure) this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, address - page, 0);
+    else {
+      this.#write(address - page, 0);
+      if (!this.#d.row.ends) this.#fallThrough(address - page + this.#d.length, 1);
+    }
+    this.#bytes[start + Entry.FLAGS] |= ENTRY_UNCHAINED;
+    if (once) return start;
+    const entries = (this.#next - start) / Entry.BYTES;
+    this.#spanning.set(address, { entry: start, second });
+    this.#keep({ key: address, entry: start, entries, from: address - page, to: PAGE }, page);
+    this.#keep({ key: address, entry: start, entries, from: 0, to: failure ? MAX_INSTRUCTION : this.#d.length - here }, second);
+    this.#blocks.delete(address);
+    return start;
+  }
+
+  #keep(block: Block, page: number): void {
+    this.#blocks.set(block.key, block.entry);
+    const frame = page / PAGE;
+    let list = this.#frames.get(frame);
+    if (!list) {
+      list = { blocks: [], quietWrites: 0 };
+      this.#frames.set(frame, list);
+      this.#ram.code[frame * 4] |= 1;
+      this.onProtect(page);
+    }
+    list.blocks.push(block);
+    for (let line = block.from >> LINE_SHIFT; line <= (block.to - 1) >> LINE_SHIFT; line++) {
+      this.#ram.code[frame * 4 + 2 + (line >> 5)] |= 1 << (line & 31);
+    }
+  }
+
+  #put(handler: number, offset: number, length: number, position: number): number {
+    const entry = this.#next;
+    this.#next += Entry.BYTES;
+    const word = entry >> 2;
+    this.#words.fill(0, word, word + Entry.BYTES / 4);
+    this.#words[word] = handler | (offset << 16);
+    this.#bytes[entry + Entry.LENGTH] = length;
+    this.#bytes[entry + Entry.POSITION] = position;
+    return entry;
+  }
+  #pseudo(handler: number, offset: number, position: number): number {
+    return this.#put(handler, offset, 0, position);
+  }
+  #fallThrough(offset: number, position: number): void {
+    const entry = this.#pseudo(PSEUDO.FALL_THROUGH, offset, position);
+    this.#words[(entry + Entry.IMM) >> 2] = offset;
+  }
+  #write(offset: number, position: number): void {
+    const d = this.#d;
+    const { handler, form } = this.#handlers.for(d);
+    const entry = this.#put(handler, offset, d.length, position);
+    const half = entry >> 1;
+    this.#bytes[entry + Entry.SCALE] = d.scale;
+    for (let i = 0; i < d.operandCount; i++) {
+      const operand = d.operands[i];
+      if (operand.source === "reg") this.#halves[half + Entry.REG_A / 2] = registerOffset(operand);
+      else if (operand.source === "rm" || operand.source === "opcode") this.#halves[half + Entry.REG_B / 2] = registerOffset(operand);
+      else if (operand.source === "vvvv") this.#halves[half + Entry.REG_C / 2] = registerOffset(operand);
+    }
+    if (d.operandCount > 0 && d.operands[0].kind === "rel") this.#writeTarget(entry, offset + d.length);
+    else {
+      this.#writeAddress(entry, offset + d.length, form);
+      this.#writeImmediate(entry);
+    }
+  }
+  /** Relative jumps: the target from the start of the page. */
+  #writeTarget(entry: number, next: number): void {
+    const target = next + this.#d.imm32;
+    const word = (entry + Entry.IMM) >> 2;
+    this.#words[word] = target;
+    this.#words[word + 1] = target < 0 ? -1 : 0;
+    if (target > 0x7fffffff) this.#words[word + 1] = 0;
+    if (target < -0x80000000) this.#words[word + 1] = -1;
+  }
+  #writeImmediate(entry: number): void {
+    const d = this.#d;
+    const word = (entry + Entry.IMM) >> 2;
+    if (d.imm === 0n && d.imm32 === 0) {
+      this.#words[word] = 0;
+      this.#words[word + 1] = 0;
+    } else if (BigInt(d.imm32) === d.imm) {
+      this.#words[word] = d.imm32;
+      this.#words[word + 1] = d.imm32 >> 31;
+    } else {
+      this.#words[word] = Number(BigInt.asIntN(32, d.imm));
+      this.#words[word + 1] = Number(BigInt.asIntN(32, d.imm >> 32n));
+    }
+    // ENTER's second immediate rides in the upper half
+    if (d.imm2 !== 0) this.#words[word + 1] = d.imm2;
+  }
+  #writeAddress(entry: number, next: number, form: number): void {
+    const d = this.#d;
+    const half = entry >> 1;
+    const slot = (n: number): number => Reg.GPR + 8 * n;
+    let disp = d.disp;
+    let base = d.base >= 0 ? slot(d.base) : slot(Slot.ZERO);
+    let index = d.index >= 0 ? slot(d.index) : slot(Slot.ZERO);
+    if (form === AddressForm.NONE) base = slot(4); // implicit operands are the stack's
+    if (d.ripRelative) {
+      base = slot(Slot.PAGE_VA);
+      disp += next;
+      if (disp > 0x7fffffff) {
+        disp -= PAGE;
+        index = slot(Slot.C4096);
+      }
+    }
+    this.#halves[half + Entry.BASE / 2] = base;
+    this.#halves[half + Entry.INDEX / 2] = index;
+    this.#halves[half + Entry.SEGMENT / 2] = slot(d.segment === 4 ? Slot.FS_BASE : d.segment === 5 ? Slot.GS_BASE : Slot.ZERO);
+    this.#words[(entry + Entry.DISP) >> 2] = disp;
+  }
+
+  // ——— invalidation ———
+  /** Guest or device wrote [offset, +size) of a frame that holds code. @param page frame's byte offset */
+  codeWritten(page: number, offset: number, size: number): void {
+    const frame = page / PAGE;
+    const list = this.#frames.get(frame);
+    if (!list) return this.#unmark(frame);
+    let hit = false;
+    for (let line = offset >> LINE_SHIFT; line <= (offset + size - 1) >> LINE_SHIFT; line++) {
+      if (this.#ram.code[frame * 4 + 2 + (line >> 5)] & (1 << (line & 31))) hit = true;
+    }
+    if (!hit && ++list.quietWrites < QUIET_WRITES) return;
+    const kept: Block[] = [];
+    for (const block of list.blocks) {
+      if (hit && (block.from >= offset + size || block.to <= offset)) kept.push(block);
+      else this.#drop(block);
+    }
+    list.blocks = kept;
+    if (kept.length === 0) {
+      this.#frames.delete(frame);
+      this.#unmark(frame);
+    }
+    this.onDrop();
+  }
+  /** Everything decoded from a frame goes (a device wrote it). */
+  dropFrame(frame: number): void {
+    const list = this.#frames.get(frame);
+    for (const block of list?.blocks ?? []) this.#drop(block);
+    this.#frames.delete(frame);
+    this.#unmark(frame);
+    this.onDrop();
+  }
+  #unmark(frame: number): void {
+    this.#ram.code.fill(0, frame * 4, frame * 4 + 4);
+  }
+  #drop(block: Block): void {
+    if (this.#blocks.get(block.key) === block.entry) this.#blocks.delete(block.key);
+    if (this.#spanning.get(block.key)?.entry === block.entry) this.#spanning.delete(block.key);
+    for (let i = 0; i < block.entries; i++) this.#halves[(block.entry + i * Entry.BYTES) >> 1] = PSEUDO.LOOK_UP_AGAIN;
+  }
+}

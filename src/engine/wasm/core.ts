@@ -1,0 +1,213 @@
+/* The core module: the interpreter's run loop and the out-of-line halves of memory access. Generated once; handlers import what they need.
+ * All functions take the register file's address first and the decoded entry's second, like handlers. */
+import { Reg } from "../../isa/registers.ts";
+import { FunctionBuilder } from "../../wasm/function.ts";
+import { ModuleBuilder } from "../../wasm/module.ts";
+import type { ValueTypeName } from "../../wasm/opcodes.ts";
+import { STATE } from "./emit-flags.ts";
+import { ENTRY, pushTlbEntry } from "./emit-memory.ts";
+import { Engine, Entry, ENTRY_UNCHAINED, JUMP_CACHE_ENTRIES, STATE_PAGES, Tlb, VCPU_JUMP_CACHE } from "./layout.ts";
+
+/** Access kinds of the host function `fill`. */
+export const Access = { READ: 0, WRITE: 1, FETCH: 2 } as const;
+
+/** Host functions, in import order: parameters and result. */
+export const HOST_FUNCTIONS = {
+  /** (state, entry, address low, address high, access, size) → 0: the TLB now has it; 1: do it piecewise. Throws the guest's fault. */
+  fill: [["i32", "i32", "i32", "i32", "i32", "i32"], ["i32"]],
+  readSlow: [["i32", "i32", "i64", "i32"], ["i64"]],
+  writeSlow: [["i32", "i32", "i64", "i64", "i32"], []],
+  readVectorSlow: [["i32", "i32", "i64"], []],
+  writeVectorSlow: [["i32", "i32", "i64"], []],
+  /** (state) → first entry of the block at RIP, put into the jump cache. Throws the guest's fetch fault. */
+  lookUp: [["i32"], ["i32"]],
+  probeWrite: [["i32", "i32", "i64", "i32"], []],
+  raise: [["i32", "i32", "i32", "i32"], []],
+  raiseSse: [["i32", "i32"], []],
+  raiseX87: [["i32", "i32"], []],
+  fpArithmetic: [["i32", "i32", "i32", "i32", "i64", "i64"], ["i64"]],
+  fpConvert: [["i32", "i32", "i32", "i32", "i64"], ["i64"]],
+  fpRound: [["i32", "i32", "i32", "i64", "i64"], ["i64"]],
+  fpCompare: [["i32", "i32", "i32", "i64", "i64", "i64"], ["i64"]],
+} as const satisfies Record<string, readonly [readonly ValueTypeName[], readonly ValueTypeName[]]>;
+export type HostFunction = keyof typeof HOST_FUNCTIONS;
+
+/** Functions that the core module exports for handlers. */
+export const CORE_FUNCTIONS = {
+  load: [["i32", "i32", "i64", "i32"], ["i64"]],
+  store: [["i32", "i32", "i64", "i64", "i32"], []],
+  update: [["i32", "i32", "i64", "i32"], ["i64"]],
+  loadVector: [["i32", "i32", "i64"], []],
+  storeVector: [["i32", "i32", "i64"], []],
+} as const satisfies Record<string, readonly [readonly ValueTypeName[], readonly ValueTypeName[]]>;
+export type CoreFunction = keyof typeof CORE_FUNCTIONS;
+
+const HANDLER_TYPE: [ValueTypeName[], ValueTypeName[]] = [["i32", "i32"], ["i32"]];
+const ADDRESS = 2;
+
+/** Declares the two memories; every generated module has them. */
+export function importMemories(m: ModuleBuilder, ramPages: number): void {
+  m.importMemory("mere", "state", STATE_PAGES, STATE_PAGES, false);
+  m.importMemory("mere", "ram", ramPages, ramPages, true);
+}
+
+class CoreWriter {
+  readonly m = new ModuleBuilder();
+  readonly host = new Map<string, number>();
+
+  constructor(ramPages: number) {
+    for (const [name, [parameters, results]] of Object.entries(HOST_FUNCTIONS)) {
+      this.host.set(name, this.m.importFunction("host", name, parameters, results));
+    }
+    importMemories(this.m, ramPages);
+    this.m.importTable("mere", "handlers", 1);
+  }
+
+  #start(name: CoreFunction): FunctionBuilder {
+    const [parameters, results] = CORE_FUNCTIONS[name];
+    return new FunctionBuilder(parameters, results);
+  }
+  #host(f: FunctionBuilder, name: HostFunction): void {
+    f.call(this.host.get(name)!);
+  }
+  /** Leaves fill's answer on the stack. */
+  #fill(f: FunctionBuilder, access: number, pushSize: () => void): void {
+    f.get(STATE).get(ENTRY).get(ADDRESS).op("i32.wrap_i64").get(ADDRESS).i64(32).op("i64.shr_u").op("i32.wrap_i64").i32(access);
+    pushSize();
+    this.#host(f, "fill");
+  }
+  /** Pushes the address in the frames memory; the TLB has it. */
+  #hostAddress(f: FunctionBuilder): void {
+    f.get(ADDRESS);
+    pushTlbEntry(f, () => f.get(ADDRESS));
+    f.memory("i64.load", Tlb.ADDEND).op("i64.add");
+  }
+
+  load(): FunctionBuilder {
+    const f = this.#start("load");
+    const size = 3;
+    const at = f.local("i64");
+    this.#fill(f, Access.READ, () => f.get(size));
+    f.if();
+    f.get(STATE).get(ENTRY).get(ADDRESS).get(size);
+    this.#host(f, "readSlow");
+    f.op("return").end();
+    this.#hostAddress(f);
+    f.set(at);
+    for (const [n, name] of [[8, "i64.load"], [4, "i64.load32_u"], [2, "i64.load16_u"]] as const) {
+      f.get(size).i32(n).op("i32.eq").if();
+      f.get(at).memory(name, 0, 1).op("return").end();
+    }
+    f.get(at).memory("i64.load8_u", 0, 1);
+    return f;
+  }
+  store(): FunctionBuilder {
+    const f = this.#start("store");
+    const [value, size] = [3, 4];
+    const at = f.local("i64");
+    this.#fill(f, Access.WRITE, () => f.get(size));
+    f.if();
+    f.get(STATE).get(ENTRY).get(ADDRESS).get(value).get(size);
+    this.#host(f, "writeSlow");
+    f.op("return").end();
+    this.#hostAddress(f);
+    f.set(at);
+    for (const [n, name] of [[8, "i64.store"], [4, "i64.store32"], [2, "i64.store16"]] as const) {
+      f.get(size).i32(n).op("i32.eq").if();
+      f.get(at).get(value).memory(name, 0, 1).op("return").end();
+    }
+    f.get(at).get(value).memory("i64.store8", 0, 1);
+    return f;
+  }
+  update(): FunctionBuilder {
+    const f = this.#start("update");
+    this.#fill(f, Access.WRITE, () => f.get(3));
+    f.if();
+    f.i64(-1).op("return").end();
+    this.#hostAddress(f);
+    return f;
+  }
+  loadVector(): FunctionBuilder {
+    const f = this.#start("loadVector");
+    this.#fill(f, Access.READ, () => f.i32(16));
+    f.if();
+    f.get(STATE).get(ENTRY).get(ADDRESS);
+    this.#host(f, "readVectorSlow");
+    f.else();
+    f.get(STATE);
+    this.#hostAddress(f);
+    f.memory("v128.load", 0, 1).memory("v128.store", Engine.SCRATCH).end();
+    return f;
+  }
+  storeVector(): FunctionBuilder {
+    const f = this.#start("storeVector");
+    this.#fill(f, Access.WRITE, () => f.i32(16));
+    f.if();
+    f.get(STATE).get(ENTRY).get(ADDRESS);
+    this.#host(f, "writeVectorSlow");
+    f.else();
+    this.#hostAddress(f);
+    f.get(STATE).memory("v128.load", Engine.SCRATCH).memory("v128.store", 0, 1).end();
+    return f;
+  }
+
+  /** (state): runs blocks until fuel is out or ATTENTION is set. */
+  run(): FunctionBuilder {
+    const f = new FunctionBuilder(["i32"], []);
+    const [entry, cache] = [f.local("i32"), f.local("i32")];
+    const rip = f.local("i64");
+    const outer = f.loop();
+    f.get(STATE).memory("i32.load", Reg.ATTENTION).get(STATE).memory("i32.load", Engine.FUEL).i32(31).op("i32.shr_u").op("i32.or").if();
+    f.op("return").end();
+    f.get(STATE).memory("i64.load", Reg.RIP).set(rip);
+    f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
+    pushJumpCacheEntry(f, rip);
+    f.tee(cache).memory("i64.load", VCPU_JUMP_CACHE).get(rip).op("i64.eq");
+    f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 8).get(STATE).memory("i32.load", Engine.TLB).op("i32.eq").op("i32.and").if("i32");
+    f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 12);
+    f.else();
+    f.get(STATE);
+    this.#host(f, "lookUp");
+    f.end().set(entry);
+    this.#link(f, entry);
+    const inner = f.loop();
+    f.get(STATE).get(entry).get(entry).memory("i32.load16_u", Entry.HANDLER).callIndirect(this.m.type(...HANDLER_TYPE));
+    f.tee(entry).brIf(inner).end();
+    f.br(outer).end();
+    return f;
+  }
+  /** (state, entry): runs one instruction of a block of its own. FUEL is 0, so that it ends with RIP in place. */
+  step(): FunctionBuilder {
+    const f = new FunctionBuilder(...HANDLER_TYPE);
+    const next = f.local("i32");
+    f.get(STATE).get(ENTRY).get(ENTRY).memory("i32.load16_u", Entry.HANDLER).callIndirect(this.m.type(...HANDLER_TYPE));
+    f.tee(next).op("i32.eqz").if();
+    f.i32(0).op("return").end();
+    f.get(STATE).get(next).get(next).memory("i32.load16_u", Entry.HANDLER).callIndirect(this.m.type(...HANDLER_TYPE));
+    return f;
+  }
+  /** Fills the chain field that the last jump left in LINK. */
+  #link(f: FunctionBuilder, entry: number): void {
+    f.get(STATE).memory("i32.load", Engine.LINK).if();
+    f.get(entry).memory("i32.load8_u", Entry.FLAGS).i32(ENTRY_UNCHAINED).op("i32.and").op("i32.eqz").if();
+    f.get(STATE).memory("i32.load", Engine.LINK).get(entry).memory("i32.store").end();
+    f.get(STATE).i32(0).memory("i32.store", Engine.LINK).end();
+  }
+}
+
+/** Pushes state + jump cache entry offset for RIP (add VCPU_JUMP_CACHE by memarg). */
+function pushJumpCacheEntry(f: FunctionBuilder, rip: number): void {
+  f.get(rip).get(rip).i64(12).op("i64.shr_u").op("i64.xor").op("i32.wrap_i64");
+  f.i32(JUMP_CACHE_ENTRIES - 1).op("i32.and").i32(4).op("i32.shl").get(STATE).op("i32.add");
+}
+/** The same hash for the host. @param low low half of RIP @param high high half */
+export const jumpCacheIndex = (low: number, high: number): number =>
+  (low ^ ((low >>> 12) | (high << 20))) & (JUMP_CACHE_ENTRIES - 1);
+
+/** The core module's bytes. @param ramPages size of the frames memory in 64-KiB pages */
+export function coreModule(ramPages: number): Uint8Array<ArrayBuffer> {
+  const w = new CoreWriter(ramPages);
+  const core = { load: w.load(), store: w.store(), update: w.update(), loadVector: w.loadVector(), storeVector: w.storeVector(), run: w.run(), step: w.step() };
+  for (const [name, f] of Object.entries(core)) w.m.export(name, w.m.add(f));
+  return w.m.finish();
+}

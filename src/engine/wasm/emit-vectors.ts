@@ -1,0 +1,241 @@
+/* Fourth layer: vectors and exact SSE floating point. Arithmetic uses the host's instruction where the result and the sticky flags are certain
+ * (masked exceptions, round to nearest, PE already set, normal operands and result) and calls the soft implementation elsewhere. */
+import { FP_CONVERSIONS } from "../../isa/softfloat/index.ts";
+import type { FpConversion, FpOp } from "../../isa/sem.ts";
+import type { VectorOp } from "../../isa/vector.ts";
+import { Reg } from "../../isa/registers.ts";
+import type { Local } from "../../wasm/function.ts";
+import { EmitMemory, ENTRY } from "./emit-memory.ts";
+import { STATE } from "./emit-flags.ts";
+import type { Value } from "./emit-values.ts";
+
+/** Order of the operation codes that go to the host. */
+export const FP_OPS: readonly FpOp[] = ["add", "sub", "mul", "div", "sqrt", "min", "max"];
+/** MXCSR bits that must have the value below for the host's result to be the guest's: FTZ, RC, masks, DAZ, PE. */
+const MXCSR_MODE = 0xffe0;
+const MXCSR_FAST = 0x1fa0;
+
+const TO_INTEGER = new Set<string>(["i8x16.bitmask", "i16x8.bitmask", "i32x4.bitmask", "i64x2.bitmask", "v128.any_true"]);
+type Shape = "i8x16" | "i16x8" | "i32x4" | "i64x2";
+
+export abstract class EmitVectors extends EmitMemory {
+  vector(op: VectorOp, ...args: Value[]): Value {
+    for (const a of args) {
+      if (a.type === "v128") this.pushV128(a);
+      else if (op === "i64x2.splat") this.push(a);
+      else this.push32(a);
+    }
+    this.f.op(op);
+    return this.keep(TO_INTEGER.has(op) ? "i32" : "v128");
+  }
+  vectorConst(lo: bigint, hi: bigint): Value {
+    this.f.v128(lo, hi);
+    return this.keep("v128");
+  }
+  shuffle(a: Value, b: Value, lanes: readonly number[]): Value {
+    this.pushV128(a);
+    this.pushV128(b);
+    this.f.shuffle(lanes);
+    return this.keep("v128");
+  }
+  lane(shape: Shape, v: Value, lane: number): Value {
+    this.pushV128(v);
+    this.f.laneOp(shape === "i8x16" || shape === "i16x8" ? `${shape}.extract_lane_u` : `${shape}.extract_lane`, lane);
+    if (shape !== "i64x2") this.f.op("i64.extend_i32_u");
+    return this.keep("i64");
+  }
+  withLane(shape: Shape, v: Value, lane: number, x: Value): Value {
+    this.pushV128(v);
+    if (shape === "i64x2") this.push(x);
+    else this.push32(x);
+    this.f.laneOp(`${shape}.replace_lane`, lane);
+    return this.keep("v128");
+  }
+
+  /** Pushes the value as a float. */
+  #pushFloat(width: 4 | 8, v: Value): void {
+    if (width === 8) {
+      this.push(v);
+      this.f.op("f64.reinterpret_i64");
+    } else {
+      this.push32(v);
+      this.f.op("f32.reinterpret_i32");
+    }
+  }
+  /** Float on the stack → its bits. */
+  #keepBits(width: 4 | 8): Value {
+    if (width === 8) this.f.op("i64.reinterpret_f64");
+    else this.f.op("i32.reinterpret_f32").op("i64.extend_i32_u");
+    return this.keep("i64");
+  }
+  /** Pushes 1 if v is a normal number (neither zero, denormal, infinite nor NaN). */
+  #pushNormal(width: 4 | 8, v: Value): void {
+    this.push(v);
+    const [shift, exponents] = width === 8 ? [52, 0x7ff] : [23, 0xff];
+    this.f.i64(shift).op("i64.shr_u").op("i32.wrap_i64").i32(exponents).op("i32.and");
+    this.f.i32(1).op("i32.sub").i32(exponents - 1).op("i32.lt_u");
+  }
+  #pushFastMode(): void {
+    this.f.get(STATE).memory("i32.load", Reg.MXCSR).i32(MXCSR_MODE).op("i32.and").i32(MXCSR_FAST).op("i32.eq");
+  }
+
+  /** Fast bits if the condition (i32 on the stack) holds, else what the host function gives. */
+  #fastOr(fast: Value, name: string, pushArguments: () => void): Value {
+    this.f.if("i64");
+    this.push(fast);
+    this.f.else();
+    this.f.get(STATE).get(ENTRY);
+    pushArguments();
+    this.f.call(this.imports.function(name)).end();
+    return this.keep("i64");
+  }
+
+  fp(op: FpOp, width: 4 | 8, a: Value, b: Value): Value {
+    const pushSlow = (): void => {
+      this.f.i32(FP_OPS.indexOf(op)).i32(width);
+      this.push(a);
+      this.push(b);
+    };
+    if (op === "min" || op === "max") return this.#minMax(op, width, a, b, pushSlow);
+    const type = width === 8 ? "f64" : "f32";
+    this.#pushFloat(width, a);
+    if (op !== "sqrt") this.#pushFloat(width, b);
+    this.f.op(`${type}.${op}`);
+    const fast = this.#keepBits(width);
+    this.#pushFastMode();
+    this.#pushNormal(width, a);
+    this.f.op("i32.and");
+    if (op === "sqrt") {
+      this.push(a);
+      this.f.i64(width === 8 ? 63 : 31).op("i64.shr_u").op("i64.eqz").op("i32.and");
+    } else {
+      this.#pushNormal(width, b);
+      this.f.op("i32.and");
+    }
+    this.#pushNormal(width, fast);
+    this.f.op("i32.and");
+    return this.#fastOr(fast, "fpArithmetic", pushSlow);
+  }
+  /** MINxx and MAXxx: the second operand unless the first is strictly less (greater); only NaNs and denormals set flags. */
+  #minMax(op: "min" | "max", width: 4 | 8, a: Value, b: Value, pushSlow: () => void): Value {
+    this.push(a);
+    this.push(b);
+    this.#pushFloat(width, a);
+    this.#pushFloat(width, b);
+    this.f.op(`${width === 8 ? "f64" : "f32"}.${op === "min" ? "lt" : "gt"}`).op("select");
+    const fast = this.keep("i64");
+    this.#pushNormal(width, a);
+    this.#pushNormal(width, b);
+    this.f.op("i32.and");
+    return this.#fastOr(fast, "fpArithmetic", pushSlow);
+  }
+
+  fpPacked(op: FpOp, width: 4 | 8, a: Value, b: Value): Value {
+    const shape = width === 8 ? "i64x2" : "i32x4";
+    let result = a;
+    for (let i = 0; i < 16 / width; i++) {
+      result = this.withLane(shape, result, i, this.fp(op, width, this.lane(shape, a, i), this.lane(shape, b, i)));
+    }
+    return result;
+  }
+
+  /** Lanes raise one by one here: after an unmasked exception the later lanes' flags are missing from MXCSR. */
+  fpLanes<T>(run: () => T): T {
+    return run();
+  }
+
+  fpConvert(kind: FpConversion, a: Value, rounding: "mxcsr" | "zero"): Value {
+    const slow = (): void => {
+      this.f.i32(FP_CONVERSIONS.indexOf(kind)).i32(rounding === "zero" ? 1 : 0);
+      this.push(a);
+    };
+    switch (kind) {
+      case "i32→f64":
+        this.push32(a);
+        this.f.op("f64.convert_i32_s");
+        return this.#keepBits(8); // always exact
+      case "i64→f64":
+      case "i32→f32":
+      case "i64→f32":
+        return this.#fromInteger(kind, a, slow);
+      case "f32→f64": {
+        this.#pushFloat(4, a);
+        this.f.op("f64.promote_f32");
+        const fast = this.#keepBits(8);
+        this.#pushNormal(4, a);
+        return this.#fastOr(fast, "fpConvert", slow);
+      }
+      case "f64→f32": {
+        this.#pushFloat(8, a);
+        this.f.op("f32.demote_f64");
+        const fast = this.#keepBits(4);
+        this.#pushFastMode();
+        this.#pushNormal(8, a);
+        this.f.op("i32.and");
+        this.#pushNormal(4, fast);
+        this.f.op("i32.and");
+        return this.#fastOr(fast, "fpConvert", slow);
+      }
+      default:
+        return this.#toInteger(kind, a, rounding, slow);
+    }
+  }
+  #fromInteger(kind: FpConversion, a: Value, slow: () => void): Value {
+    const width = kind.endsWith("f64") ? 8 : 4;
+    if (kind.startsWith("i32")) this.push32(a);
+    else this.push(a);
+    this.f.op(`${width === 8 ? "f64" : "f32"}.convert_${kind.slice(0, 3)}_s`);
+    const fast = this.#keepBits(width);
+    this.#pushFastMode();
+    return this.#fastOr(fast, "fpConvert", slow);
+  }
+  /** Truncation (or nearest-even) is certain where the value is in range and PE is set already. */
+  #toInteger(kind: FpConversion, a: Value, rounding: "mxcsr" | "zero", slow: () => void): Value {
+    const width = kind.startsWith("f64") ? 8 : 4;
+    const type = width === 8 ? "f64" : "f32";
+    const wide = kind.endsWith("i64");
+    this.#pushFloat(width, a);
+    this.f.op(rounding === "zero" ? `${type}.trunc` : `${type}.nearest`);
+    const whole: Local = this.f.local(type);
+    this.f.tee(whole).op(`i64.trunc_sat_${type}_s`);
+    if (!wide) this.f.op("i32.wrap_i64").op("i64.extend_i32_u");
+    const fast = this.keep("i64");
+    this.#pushFastMode();
+    // |whole| < 2^31 or 2^62 (well inside the range); false for NaN; denormals (DE is not raised by these) round to zero exactly as here
+    this.f.get(whole);
+    if (type === "f32") this.f.op("f64.promote_f32");
+    this.f.op("f64.abs").f64(wide ? 2 ** 62 : 2 ** 31 - 1).op("f64.lt").op("i32.and");
+    return this.#fastOr(fast, "fpConvert", slow);
+  }
+
+  fpRound(width: 4 | 8, a: Value, control: Value): Value {
+    this.f.get(STATE).get(ENTRY).i32(width);
+    this.push(a);
+    this.push(control);
+    this.f.call(this.imports.function("fpRound"));
+    return this.keep("i64");
+  }
+
+  fpCompare(width: 4 | 8, a: Value, b: Value, signalling: Value): Value {
+    const type = width === 8 ? "f64" : "f32";
+    this.#pushFloat(width, a);
+    this.#pushFloat(width, b);
+    this.f.op(`${type}.ge`).op("i64.extend_i32_u");
+    this.#pushFloat(width, a);
+    this.#pushFloat(width, b);
+    this.f.op(`${type}.gt`).op("i64.extend_i32_u").op("i64.add");
+    const fast = this.keep("i64");
+    for (const v of [a, b]) {
+      this.#pushNormal(width, v);
+      this.push(v);
+      this.f.i64(width === 8 ? 1 : 33).op("i64.shl").op("i64.eqz").op("i32.or"); // zero is certain too
+    }
+    this.f.op("i32.and");
+    return this.#fastOr(fast, "fpCompare", () => {
+      this.f.i32(width);
+      this.push(a);
+      this.push(b);
+      this.push(signalling);
+    });
+  }
+}

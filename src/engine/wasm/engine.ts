@@ -1,0 +1,136 @@
+/* WasmEngine: the wasm engine of one executor thread: the core module, the handler table and the block cache, and the host functions that bind generated code to the vCPU
+ * that runs. Memories are the cell's; several executors share them. */
+import { CALLS } from "../../isa/system/calls.ts";
+import type { CpuModel } from "../../isa/system/cpu-model.ts";
+import { GuestFault } from "../../isa/cpu.ts";
+import { createDecoder, newDecoded } from "../../isa/decode.ts";
+import { Reg } from "../../isa/registers.ts";
+import { FP_CONVERSIONS, fpCompare, fpConvert, fpRound, fpScalar, raiseFp, truncating, type FpResult } from "../../isa/softfloat/index.ts";
+import type { GuestRam } from "../../memory/guest-ram.ts";
+import type { VcpuPorts } from "../engine.ts";
+import { BlockCache } from "./blocks.ts";
+import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
+import { FP_OPS } from "./emit-vectors.ts";
+import { CALL_PREFIX, HandlerTable } from "./handlers.ts";
+import { STATE_PAGES, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
+import { WasmVcpu } from "./vcpu.ts";
+
+type Width = 4 | 8;
+
+/** A new state memory (memory 0) for a cell. */
+export function createStateMemory(): WebAssembly.Memory {
+  return new WebAssembly.Memory({ initial: STATE_PAGES, maximum: STATE_PAGES, shared: true });
+}
+/** Where vCPU n's register file is in the state memory. */
+export const vcpuAddress = (n: number): number => VCPU_AREA + n * VCPU_BYTES;
+
+export class WasmEngine {
+  readonly state: WebAssembly.Memory;
+  readonly blocks: BlockCache;
+  readonly handlers: HandlerTable;
+  /** The vCPU that this executor runs now. */
+  current!: WasmVcpu;
+  readonly #ram: GuestRam;
+  readonly #vcpus: WasmVcpu[] = [];
+  readonly #core: Record<string, unknown>;
+  readonly run: (state: number) => void;
+  readonly step: (state: number, entry: number) => number;
+
+  constructor(state: WebAssembly.Memory, ram: GuestRam) {
+    this.state = state;
+    this.#ram = ram;
+    const frames = ram.pool.shared.memory;
+    const host = this.#hostFunctions();
+    this.handlers = new HandlerTable(state, frames, ram.pool.pages, {
+      resolve: (name) => host[name as HostFunction] ?? (name in CORE_FUNCTIONS ? this.#core[name] : this.#call(name.slice(CALL_PREFIX.length))),
+    });
+    const imports = { host, mere: { state, ram: frames, handlers: this.handlers.table } };
+    this.#core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(ram.pool.pages)), imports).exports;
+    this.run = this.#core["run"] as (state: number) => void;
+    this.step = this.#core["step"] as (state: number, entry: number) => number;
+    this.blocks = new BlockCache(state.buffer, ram, this.handlers);
+    this.blocks.onProtect = (frame) => this.#vcpus.forEach((v) => v.mmu.protectFrame(frame));
+    this.blocks.onDrop = () => this.#vcpus.forEach((v) => v.mmu.flushJumpCache());
+    const nop = newDecoded();
+    createDecoder().decode(new Uint8Array([0x90]), 0, 1, nop);
+    this.handlers.start(nop);
+  }
+
+  /** Attaches vCPU n. Its register file must be filled already. */
+  vcpu(n: number, model: CpuModel, ports: VcpuPorts): WasmVcpu {
+    const vcpu = new WasmVcpu(this, vcpuAddress(n), this.#ram, model, ports);
+    this.#vcpus.push(vcpu);
+    return vcpu;
+  }
+
+  /** Drops blocks of frames that devices wrote to. */
+  dropStaleCode(): void {
+    const stale = this.#ram.takeStaleCode();
+    if (stale === undefined) return;
+    if (stale === "all") this.blocks.clear();
+    else for (const frame of stale) this.blocks.dropFrame(frame);
+  }
+
+  /** A semantic function's call as an import. */
+  #call(name: string): unknown {
+    const { run, result } = CALLS[name];
+    if (result) {
+      return (_state: number, entry: number, ...args: bigint[]) => {
+        this.current.entry = entry;
+        return run(this.current, ...args) ?? 0n;
+      };
+    }
+    return (_state: number, entry: number, ...args: bigint[]) => {
+      this.current.entry = entry;
+      run(this.current, ...args);
+    };
+  }
+
+  /** Sticky flags and #XM, then the bits. */
+  #exact(entry: number, result: FpResult): bigint {
+    this.current.entry = entry;
+    raiseFp(this.current, result.flags);
+    return result.bits;
+  }
+  get #mxcsr(): number {
+    return this.current.regs.get32(Reg.MXCSR);
+  }
+
+  #hostFunctions(): Record<HostFunction, unknown> {
+    const at = (entry: number): WasmVcpu => {
+      this.current.entry = entry;
+      return this.current;
+    };
+    const bits = (width: number, v: bigint): bigint => BigInt.asUintN(8 * width, v);
+    return {
+      fill: (_: number, entry: number, low: number, high: number, access: number, size: number) => at(entry).mmu.fill(entry, low, high, access, size),
+      readSlow: (_: number, entry: number, address: bigint, size: number) => at(entry).mmu.read(BigInt.asUintN(64, address), size),
+      writeSlow: (_: number, entry: number, address: bigint, value: bigint, size: number) => {
+        at(entry).mmu.write(BigInt.asUintN(64, address), size, BigInt.asUintN(8 * size, value));
+      },
+      readVectorSlow: (_: number, entry: number, address: bigint) => at(entry).mmu.readVector(BigInt.asUintN(64, address)),
+      writeVectorSlow: (_: number, entry: number, address: bigint) => at(entry).mmu.writeVector(BigInt.asUintN(64, address)),
+      lookUp: () => this.current.lookUp(),
+      probeWrite: (_: number, entry: number, address: bigint, size: number) => at(entry).mmu.probeWrite(BigInt.asUintN(64, address), size),
+      raise: (_: number, entry: number, vector: number, code: number) => {
+        at(entry);
+        throw new GuestFault(vector, code === -1 ? undefined : code);
+      },
+      raiseSse: (_: number, entry: number) => at(entry).raiseUnit(true),
+      raiseX87: (_: number, entry: number) => at(entry).raiseUnit(false),
+      fpArithmetic: (_: number, entry: number, op: number, width: Width, a: bigint, b: bigint) =>
+        this.#exact(entry, fpScalar(FP_OPS[op], width, bits(width, a), bits(width, b), this.#mxcsr)),
+      fpConvert: (_: number, entry: number, kind: number, truncate: number, a: bigint) => {
+        const name = FP_CONVERSIONS[kind];
+        const from = name.startsWith("i64") || name.startsWith("f64") ? 8 : 4;
+        return this.#exact(entry, fpConvert(name, bits(from, a), truncate ? truncating(this.#mxcsr) : this.#mxcsr));
+      },
+      fpRound: (_: number, entry: number, width: Width, a: bigint, control: bigint) =>
+        this.#exact(entry, fpRound(width, bits(width, a), Number(control & 15n), this.#mxcsr)),
+      fpCompare: (_: number, entry: number, width: Width, a: bigint, b: bigint, signalling: bigint) => {
+        const { order, flags } = fpCompare(width, bits(width, a), bits(width, b), signalling !== 0n, this.#mxcsr);
+        return this.#exact(entry, { bits: BigInt(order), flags });
+      },
+    };
+  }
+}

@@ -1,0 +1,128 @@
+/* HandlerTable: the interpreter's handlers, made when the decoder first meets an instruction's shape. A shape is all that a handler folds: row, sizes,
+ * which operand is memory, address form, LOCK, REP, and the numbers of control, debug, segment and x87 registers. */
+import type { Decoded } from "../../isa/decoded.ts";
+import { CALLS } from "../../isa/system/calls.ts";
+import { FunctionBuilder } from "../../wasm/function.ts";
+import { ModuleBuilder } from "../../wasm/module.ts";
+import type { ValueTypeName } from "../../wasm/opcodes.ts";
+import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories } from "./core.ts";
+import { AddressForm, EmitHandler } from "./emit-handler.ts";
+
+/** Table indices of the handlers that are no instruction. 0 is no handler. */
+export const PSEUDO = { FALL_THROUGH: 1, LOOK_UP_AGAIN: 2, UNDEFINED: 3, TOO_LONG: 4 } as const;
+const FIRST = 5;
+const TABLE_SIZE = 65536; // a u16 names a handler
+
+/** Names of imports that are calls of semantic functions begin with it. */
+export const CALL_PREFIX = "call:";
+
+type Signature = readonly [readonly ValueTypeName[], readonly ValueTypeName[]];
+
+function signatureOf(name: string): Signature {
+  if (name in HOST_FUNCTIONS) return HOST_FUNCTIONS[name as keyof typeof HOST_FUNCTIONS];
+  if (name in CORE_FUNCTIONS) return CORE_FUNCTIONS[name as keyof typeof CORE_FUNCTIONS];
+  const { args, result } = CALLS[name.slice(CALL_PREFIX.length)];
+  return [["i32", "i32", ...Array.from({ length: args }, (): ValueTypeName => "i64")], result ? ["i64"] : []];
+}
+
+/** How the memory operand's address is made; NONE without one. */
+export function addressForm(d: Decoded): number {
+  let memory = false;
+  for (let i = 0; i < d.operandCount; i++) if (d.operands[i].kind === "mem") memory = true;
+  if (!memory) return AddressForm.NONE;
+  if (d.row.operands.some((code) => code.startsWith("O"))) return AddressForm.OFFSET;
+  if (d.addressSize === 4) return AddressForm.ADDRESS32;
+  if (d.segment >= 4) return AddressForm.SEGMENT;
+  if (d.index >= 0 || (d.ripRelative && d.disp > 0x7fff0000)) return AddressForm.INDEX;
+  return AddressForm.BASE;
+}
+
+/** A number that is the same for instructions that one handler serves. */
+function shapeKey(d: Decoded, form: number): number {
+  let key = d.row.id * 4 + (d.size === 1 ? 0 : d.size === 2 ? 1 : d.size === 4 ? 2 : 3);
+  key = key * 8 + form;
+  key = key * 12 + (d.lock ? 6 : 0) + (d.rep === 0 ? 0 : d.rep === 0xf2 ? 2 : 4) + (d.addressSize === 4 ? 1 : 0);
+  for (let i = 0; i < d.operandCount; i++) {
+    const { kind, reg, width, source } = d.operands[i];
+    const folded = source !== "fixed" && (kind === "cr" || kind === "dr" || kind === "seg" || kind === "st") ? reg + 1 : 0;
+    key = key * 2 + (kind === "mem" ? 1 : 0);
+    if (folded) key = key * 17 + folded;
+    if (i === 1) key = key * 2 + (width === 8 ? 1 : 0); // VEX.W, REX.W on operands that do not follow the operand size
+  }
+  return key;
+}
+
+export interface HostBindings {
+  /** Functions by name: HOST_FUNCTIONS, CORE_FUNCTIONS and CALL_PREFIX + name in CALLS. */
+  resolve(name: string): unknown;
+}
+
+export class HandlerTable {
+  readonly table = new WebAssembly.Table({ element: "anyfunc", initial: TABLE_SIZE });
+  readonly #state: WebAssembly.Memory;
+  readonly #ram: WebAssembly.Memory;
+  readonly #ramPages: number;
+  readonly #host: HostBindings;
+  readonly #known = new Map<number, number>();
+  readonly #answer = { handler: 0, form: 0 };
+  #next = FIRST;
+
+  constructor(state: WebAssembly.Memory, ram: WebAssembly.Memory, ramPages: number, host: HostBindings) {
+    this.#state = state;
+    this.#ram = ram;
+    this.#ramPages = ramPages;
+    this.#host = host;
+  }
+
+  /** Number of handlers made so far. */
+  get size(): number {
+    return this.#next - FIRST;
+  }
+
+  /** Makes the pseudo-handlers; `shape` is any decoded instruction. */
+  start(shape: Decoded): void {
+    this.#install(PSEUDO.FALL_THROUGH, shape, AddressForm.NONE, (e) => e.emitFallThrough());
+    this.#install(PSEUDO.LOOK_UP_AGAIN, shape, AddressForm.NONE, (e) => e.emitLookUpAgain());
+    const raise = (name: "#UD" | "#GP") => (e: EmitHandler) => {
+      e.raise(name);
+    };
+    this.#install(PSEUDO.UNDEFINED, shape, AddressForm.NONE, raise("#UD"));
+    this.#install(PSEUDO.TOO_LONG, shape, AddressForm.NONE, raise("#GP"));
+  }
+
+  /** Handler and address form of an instruction; the answer object is reused. */
+  for(d: Decoded): { handler: number; form: number } {
+    const form = addressForm(d);
+    const key = shapeKey(d, form);
+    let handler = this.#known.get(key);
+    if (handler === undefined) {
+      handler = this.#next++;
+      this.#install(handler, d, form, (e) => e.emit());
+      this.#known.set(key, handler);
+    }
+    this.#answer.handler = handler;
+    this.#answer.form = form;
+    return this.#answer;
+  }
+
+  #install(index: number, shape: Decoded, form: number, emit: (e: EmitHandler) => void): void {
+    const m = new ModuleBuilder();
+    const names: string[] = [];
+    // Which functions are called is known only when the body is written, but imports come first: their order is that of first use.
+    const imports = {
+      function: (name: string): number => {
+        const known = names.indexOf(name);
+        return known >= 0 ? known : names.push(name) - 1;
+      },
+    };
+    const f = new FunctionBuilder(["i32", "i32"], ["i32"]);
+    emit(new EmitHandler(f, imports, shape, form));
+    for (const name of names) m.importFunction("host", name, ...signatureOf(name));
+    importMemories(m, this.#ramPages);
+    m.export("h", m.add(f));
+    const host = Object.fromEntries(names.map((name) => [name, this.#host.resolve(name)]));
+    const module = new WebAssembly.Module(m.finish());
+    const instance = new WebAssembly.Instance(module, { host, mere: { state: this.#state, ram: this.#ram } });
+    this.table.set(index, instance.exports["h"]);
+  }
+}

@@ -1,0 +1,92 @@
+/* Where things are in the state memory (memory 0, 32-bit, shared) and in its parts. The emitters fold these offsets into code.
+ *
+ *   0x0000_0000  64 KiB   unused: address 0 means "none"
+ *   0x0001_0000  vCPU areas, VCPU_BYTES each, MAX_VCPUS of them
+ *   ARENA        decoded blocks: 32-byte entries, to the end of the memory
+ *
+ * vCPU area: register file (registers.ts, 4 KiB) · jump cache · TLB banks
+ *
+ * TLB bank: 512 entries of 32 bytes, direct-mapped by linear page. A bank belongs to one address space (PCID) and one kind of access rights
+ * (user; supervisor; supervisor with RFLAGS.AC, which SMAP lets at user pages), so that a change of either changes a base and flushes nothing.
+ *   0  i64 tag for reads    linear page address, or TAG_INVALID
+ *   8  i64 tag for writes
+ *   16 i64 tag for fetches
+ *   24 i64 addend           address in the frames memory = linear address + addend
+ *
+ * Jump cache entry, 16 bytes, by hash of RIP: 0 i64 RIP · 8 i32 TLB bank · 12 i32 first decoded entry
+ *
+ * Decoded entry, 32 bytes:
+ *   0  u16 handler (table index)       2  u16 offset of the instruction in its page
+ *   4  u8  length in bytes             5  u8  scale (0–3)
+ *   6  u16 register A: ModRM.reg       8  u16 register B: ModRM.rm or opcode    10 u16 register C: VEX.vvvv   (byte offsets in the register file)
+ *   12 u16 base   14 u16 index   16 u16 segment base (byte offsets of slots)
+ *   18 u8  position in the block       19 u8  flags
+ *   20 i32 displacement                24 i64 immediate
+ * In relative jumps: 12 u32 chained entry if taken · 20 u32 chained entry if not · 24 i64 target relative to the page.
+ */
+import { Reg } from "../../isa/registers.ts";
+
+export const STATE_PAGES = 2048; // 128 MiB of address space; touched as used
+export const VCPU_AREA = 0x10000;
+export const MAX_VCPUS = 8;
+
+export const TLB_ENTRIES = 512;
+export const TLB_ENTRY_BYTES = 32;
+export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
+export const Tlb = { READ: 0, WRITE: 8, FETCH: 16, ADDEND: 24 } as const;
+/** Never equal to a page address: its low bits are set. */
+export const TAG_INVALID = -1n;
+
+/** Rights kinds of a bank. */
+export const BankMode = { USER: 0, SUPERVISOR: 1, SUPERVISOR_AC: 2 } as const;
+export const BANK_MODES = 3;
+export const BANK_SETS = 8;
+
+export const JUMP_CACHE_ENTRIES = 4096;
+export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * 16;
+
+export const VCPU_JUMP_CACHE = Reg.SIZE;
+export const VCPU_TLB = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
+export const VCPU_BYTES = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
+
+export const ARENA = VCPU_AREA + MAX_VCPUS * VCPU_BYTES;
+export const ARENA_END = STATE_PAGES * 65536;
+
+export const Entry = {
+  BYTES: 32,
+  HANDLER: 0,
+  OFFSET: 2,
+  LENGTH: 4,
+  SCALE: 5,
+  REG_A: 6,
+  REG_B: 8,
+  REG_C: 10,
+  BASE: 12,
+  INDEX: 14,
+  SEGMENT: 16,
+  POSITION: 18,
+  FLAGS: 19,
+  DISP: 20,
+  IMM: 24,
+  CHAIN_TAKEN: 12,
+  CHAIN_NEXT: 20,
+} as const;
+
+/** Entry flag: this block must not be reached by a chain (it spans two pages, or is for one use). */
+export const ENTRY_UNCHAINED = 1;
+
+/** The engine's words in the register file (Reg.ENGINE…): all i32. */
+export const Engine = {
+  /** Address of the current TLB bank. */
+  TLB: Reg.ENGINE,
+  /** Instructions left in this slice; negative: look around. */
+  FUEL: Reg.ENGINE + 4,
+  /** Address of a chain field to fill with the next block, or 0. */
+  LINK: Reg.ENGINE + 8,
+  /** Nonzero if an SSE instruction must trap (CR0.EM, CR0.TS, CR4.OSFXSR). */
+  SSE_TRAP: Reg.ENGINE + 12,
+  /** Nonzero if an x87 instruction must trap (CR0.EM, CR0.TS). */
+  X87_TRAP: Reg.ENGINE + 16,
+  /** Scratch for 16-byte slow accesses. */
+  SCRATCH: Reg.ENGINE + 32,
+} as const;

@@ -1,0 +1,278 @@
+/* WasmVcpu: one vCPU on the wasm engine: its register file, its Mmu, delivery of events, and Cpu for the instructions that are plain TypeScript.
+ * Runs on whichever executor has it; only one at a time. */
+import type { CpuModel } from "../../isa/system/cpu-model.ts";
+import { hasBreakpoints, codeBreakpointFault, matchCodeBreakpoint, singleStepTrap } from "../../isa/system/debug.ts";
+import { deliver, deliverFault, TripleFault } from "../../isa/system/exceptions.ts";
+import { GuestFault, Vector, type Cpu, type Privilege } from "../../isa/cpu.ts";
+import { RegisterFile } from "../../isa/register-file.ts";
+import { Reg, Rflags } from "../../isa/registers.ts";
+import type { GuestRam } from "../../memory/guest-ram.ts";
+import { hostNanos } from "../clock.ts";
+import type { EngineVcpu, Exit, VcpuPorts } from "../engine.ts";
+import type { WasmEngine } from "./engine.ts";
+import { Engine } from "./layout.ts";
+import { Mmu, type FlushScope } from "./mmu.ts";
+
+/** Instructions between looks at the clock and at what other threads want: some tens of microseconds. */
+const SLICE = 20_000;
+const HALTED = 1;
+const SHUT_DOWN = 3;
+/** ATTENTION bits. */
+export const Attention = { LOOK: 1, COME_OUT: 2 } as const;
+
+export class WasmVcpu implements EngineVcpu, Cpu {
+  readonly regs: RegisterFile;
+  readonly model: CpuModel;
+  readonly mmu: Mmu;
+  readonly address: number;
+  readonly exits: Record<string, number> = { budget: 0, halted: 0, interrupt: 0, fault: 0, mmio: 0, port: 0, shutdown: 0 };
+  readonly #engine: WasmEngine;
+  readonly #ports: VcpuPorts;
+  readonly #words: Int32Array;
+  readonly #attention: number;
+  /** Entry of the instruction that called out of generated code; 0 between instructions. */
+  entry = 0;
+
+  constructor(engine: WasmEngine, address: number, ram: GuestRam, model: CpuModel, ports: VcpuPorts) {
+    this.#engine = engine;
+    this.address = address;
+    this.model = model;
+    this.#ports = ports;
+    const buffer = engine.state.buffer;
+    this.regs = new RegisterFile(buffer, address);
+    this.#words = new Int32Array(buffer);
+    this.#attention = (address + Reg.ATTENTION) >> 2;
+    const counted: VcpuPorts = {
+      ...bindPorts(ports),
+      mmioRead: (gpa, size) => (this.exits["mmio"]++, ports.mmioRead(gpa, size)),
+      mmioWrite: (gpa, size, value) => (this.exits["mmio"]++, ports.mmioWrite(gpa, size, value)),
+    };
+    this.mmu = new Mmu(address, buffer, this.regs, ram, counted, engine.blocks);
+    this.mmu.modeChanged();
+  }
+
+  // ——— running ———
+  run(budget: number): Exit {
+    this.#engine.current = this;
+    let left = budget;
+    try {
+      while (left > 0) {
+        const exit = this.#prepare();
+        if (exit) return exit;
+        left -= this.#slice(Math.min(left, SLICE));
+      }
+    } catch (error) {
+      if (!(error instanceof TripleFault)) throw error;
+      this.regs.set32(Reg.RUN_STATE, SHUT_DOWN);
+      this.exits["shutdown"]++;
+      return { kind: "shutdown", reason: error.message };
+    }
+    this.exits["budget"]++;
+    return { kind: "budget" };
+  }
+
+  /** Looks at clock, attention and interrupts before a slice. */
+  #prepare(): Exit | undefined {
+    this.entry = 0;
+    const wanted = Atomics.exchange(this.#words, this.#attention, 0);
+    if (wanted & Attention.COME_OUT) return { kind: "attention" };
+    this.#engine.dropStaleCode();
+    const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
+    if (deadline >= 0n && hostNanos() >= Number(deadline)) this.#ports.deadlinePassed();
+    this.#deliverInterrupt();
+    if (this.regs.get32(Reg.RUN_STATE) !== HALTED) return undefined;
+    this.exits["halted"]++;
+    return { kind: "halted" };
+  }
+
+  #deliverInterrupt(): void {
+    const regs = this.regs;
+    if (Atomics.load(this.#words, (this.address + Reg.INTERRUPT_PENDING) >> 2) === 0) return;
+    if ((regs.get32(Reg.RFLAGS) & Rflags.IF) === 0) return;
+    if (regs.get32(Reg.INTERRUPT_SHADOW)) {
+      this.#step();
+      Atomics.or(this.#words, this.#attention, Attention.LOOK);
+      return;
+    }
+    const vector = this.#ports.acknowledgeInterrupt();
+    if (vector < 0) return;
+    this.exits["interrupt"]++;
+    regs.set32(Reg.RUN_STATE, 0);
+    deliver(this, { vector, kind: "external" });
+  }
+
+  /** @returns instructions retired */
+  #slice(fuel: number): number {
+    const regs = this.regs;
+    if (regs.get32(Reg.RFLAGS) & Rflags.TF || hasBreakpoints(regs)) return this.#step();
+    regs.set32(Reg.INTERRUPT_SHADOW, 0);
+    regs.set32(Engine.FUEL, fuel);
+    regs.set32(Engine.LINK, 0);
+    let done = 0;
+    try {
+      this.#engine.run(this.address);
+    } catch (error) {
+      done = this.#fault(error, fuel);
+      return done;
+    }
+    return this.#retire(fuel - (regs.get32(Engine.FUEL) | 0));
+  }
+  #retire(count: number): number {
+    const regs = this.regs;
+    regs.set64(Reg.RETIRED, regs.get64(Reg.RETIRED) + BigInt(count));
+    return Math.max(count, 1);
+  }
+  /** Makes the state exact for the instruction that faulted and delivers the fault. */
+  #fault(error: unknown, fuel: number): number {
+    if (!(error instanceof GuestFault)) throw error;
+    const { regs } = this;
+    let count = fuel - (regs.get32(Engine.FUEL) | 0);
+    if (this.entry !== 0) {
+      count += this.#engine.blocks.positionOf(this.entry);
+      regs.set64(Reg.RIP, this.currentRip());
+    }
+    regs.set32(Engine.LINK, 0);
+    this.exits["fault"]++;
+    this.#retire(count);
+    deliverFault(this, error);
+    this.entry = 0;
+    return Math.max(count, 1);
+  }
+
+  /** One instruction, with its debug traps. */
+  #step(): number {
+    const regs = this.regs;
+    const rip = regs.get64(Reg.RIP);
+    const matched = hasBreakpoints(regs) ? matchCodeBreakpoint(regs, rip) : 0;
+    if (matched) {
+      codeBreakpointFault(this, matched);
+      return 1;
+    }
+    const trap = (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0;
+    regs.set32(Reg.INTERRUPT_SHADOW, 0);
+    regs.set32(Reg.RFLAGS, regs.get32(Reg.RFLAGS) & ~Rflags.RF);
+    regs.set32(Engine.FUEL, 0);
+    regs.set32(Engine.LINK, 0);
+    regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
+    this.entry = 0;
+    try {
+      const entry = this.#engine.blocks.single(...this.#fetch());
+      this.#engine.step(this.address, entry);
+    } catch (error) {
+      return this.#fault(error, 0);
+    }
+    regs.set32(Engine.LINK, 0);
+    this.entry = 0;
+    this.#retire(-(regs.get32(Engine.FUEL) | 0));
+    if (trap) singleStepTrap(this);
+    return 1;
+  }
+  /** Frame address of the code at RIP, and a function for the next page's. */
+  #fetch(): [number, () => number] {
+    const low = this.regs.view.getInt32(Reg.RIP, true);
+    const high = this.regs.view.getInt32(Reg.RIP + 4, true);
+    const nextPage = (low & ~0xfff) + 4096;
+    return [
+      this.mmu.fetchAddress(low, high),
+      () => this.mmu.fetchAddress(nextPage | 0, nextPage === 0 ? (high + 1) | 0 : high),
+    ];
+  }
+  /** The run loop missed the jump cache. @returns first entry of the block at RIP */
+  lookUp(): number {
+    this.entry = 0;
+    const entry = this.#engine.blocks.find(...this.#fetch());
+    const low = this.regs.view.getInt32(Reg.RIP, true);
+    const high = this.regs.view.getInt32(Reg.RIP + 4, true);
+    this.mmu.cacheJump(low, high, entry);
+    return entry;
+  }
+
+  // ——— Cpu ———
+  read(address: bigint, size: number, privilege?: Privilege): bigint {
+    return this.mmu.read(BigInt.asUintN(64, address), size, privilege);
+  }
+  write(address: bigint, size: number, value: bigint, privilege?: Privilege): void {
+    this.mmu.write(BigInt.asUintN(64, address), size, value, privilege);
+  }
+  probeWrite(address: bigint, size: number, privilege?: Privilege): void {
+    this.mmu.probeWrite(address, size, privilege);
+  }
+  currentRip(): bigint {
+    if (this.entry === 0) return this.regs.get64(Reg.RIP);
+    return BigInt.asUintN(64, this.regs.get64(Reg.PAGE_VA) + BigInt(this.#engine.blocks.offsetOf(this.entry)));
+  }
+  nextRip(): bigint {
+    return BigInt.asUintN(64, this.currentRip() + BigInt(this.entry === 0 ? 0 : this.#engine.blocks.lengthOf(this.entry)));
+  }
+  setRip(rip: bigint): void {
+    this.regs.set64(Reg.RIP, rip);
+  }
+  flushTlb(scope: FlushScope): void {
+    this.mmu.flush(scope);
+  }
+  modeChanged(): void {
+    this.mmu.modeChanged();
+    // breakpoints may have been enabled: out of the run loop to step
+    if (hasBreakpoints(this.regs)) this.interruptsMayBeOpen(true);
+  }
+  tsc(): bigint {
+    return BigInt(Math.floor(hostNanos())) + BigInt.asIntN(64, this.regs.get64(Reg.TSC_OFFSET));
+  }
+  random64(): bigint {
+    return crypto.getRandomValues(new BigUint64Array(1))[0];
+  }
+  readDeviceMsr(index: number): bigint | undefined {
+    return this.#ports.readMsr(index);
+  }
+  writeDeviceMsr(index: number, value: bigint): boolean {
+    return this.#ports.writeMsr(index, value);
+  }
+  portIn(port: number, size: 1 | 2 | 4): number {
+    this.exits["port"]++;
+    return this.#ports.portIn(port, size);
+  }
+  portOut(port: number, size: 1 | 2 | 4, value: number): void {
+    this.exits["port"]++;
+    this.#ports.portOut(port, size, value);
+  }
+  readTpr(): number {
+    return this.#ports.readTpr();
+  }
+  writeTpr(value: number): void {
+    this.#ports.writeTpr(value);
+  }
+  hypercall(nr: bigint, a0: bigint, a1: bigint, a2: bigint, a3: bigint): bigint {
+    return this.#ports.hypercall(nr, a0, a1, a2, a3);
+  }
+  halt(): void {
+    this.regs.set32(Reg.RUN_STATE, HALTED);
+    Atomics.or(this.#words, this.#attention, Attention.LOOK);
+  }
+  interruptsMayBeOpen(always = false): void {
+    const trap = (this.regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0;
+    const pending = Atomics.load(this.#words, (this.address + Reg.INTERRUPT_PENDING) >> 2) !== 0;
+    if (always || trap || pending) Atomics.or(this.#words, this.#attention, Attention.LOOK);
+  }
+  /** An SSE (x87) instruction met CR0.EM, CR0.TS or CR4.OSFXSR. @source SDM vol. 3A tables 13-1, 2-2 */
+  raiseUnit(sse: boolean): never {
+    const cr0 = this.regs.get32(Reg.CR0);
+    const unavailable = sse ? (cr0 & 4) !== 0 || (this.regs.get32(Reg.CR4) & 0x200) === 0 : false;
+    throw new GuestFault(unavailable ? Vector.UD : Vector.NM);
+  }
+}
+
+function bindPorts(ports: VcpuPorts): VcpuPorts {
+  return {
+    mmioRead: (gpa, size) => ports.mmioRead(gpa, size),
+    mmioWrite: (gpa, size, value) => ports.mmioWrite(gpa, size, value),
+    portIn: (port, size) => ports.portIn(port, size),
+    portOut: (port, size, value) => ports.portOut(port, size, value),
+    readMsr: (index) => ports.readMsr(index),
+    writeMsr: (index, value) => ports.writeMsr(index, value),
+    acknowledgeInterrupt: () => ports.acknowledgeInterrupt(),
+    readTpr: () => ports.readTpr(),
+    writeTpr: (value) => ports.writeTpr(value),
+    hypercall: (nr, a0, a1, a2, a3) => ports.hypercall(nr, a0, a1, a2, a3),
+    deadlinePassed: () => ports.deadlinePassed(),
+  };
+}

@@ -1,0 +1,110 @@
+/* System instructions: their operands here, their work in calls (src/isa/system). Privilege is a column of the row.
+ * @source SDM vol. 2A–2C, the instructions' pages; vol. 3A ch. 2–6 */
+import { Reg, SegmentIndex } from "../registers.ts";
+import { semantics, type Sem, type Semantics } from "../sem.ts";
+
+/** A call with nothing but its name. */
+export const plainCall = (name: string): Semantics =>
+  semantics("", (s) => {
+    s.call(name);
+  });
+/** A call with the operand size in bytes: IRET, SYSRET, SYSEXIT. */
+export const sizedCall = (name: string): Semantics =>
+  semantics("", (s) => {
+    s.call(name, s.const(s.size));
+  });
+/** A call with the linear address of memory operand 0: LGDT, SGDT, INVLPG. */
+export const addressCall = (name: string): Semantics =>
+  semantics("-", (s) => {
+    s.call(name, s.linearAddress(0));
+  });
+/** A call with operand 0's value: LLDT, LTR, LMSW, INT. */
+export const valueCall = (name: string): Semantics =>
+  semantics("r", (s) => {
+    s.call(name, s.get(0));
+  });
+
+// ——— segment registers: operand that names one is only for the disassembler, the number comes from the row ———
+const selector = <V>(s: Sem<V>, index: number): V => s.and(s.field(Reg.SEG + 16 * index, 4), s.const(0xffff));
+
+/** MOV r/m16, Sreg; SLDT, STR. */
+export const storeSelector = (index: number): Semantics => semantics("w-", (s) => s.put(0, selector(s, index)));
+export const loadSegment = (index: number): Semantics =>
+  semantics("-r", (s) => {
+    s.call("loadSegment", s.const(index), s.get(1));
+  });
+/** LFS, LGS, LSS: far pointer at operand 1, offset first. */
+export const loadFarPointer = (index: number): Semantics =>
+  semantics("w-", (s) => {
+    const address = s.linearAddress(1);
+    const offset = s.load(address, s.size);
+    s.call("loadSegment", s.const(index), s.load(s.add(address, s.const(s.size)), 2));
+    s.put(0, offset);
+  });
+
+const farIndirect = (name: "jmpFar" | "callFar"): Semantics =>
+  semantics("-", (s) => {
+    const address = s.linearAddress(0);
+    const offset = s.load(address, s.size);
+    s.call(name, s.load(s.add(address, s.const(s.size)), 2), offset, s.const(s.size));
+  });
+export const JMP_FAR = farIndirect("jmpFar");
+export const CALL_FAR = farIndirect("callFar");
+export const RETF = semantics("", (s) => {
+  s.call("retFar", s.const(s.size), s.const(0));
+});
+export const RETF_POP = semantics("r", (s) => {
+  s.call("retFar", s.const(s.size), s.get(0));
+});
+
+// ——— control and debug registers ———
+export const readCr = (n: number): Semantics => semantics("w-", (s) => s.put(0, s.call("readCr", s.const(n))));
+export const writeCr = (n: number): Semantics =>
+  semantics("-r", (s) => {
+    s.call("writeCr", s.const(n), s.get(1));
+  });
+export const readDr = (n: number): Semantics => semantics("w-", (s) => s.put(0, s.call("readDr", s.const(n))));
+export const writeDr = (n: number): Semantics =>
+  semantics("-r", (s) => {
+    s.call("writeDr", s.const(n), s.get(1));
+  });
+export const SMSW = semantics("w", (s) => s.put(0, s.field(Reg.CR0, 8)));
+
+// ——— descriptors: the calls set ZF ———
+const descriptorQuery = (name: "lar" | "lsl"): Semantics =>
+  semantics("wr", (s) => {
+    const answer = s.call(name, s.get(1));
+    s.when(s.flag("ZF"), () => s.put(0, answer));
+  });
+export const LAR = descriptorQuery("lar");
+export const LSL = descriptorQuery("lsl");
+
+export const INVPCID = semantics("r-", (s) => {
+  s.call("invpcid", s.get(0), s.linearAddress(1));
+});
+
+// ——— FS and GS bases ———
+const readBase = (offset: number): Semantics =>
+  semantics("w", (s) => {
+    s.call("checkFsgsbase");
+    s.put(0, s.field(offset, 8));
+  });
+export const RDFSBASE = readBase(Reg.FS_BASE);
+export const RDGSBASE = readBase(Reg.GS_BASE);
+export const WRFSBASE = valueCall("writeFsBase");
+export const WRGSBASE = valueCall("writeGsBase");
+
+/** RDRAND, RDSEED: always a value, so CF = 1. */
+export const RDRAND = semantics("w", (s) => {
+  s.put(0, s.call("rdrand"));
+  s.writeFlags(s.const(1));
+});
+
+// ——— ports ———
+export const IN = semantics("wr", (s) => s.put(0, s.call("portIn", s.get(1), s.const(s.width(0)))));
+export const OUT = semantics("rr", (s) => {
+  s.call("portOut", s.get(0), s.const(s.width(1)), s.get(1));
+});
+
+export const SLDT = storeSelector(SegmentIndex.LDTR);
+export const STR = storeSelector(SegmentIndex.TR);

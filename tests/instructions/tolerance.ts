@@ -1,0 +1,54 @@
+/* What a comparison must not look at, beyond a row's undefined flags: results that the manual leaves open depending on values. */
+import { Reg, Rflags } from "../../src/isa/registers.ts";
+import { type Decoder, createDecoder, newDecoded } from "../../src/isa/decode.ts";
+import type { Row } from "../../src/isa/row.ts";
+import { compareOutcomes, type Difference, undefinedFlags } from "./compare.ts";
+import type { InstructionCase, Outcome } from "./case.ts";
+
+const decoder: Decoder = createDecoder();
+const decoded = newDecoded();
+
+/** The row that a case's bytes are an instruction of. */
+export function rowOf(test: InstructionCase): Row | undefined {
+  return decoder.decode(test.bytes, 0, test.bytes.length, decoded) === undefined ? decoded.row : undefined;
+}
+
+const SS = 12;
+const GP = 13;
+/** A stack address that is not canonical is #SS(0), any other #GP(0). Mere says #GP where the access has no operand that tells the segment. */
+const sameSegment = (o: Outcome): Outcome => (o.fault?.vector === SS ? { ...o, fault: { ...o.fault, vector: GP } } : o);
+
+/** RCPPS, RSQRTPS. */
+const RELATIVE_ERROR = 1.5 * 2 ** -12;
+const bothNan = (e: number, a: number): boolean => Number.isNaN(e) && Number.isNaN(a);
+const near = (e: number, a: number): boolean => Math.abs(e - a) <= RELATIVE_ERROR * Math.abs(e);
+
+/** `actual` with the expected XMM lanes where the row leaves them open and they are good enough. */
+function sameLanes(row: Row, expected: Outcome, actual: Outcome): Outcome {
+  if (!row.approximate && !row.anyNan) return actual;
+  const close = row.approximate ? near : bothNan;
+  const state = actual.state.slice();
+  const lanes = (of: Uint8Array): Float32Array | Float64Array =>
+    row.mnemonic.endsWith("pd") ? new Float64Array(of.slice(Reg.XMM, Reg.XMM + 256).buffer) : new Float32Array(of.slice(Reg.XMM, Reg.XMM + 256).buffer);
+  const [e, a] = [lanes(expected.state), lanes(actual.state)];
+  const width = 256 / e.length;
+  for (let i = 0; i < e.length; i++) {
+    const at = Reg.XMM + i * width;
+    if (close(e[i]!, a[i]!)) state.set(expected.state.subarray(at, at + width), at);
+  }
+  return { ...actual, state };
+}
+
+/** ENTER writes below RSP, which nobody may look at, before it finds that the new frame is not there; MOVBE across pages writes the first part. */
+const WRITES_BEFORE_FAULT = /^(enter|movbe)$/;
+const REPEATED_COMPARE = /^(cmps|scas)/;
+
+/** Differences that count, between what is right and what a runner made of a case. */
+export function differences(row: Row, expected: Outcome, actual: Outcome): Difference[] {
+  const faulted = expected.fault !== undefined;
+  let ignored = faulted ? 0 : undefinedFlags(row); // a fault leaves the flags alone: then none is undefined
+  // The processor restores the flags if a REP CMPS faults half way (SDM vol. 1 §7.3.9.2 does not ask for it of an interrupted one).
+  if (faulted && REPEATED_COMPARE.test(row.mnemonic)) ignored = Rflags.OSZAPC;
+  const found = compareOutcomes(sameSegment(expected), sameSegment(sameLanes(row, expected, actual)), ignored);
+  return faulted && WRITES_BEFORE_FAULT.test(row.mnemonic) ? found.filter((d) => d.field !== "memory") : found;
+}
