@@ -7,7 +7,9 @@ import { fileURLToPath } from "node:url";
 import { importEdges, importsOf, violation } from "../tools/layers.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { dependencies: Record<string, string> };
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+  dependencies: Record<string, string>;
+};
 const dependencies = Object.keys(manifest.dependencies);
 
 describe("layers", () => {
@@ -61,6 +63,7 @@ describe("layers", () => {
     ["index.ts", "./vm/machine.ts"],
   ];
   for (const [file, specifier] of allowed) {
-    test(`${file} may import ${specifier}`, () => assert.equal(violation({ file, specifier }, ["commander"]), undefined));
+    test(`${file} may import ${specifier}`, () =>
+      assert.equal(violation({ file, specifier }, ["commander"]), undefined));
   }
 });

@@ -18,16 +18,35 @@ function npm(program: "npm" | "npx", words: string[], cwd: string): string {
 
 test("the packed tarball works where it is installed, and holds what it should", () => {
   const packed = JSON.parse(npm("npm", ["pack", "--json", "--silent", "--pack-destination", work], root)) as unknown;
-  const [{ filename, files }] = Object.values(packed as Record<string, { filename: string; files: { path: string }[] }>);
+  const [{ filename, files }] = Object.values(
+    packed as Record<string, { filename: string; files: { path: string }[] }>,
+  );
   const paths = files.map((file) => file.path);
-  assert.deepEqual(paths.filter((path) => /\.test\.|^src\/|^tests\/|^tools\//.test(path)), []);
-  for (const path of ["LICENSE", "README.md", "bin/mere.js", "dist/cli/main.js", "dist/index.d.ts", "dist/image/init"]) {
+  assert.deepEqual(
+    paths.filter((path) => /\.test\.|^src\/|^tests\/|^tools\//.test(path)),
+    [],
+  );
+  for (const path of [
+    "LICENSE",
+    "README.md",
+    "bin/mere.js",
+    "dist/cli/main.js",
+    "dist/index.d.ts",
+    "dist/image/init",
+  ]) {
     assert.ok(paths.includes(path), `${path} is not in the package`);
   }
   const elsewhere = join(work, "elsewhere");
   writeFileSync(join(work, "package.json"), "{}");
-  npm("npm", ["install", "--prefix", elsewhere, "--prefer-offline", "--no-audit", "--no-fund", join(work, filename)], work);
-  assert.match(npm("npx", ["--no-install", "mere", "version"], elsewhere), new RegExp(`^mere ${version} \\(node 26\\.`));
+  npm(
+    "npm",
+    ["install", "--prefix", elsewhere, "--prefer-offline", "--no-audit", "--no-fund", join(work, filename)],
+    work,
+  );
+  assert.match(
+    npm("npx", ["--no-install", "mere", "version"], elsewhere),
+    new RegExp(`^mere ${version} \\(node 26\\.`),
+  );
   assert.match(npm("npx", ["--no-install", "mere", "run", "--help"], elsewhere), /^Usage: mere run /);
   const program = `import { packageVersion } from "mere"; console.log(packageVersion());`;
   const node = join(elsewhere, "node_modules", ".bin", "node");

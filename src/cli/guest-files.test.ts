@@ -4,8 +4,12 @@ import { test } from "node:test";
 import { bannerVersion } from "./guest-files.ts";
 
 test("a kernel's version is read from its banner", () => {
-  const kernel = (text: string): Uint8Array => Buffer.concat([Buffer.alloc(4096, 0x90), Buffer.from(`${text}\0`), Buffer.alloc(64)]);
-  assert.equal(bannerVersion(kernel("Linux version 6.1.0-13-cloud-amd64 (team@host) (gcc-12) #1 SMP")), "6.1.0-13-cloud-amd64");
+  const kernel = (text: string): Uint8Array =>
+    Buffer.concat([Buffer.alloc(4096, 0x90), Buffer.from(`${text}\0`), Buffer.alloc(64)]);
+  assert.equal(
+    bannerVersion(kernel("Linux version 6.1.0-13-cloud-amd64 (team@host) (gcc-12) #1 SMP")),
+    "6.1.0-13-cloud-amd64",
+  );
   assert.equal(bannerVersion(kernel("Linux version %s (%s)\0Linux version 6.12.3+deb13 (x)")), "6.12.3+deb13");
   assert.equal(bannerVersion(kernel("no banner")), undefined);
   assert.equal(bannerVersion(Buffer.from("Linux version 6.1")), undefined);

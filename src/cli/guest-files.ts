@@ -34,7 +34,8 @@ export interface GuestFiles {
 
 /** The user's own kernel and initramfs, unchanged. @throws KernelError, CliError (failure), PackageError */
 export async function exactGuest(boot: Exact, pull: PullOptions): Promise<GuestFiles> {
-  const kernel = boot.kernel === undefined ? await cachedKernelFile(await ensureKernel(pull)) : await readKernelFile(boot.kernel);
+  const kernel =
+    boot.kernel === undefined ? await cachedKernelFile(await ensureKernel(pull)) : await readKernelFile(boot.kernel);
   const initrd = await readFile(boot.initrd).catch((error: unknown) => {
     throw failure(`the initramfs ${JSON.stringify(boot.initrd)} cannot be read; check the file`, error);
   });
@@ -43,7 +44,11 @@ export async function exactGuest(boot: Exact, pull: PullOptions): Promise<GuestF
 
 /** Mere's init with the command. @throws KernelError, CliError (failure), PackageError */
 export async function ownInitGuest(boot: OwnInit, pull: PullOptions): Promise<GuestFiles> {
-  const [stdin, busyboxPath, kernel] = [await commandInput(boot), await ensureBusybox(pull), await kernelFor(boot, pull)];
+  const [stdin, busyboxPath, kernel] = [
+    await commandInput(boot),
+    await ensureBusybox(pull),
+    await kernelFor(boot, pull),
+  ];
   const terminal = kernel.cached === undefined ? "ttyS0" : "hvc0";
   const token = randomBytes(12).toString("hex");
   const initrd = buildInitramfs({
@@ -63,7 +68,10 @@ export async function ownInitGuest(boot: OwnInit, pull: PullOptions): Promise<Gu
 
 /** A kernel whose modules are in the cache gets them, wherever its file came from. One without modules must have its drivers built in; since nobody
  *  knows whether it has, its serial port is then the command's terminal. */
-async function kernelFor(boot: OwnInit, pull: PullOptions): Promise<{ file: Uint8Array; cached: CachedKernel | undefined }> {
+async function kernelFor(
+  boot: OwnInit,
+  pull: PullOptions,
+): Promise<{ file: Uint8Array; cached: CachedKernel | undefined }> {
   if (boot.kernel === undefined) {
     const cached = await ensureKernel(pull);
     return { file: await cachedKernelFile(cached), cached };
@@ -75,7 +83,10 @@ async function kernelFor(boot: OwnInit, pull: PullOptions): Promise<{ file: Uint
 
 async function cachedKernelFile(kernel: CachedKernel): Promise<Uint8Array> {
   return readFile(vmlinuxPath(kernel)).catch((error: unknown) => {
-    throw failure(`the cached kernel ${vmlinuxPath(kernel)} cannot be read; run 'mere kernel pull' after deleting its directory`, error);
+    throw failure(
+      `the cached kernel ${vmlinuxPath(kernel)} cannot be read; run 'mere kernel pull' after deleting its directory`,
+      error,
+    );
   });
 }
 
@@ -98,7 +109,8 @@ async function commandInput(boot: OwnInit): Promise<CommandInput> {
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     length += chunk.length;
-    if (length > LARGEST_STDIN) throw failure("standard input has more than 64 MiB; put it on a disk and give that with --disk");
+    if (length > LARGEST_STDIN)
+      throw failure("standard input has more than 64 MiB; put it on a disk and give that with --disk");
   }
   return Buffer.concat(chunks);
 }

@@ -9,7 +9,9 @@ import { fileURLToPath } from "node:url";
 import { commanderSentence } from "./main.ts";
 
 const mere = fileURLToPath(new URL("../../bin/mere.js", import.meta.url));
-const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 const cache = mkdtempSync(join(tmpdir(), "mere-cli-"));
 after(() => rmSync(cache, { recursive: true }));
 
@@ -38,8 +40,14 @@ describe("usage errors", { concurrency: 2 }, () => {
     [["--foo"], "mere: unknown option '--foo'; see 'mere --help'.\n"],
     [["kernel"], "mere kernel: say what to do; see 'mere kernel --help'.\n"],
     [["kernel", "pul"], "mere kernel: unknown command 'pul'; did you mean pull? See 'mere kernel --help'.\n"],
-    [["kernel", "list", "x"], "mere kernel list: too many arguments for 'list': expected 0 arguments but got 1: x; see 'mere kernel list --help'.\n"],
-    [["run"], "mere run: there is nothing to run; give a command, as in 'mere run -- uname -a', or --console for a shell.\n"],
+    [
+      ["kernel", "list", "x"],
+      "mere kernel list: too many arguments for 'list': expected 0 arguments but got 1: x; see 'mere kernel list --help'.\n",
+    ],
+    [
+      ["run"],
+      "mere run: there is nothing to run; give a command, as in 'mere run -- uname -a', or --console for a shell.\n",
+    ],
     [["run", "--cpu", "2", "ls"], "mere run: unknown option '--cpu'; did you mean --cpus? See 'mere run --help'.\n"],
     [["run", "--cpus"], "mere run: --cpus needs a value; see 'mere run --help'.\n"],
     [["run", "--cpus", "0", "ls"], 'mere run: --cpus "0" is no number of CPUs; choose a whole number from 1 to 64.\n'],
@@ -47,11 +55,23 @@ describe("usage errors", { concurrency: 2 }, () => {
       ["run", "--memory", "lots", "ls"],
       'mere run: --memory "lots" is no size; write bytes, or a number with K, M or G, as in 512M or 1G.\n',
     ],
-    [["run", "--memory", "1M", "ls"], 'mere run: --memory "1M" is outside what a VM can have; choose between 64M and 16G.\n'],
-    [["run", "--kernel", "/no/file", "ls"], 'mere run: --kernel "/no/file" cannot be opened: no such file; check the path.\n'],
+    [
+      ["run", "--memory", "1M", "ls"],
+      'mere run: --memory "1M" is outside what a VM can have; choose between 64M and 16G.\n',
+    ],
+    [
+      ["run", "--kernel", "/no/file", "ls"],
+      'mere run: --kernel "/no/file" cannot be opened: no such file; check the path.\n',
+    ],
     [["run", "--disk", "/", "ls"], 'mere run: --disk "/" is not a file; give the path of a file.\n'],
-    [["run", "--initrd", mere, "ls"], "mere run: --initrd brings its own init, so Mere cannot run a command; leave out the command or --initrd.\n"],
-    [["run", "--kernel", "\u001b[31m", "ls"], 'mere run: --kernel "\\u001b[31m" cannot be opened: no such file; check the path.\n'],
+    [
+      ["run", "--initrd", mere, "ls"],
+      "mere run: --initrd brings its own init, so Mere cannot run a command; leave out the command or --initrd.\n",
+    ],
+    [
+      ["run", "--kernel", "\u001b[31m", "ls"],
+      'mere run: --kernel "\\u001b[31m" cannot be opened: no such file; check the path.\n',
+    ],
   ];
   for (const [words, sentence] of cases) {
     test(`mere ${words.join(" ")}`, async () => {
@@ -76,7 +96,10 @@ describe("answers", { concurrency: 2 }, () => {
 
   const helps: [string[], RegExp][] = [
     [["--help"], /^Usage: mere .*\n[^]*\brun\b[^]*\bkernel\b[^]*\bversion\b/],
-    [["run", "--help"], /^Usage: mere run \[options\] \[--\] command…\n[^]*--cpus[^]*--memory[^]*--disk[^]*Exit status/],
+    [
+      ["run", "--help"],
+      /^Usage: mere run \[options\] \[--\] command…\n[^]*--cpus[^]*--memory[^]*--disk[^]*Exit status/,
+    ],
     [["help", "run"], /^Usage: mere run /],
     [["kernel", "--help"], /^Usage: mere kernel [^]*pull[^]*list/],
   ];
@@ -100,6 +123,9 @@ test("a kernel that is none gives one sentence and status 1", async () => {
 });
 
 test("commander's messages become sentences", () => {
-  assert.equal(commanderSentence("error: unknown option '--a'\n(Did you mean one of --b, --c?)"), "unknown option '--a'; did you mean --b, --c?");
+  assert.equal(
+    commanderSentence("error: unknown option '--a'\n(Did you mean one of --b, --c?)"),
+    "unknown option '--a'; did you mean --b, --c?",
+  );
   assert.equal(commanderSentence("error: option '-i, --input <file>' argument missing"), "--input needs a value");
 });

@@ -15,7 +15,10 @@ interface Verb {
 }
 
 const VERBS: Readonly<Record<string, Verb>> = {
-  run: { summary: "start a VM, run a command in it, end with the command's exit status", load: () => import("./run.ts") },
+  run: {
+    summary: "start a VM, run a command in it, end with the command's exit status",
+    load: () => import("./run.ts"),
+  },
   kernel: { summary: "get and list guest kernels", load: () => import("./kernel.ts") },
   version: { summary: "print Mere's version", load: () => import("./version.ts") },
 };
@@ -83,7 +86,8 @@ function isForTheUser(error: unknown): error is Error {
 export function commanderSentence(message: string): string {
   const [first, hint] = message.replace(/^error: /, "").split("\n");
   const missing = /^option '.*?(--[\w-]+).*' argument missing$/.exec(first);
-  const sentence = missing === null ? first.replace(/\.$/, "").replace(". Expected", ": expected") : `${missing[1]} needs a value`;
+  const sentence =
+    missing === null ? first.replace(/\.$/, "").replace(". Expected", ": expected") : `${missing[1]} needs a value`;
   const suggestion = /^\(Did you mean (?:one of )?(.*)\?\)$/.exec(hint ?? "");
   return suggestion === null ? sentence : `${sentence}; did you mean ${suggestion[1]}?`;
 }

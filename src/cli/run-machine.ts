@@ -1,7 +1,7 @@
 /* What `mere run` does: makes the machine, carries bytes between it and the terminal, and ends with the right status. On the main thread. */
 import { openRawDisk } from "../disk/raw.ts";
 import { ExitRecordFilter } from "../image/exit-record.ts";
-import { type Machine, type MachineConfig, createMachine } from "../vm/machine.ts";
+import type { Machine, MachineConfig } from "../vm/machine.ts";
 import { ExitStatus } from "./cli-error.ts";
 import { type GuestFiles, exactGuest, ownInitGuest } from "./guest-files.ts";
 import { Interruption } from "./interruption.ts";
@@ -12,9 +12,12 @@ import { attachTerminal } from "./terminal.ts";
 
 type Disk = MachineConfig["disks"][number];
 
+/** src/vm/machine.ts's; tests give another. */
+export type CreateMachine = (config: MachineConfig) => Promise<Machine>;
+
 /** Runs one VM to its end. @returns the exit status of mere
  *  @throws CliError and the errors of the areas, each with a sentence for the user */
-export async function runMachine(options: RunOptions): Promise<number> {
+export async function runMachine(options: RunOptions, createMachine: CreateMachine): Promise<number> {
   const interruption = new Interruption();
   const disks: Disk[] = [];
   try {
@@ -36,7 +39,9 @@ async function prepare(options: RunOptions, signal: AbortSignal): Promise<GuestF
   const progress = pullProgress();
   try {
     const pull = { onProgress: progress.onProgress, signal };
-    return options.boot.kind === "exact" ? await exactGuest(options.boot, pull) : await ownInitGuest(options.boot, pull);
+    return options.boot.kind === "exact"
+      ? await exactGuest(options.boot, pull)
+      : await ownInitGuest(options.boot, pull);
   } finally {
     progress.end();
   }
@@ -76,7 +81,12 @@ async function runGuest(
     const end = await machine.wait();
     if (showSerial) process.stdout.write(record.flush());
     detach();
-    if (options.stats) process.stderr.write(statsLines(machine.stats()).map((line) => `mere run: ${line}\n`).join(""));
+    if (options.stats)
+      process.stderr.write(
+        statsLines(machine.stats())
+          .map((line) => `mere run: ${line}\n`)
+          .join(""),
+      );
     if (interruption.status !== undefined) return interruption.status;
     return exitStatusOf(end, guest.token === undefined ? null : record.status, serial);
   } finally {

@@ -10,7 +10,10 @@ const file = fileURLToPath(import.meta.url);
 
 function parse(...words: string[]): RunOptions {
   const parsed: RunOptions[] = [];
-  const program = new Command("mere").enablePositionalOptions().exitOverride().configureOutput({ writeErr: () => {} });
+  const program = new Command("mere")
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
   addRunOptions(program.command("run")).action((command: string[], values: RunValues) => {
     parsed.push(resolveRunOptions(values, command));
   });
@@ -51,7 +54,20 @@ describe("a command", () => {
   });
 
   test("takes every option", () => {
-    const options = parse("--cpus", "4", "--memory=1G", "--kernel", file, "--append", "a b", "--disk", file, "--stats", "-i", "cat");
+    const options = parse(
+      "--cpus",
+      "4",
+      "--memory=1G",
+      "--kernel",
+      file,
+      "--append",
+      "a b",
+      "--disk",
+      file,
+      "--stats",
+      "-i",
+      "cat",
+    );
     assert.deepEqual(options, {
       cpus: 4,
       memoryBytes: 2 ** 30,
@@ -95,7 +111,7 @@ const contradictions: [string[], RegExp][] = [
   [["--disk", `${file},ro`, "--disk", file, "ls"], /is given twice/],
 ];
 for (const [words, sentence] of contradictions) {
-  test(`refused: ${words.map((word) => (word.replace(file, "FILE"))).join(" ") || "nothing"}`, () => {
+  test(`refused: ${words.map((word) => word.replace(file, "FILE")).join(" ") || "nothing"}`, () => {
     assert.match(mistake(...words), sentence);
   });
 }

@@ -69,9 +69,17 @@ export function addRunOptions(command: Command): Command {
     .usage("[options] [--] command…")
     .passThroughOptions()
     .option("--cpus <count>", "virtual CPUs", (text) => parseCount("--cpus", text, "CPUs", 1, MOST_CPUS), 1)
-    .option("--memory <size>", `memory, such as 512M or 1G (default: ${DEFAULT_MEMORY})`, (text) => parseMemory("--memory", text))
-    .option("--kernel <file>", "bzImage or vmlinux to boot instead of Debian's cloud kernel", (path) => parseFile("--kernel", path))
-    .option("--initrd <file>", "initramfs to boot instead of Mere's; the serial port is then on stdin and stdout", (path) => parseFile("--initrd", path))
+    .option("--memory <size>", `memory, such as 512M or 1G (default: ${DEFAULT_MEMORY})`, (text) =>
+      parseMemory("--memory", text),
+    )
+    .option("--kernel <file>", "bzImage or vmlinux to boot instead of Debian's cloud kernel", (path) =>
+      parseFile("--kernel", path),
+    )
+    .option(
+      "--initrd <file>",
+      "initramfs to boot instead of Mere's; the serial port is then on stdin and stdout",
+      (path) => parseFile("--initrd", path),
+    )
     .option("--append <words>", "kernel command line: all of it with --initrd, else added to Mere's")
     .option("--disk <file>", "raw disk image, written to unless FILE,ro (may be repeated)", collectDisk)
     .option("--console", "attach this terminal (without a command: to a shell); Ctrl-] q leaves and stops the VM")

@@ -33,7 +33,10 @@ describe("exit status", () => {
     assert.equal(crash.exitStatus, 1);
     assert.match(crash.message, /^the guest rebooted, as Linux does after a panic, before its command ended\n/);
     assert.match(crash.message, /\n {2}\[1\.0\] Kernel panic - not syncing: \[31mno init$/);
-    assert.match(crashOf({ reason: "poweroff" }, undefined).message, /^the guest powered off before its command ended$/);
+    assert.match(
+      crashOf({ reason: "poweroff" }, undefined).message,
+      /^the guest powered off before its command ended$/,
+    );
   });
 
   test("is 1 after a triple fault, with the state dump, whatever was reported", () => {
@@ -57,7 +60,12 @@ test("the last lines are kept in bounded room, with characters whole", () => {
 });
 
 test("statistics tell instructions, rate, memory and exits by number", () => {
-  const lines = statsLines({ retired: 1_234_567_890n, seconds: 12.345, framesInUse: 12_288, exits: { halted: 5, mmio: 1200, budget: 0 } });
+  const lines = statsLines({
+    retired: 1_234_567_890n,
+    seconds: 12.345,
+    framesInUse: 12_288,
+    exits: { halted: 5, mmio: 1200, budget: 0 },
+  });
   assert.deepEqual(lines, [
     "instructions  1,234,567,890 in 12.35 s (100.0 M/s)",
     "memory        12,288 frames in use (48 MiB)",

@@ -52,7 +52,9 @@ export function exitStatusOf(end: MachineEnd, commandStatus: number | undefined 
   if (end.reason === "shutdown") throw crashed("the guest's processor shut down (a triple fault)", end.detail, serial);
   if (typeof commandStatus === "number") return commandStatus;
   if (commandStatus === null) return ExitStatus.ok;
-  const how = { poweroff: "powered off", reset: "rebooted, as Linux does after a panic,", stopped: "was stopped" }[end.reason];
+  const how = { poweroff: "powered off", reset: "rebooted, as Linux does after a panic,", stopped: "was stopped" }[
+    end.reason
+  ];
   throw crashed(`the guest ${how} before its command ended`, end.detail, serial);
 }
 

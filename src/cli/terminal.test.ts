@@ -58,7 +58,10 @@ test("input without the escape passes unchanged, however it is cut", () => {
       const filter = new EscapeFilter();
       const plain = pieces.map((piece) => piece.map((byte) => (byte === ESCAPE_BYTE ? 0 : byte)));
       const out = plain.flatMap((piece) => [...filter.feed(piece).forward]);
-      assert.deepEqual(out, plain.flatMap((piece) => [...piece]));
+      assert.deepEqual(
+        out,
+        plain.flatMap((piece) => [...piece]),
+      );
     }),
   );
 });

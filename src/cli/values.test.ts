@@ -35,7 +35,10 @@ describe("parseSize", () => {
 
   for (const text of ["", "M", "-1", "1e9", "0x10", "1.0.0", "12XB", "12MB", "0.3", "9999999T", "١", "1G1"]) {
     test(`${JSON.stringify(text)} is refused`, () => {
-      assert.match(mistake(() => parseSize("--memory", text)), /^--memory ".*" is no size; write bytes, or a number with K, M or G/);
+      assert.match(
+        mistake(() => parseSize("--memory", text)),
+        /^--memory ".*" is no size; write bytes, or a number with K, M or G/,
+      );
     });
   }
 
@@ -52,9 +55,18 @@ describe("parseSize", () => {
 test("memory is limited to what a VM can have", () => {
   assert.equal(parseMemory("--memory", "64M"), 64 * 2 ** 20);
   assert.equal(parseMemory("--memory", "16G"), 16 * 2 ** 30);
-  assert.match(mistake(() => parseMemory("--memory", "63M")), /choose between 64M and 16G/);
-  assert.match(mistake(() => parseMemory("--memory", "17G")), /choose between 64M and 16G/);
-  assert.match(mistake(() => parseMemory("--memory", "100000001")), /choose a multiple of 4K/);
+  assert.match(
+    mistake(() => parseMemory("--memory", "63M")),
+    /choose between 64M and 16G/,
+  );
+  assert.match(
+    mistake(() => parseMemory("--memory", "17G")),
+    /choose between 64M and 16G/,
+  );
+  assert.match(
+    mistake(() => parseMemory("--memory", "100000001")),
+    /choose a multiple of 4K/,
+  );
 });
 
 test("counts are whole numbers in their range", () => {
@@ -69,8 +81,20 @@ test("counts are whole numbers in their range", () => {
 test("files must be there and be files", () => {
   const self = fileURLToPath(import.meta.url);
   assert.equal(parseFile("--kernel", self), self);
-  assert.match(mistake(() => parseFile("--kernel", "/no/such/file")), /cannot be opened: no such file; check the path/);
-  assert.match(mistake(() => parseFile("--kernel", `${self}/x`)), /a part of the path is not a directory/);
-  assert.match(mistake(() => parseFile("--kernel", "/")), /is not a file/);
-  assert.match(mistake(() => parseFile("--kernel", "")), /needs the path of a file/);
+  assert.match(
+    mistake(() => parseFile("--kernel", "/no/such/file")),
+    /cannot be opened: no such file; check the path/,
+  );
+  assert.match(
+    mistake(() => parseFile("--kernel", `${self}/x`)),
+    /a part of the path is not a directory/,
+  );
+  assert.match(
+    mistake(() => parseFile("--kernel", "/")),
+    /is not a file/,
+  );
+  assert.match(
+    mistake(() => parseFile("--kernel", "")),
+    /needs the path of a file/,
+  );
 });

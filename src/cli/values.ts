@@ -37,7 +37,9 @@ export function parseMemory(option: string, text: string): number {
 export function parseCount(option: string, text: string, noun: string, least: number, most: number): number {
   const count = /^\d{1,9}$/.test(text.trim()) ? Number(text) : Number.NaN;
   if (!(count >= least && count <= most)) {
-    throw usageError(`${option} ${quote(text)} is no number of ${noun}; choose a whole number from ${least} to ${most}`);
+    throw usageError(
+      `${option} ${quote(text)} is no number of ${noun}; choose a whole number from ${least} to ${most}`,
+    );
   }
   return count;
 }
@@ -56,7 +58,9 @@ export function parseFile(option: string, path: string, writable = false): strin
   try {
     accessSync(path, writable ? constants.R_OK | constants.W_OK : constants.R_OK);
   } catch {
-    throw usageError(`${option} ${quote(path)} may not be ${writable ? "read and written" : "read"}; check its permissions`);
+    throw usageError(
+      `${option} ${quote(path)} may not be ${writable ? "read and written" : "read"}; check its permissions`,
+    );
   }
   return path;
 }

@@ -2,12 +2,15 @@
  * Called on an executor thread. @source docs/design.md "Two engines under one machine" */
 import type { RegisterFile } from "../isa/register-file.ts";
 
-/** Why run() came back. "attention": the ATTENTION word was set (interrupt to inject is handled inside; stop, pause, slice end come out). */
+/** Why run() came back. "attention": somebody set ATTENTION.COME_OUT (interrupts are handled inside). */
 export type Exit =
   | { kind: "attention" }
   | { kind: "halted" }
   | { kind: "budget" }
   | { kind: "shutdown"; reason: string };
+
+/** Bits of the ATTENTION word: look around (an interrupt, a timer), come out of run(). */
+export const Attention = { LOOK: 1, COME_OUT: 2 } as const;
 
 /** What a vCPU reaches outside the processor. Called synchronously on the executor's thread, from inside run(). Addresses are guest-physical.
  *  Never throws on guest data: reads of nothing give all ones, writes to nothing vanish. */

@@ -42,7 +42,7 @@ export interface Cpu {
   setRip(rip: bigint): void;
   /** Translations may have changed: CR3/CR4/CR0/EFER write, PCID, INVLPG (one address), INVPCID. */
   flushTlb(scope: { kind: "all" } | { kind: "nonGlobal"; pcid?: number } | { kind: "address"; address: bigint; pcid?: number }): void;
-  /** Paging mode, CPL, AC or CR3 changed: the engine chooses TLBs anew. */
+  /** Paging mode, CPL, AC, CR3, CR0.TS/EM, CR4.OSFXSR or DR7 changed: the engine chooses TLBs (and stepping) anew. */
   modeChanged(): void;
   /** Guest TSC in ticks (1 GHz nominal: nanoseconds). */
   tsc(): bigint;
@@ -60,6 +60,6 @@ export interface Cpu {
   hypercall(nr: bigint, a0: bigint, a1: bigint, a2: bigint, a3: bigint): bigint;
   /** HLT: the vCPU sleeps until an interrupt. */
   halt(): void;
-  /** Interrupts may have become deliverable (IF set, shadow over, TPR lowered). */
+  /** Interrupts may have become deliverable (IF set, shadow over, TPR lowered), or TF was set: the engine looks before the next instruction. */
   interruptsMayBeOpen(): void;
 }

@@ -84,6 +84,8 @@ export const Reg = {
   NMI_BLOCKED: 0x42c,
   /** u32: the x2APIC id, as CPUID tells it. */
   APIC_ID: 0x430,
+  /** i64: IA32_TSC_ADJUST, what the guest has added to its TSC (already in TSC_OFFSET). */
+  TSC_ADJUST: 0x438,
   /** Mailbox of the x87 calls (isa/x87/unit.ts), so that no bigint crosses a call. Dead between instructions, not saved.
    *  VALUE: i64 operand or address in, result out; HIGH: u32, bytes 8–9 of an m80; ARG: u32 form of the instruction;
    *  DONE: u32, nonzero if the result is to be stored. */

@@ -44,6 +44,8 @@ function acceptable(d: Decoded, random: Random): boolean {
   const base = d.operands.slice(0, d.operandCount);
   if (/^(jmp|call)$/.test(d.row.mnemonic) && base[0]!.kind === "gpr" && base[0]!.reg === 4) return false; // RSP is no place to land
   if (base.some((o) => o.kind === "mem") && (d.base === 4 || d.base === 5) && random.oneIn(2)) return false; // SIB base 4 and rm 5 come too often
+  // BT with an offset that is an address would reach far
+  if (base[1]?.kind === "gpr" && base[0]!.kind === "mem" && d.row.mnemonic.startsWith("bt") && (base[1].reg === d.base || base[1].reg === d.index)) return false;
   if (!base.some((o) => o.kind === "rel")) return true;
   const target = CODE_START + d.length + Number(d.imm);
   if (target < CODE + 16 || target > CODE + PAGE - 16) return false;
@@ -81,6 +83,8 @@ function legacyPrefixes(row: Row, specs: readonly OperandSpec[], random: Random,
   if (row.lock && random.oneIn(4)) bytes.push(0xf0);
   if (row.vex) return;
   if (string && random.oneIn(2)) bytes.push(random.pick([0xf2, 0xf3, 0xf3]));
+  // Prefixes without a meaning, and repeated ones. (Not F2 and F3 with MOVBE: #UD on processors, ignored here.)
+  if (random.oneIn(12)) bytes.push(random.pick(row.prefix === undefined && row.map < 2 ? [0xf2, 0xf3, 0x2e, 0x3e, 0x26, 0x66, 0x48] : [0x2e, 0x3e, 0x26, 0x48]));
   if (row.prefix === undefined && random.oneIn(4)) bytes.push(0x66);
   if (row.prefix !== undefined && row.prefix !== "none") bytes.push(Number.parseInt(row.prefix, 16));
 }

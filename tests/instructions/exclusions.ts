@@ -1,4 +1,5 @@
 /* The rows that are not run as cases, each with its reason. Everything else must have cases: instructions.test.ts checks that. */
+import { CPU_FEATURES } from "../../src/isa/features.ts";
 import type { Row } from "../../src/isa/row.ts";
 
 /** By mnemonic. */
@@ -34,5 +35,6 @@ const EXCLUDED: Readonly<Record<string, string>> = {
 /** Why a row is not run; undefined if it is. */
 export function exclusionOf(row: Row): string | undefined {
   if (row.operands.some((code) => code === "Mp" || /^(S|[CDEFGS]S$)/.test(code))) return "loads or stores the host's selectors";
+  if (row.feature !== undefined && !CPU_FEATURES.has(row.feature)) return "its CPUID feature is off";
   return EXCLUDED[row.mnemonic];
 }

@@ -2,10 +2,7 @@
 import { existsSync } from "node:fs";
 import { OracleMachine } from "../../src/engine/oracle/test-machine.ts";
 import type { TestMachine, TestRange } from "../../src/engine/test-machine.ts";
-import { INTEGER_CALLS } from "../../src/isa/sem/integer-calls.ts";
-import { SSE_CALLS } from "../../src/isa/sem/sse-calls.ts";
 import { CALLS } from "../../src/isa/system/calls.ts";
-import { X87_CALLS } from "../../src/isa/x87/calls.ts";
 import { NativeRunner, nativeUnavailable } from "../native/native-runner.ts";
 import type { Runner } from "./case.ts";
 import { MachineRunner, RANGES } from "./machine-runner.ts";
@@ -26,7 +23,7 @@ export async function openRunner(name: RunnerName): Promise<Runner> {
   const reason = unavailable(name);
   if (reason) throw new Error(`no ${name} runner: ${reason}`);
   if (name === "native") return new NativeRunner();
-  if (name === "oracle") return new MachineRunner(name, new OracleMachine(RANGES, { ...CALLS, ...INTEGER_CALLS, ...SSE_CALLS, ...X87_CALLS }));
+  if (name === "oracle") return new MachineRunner(name, new OracleMachine(RANGES, CALLS));
   const { createTestMachine } = (await import(WASM_MACHINE.href)) as { createTestMachine: (ranges: readonly TestRange[]) => TestMachine | Promise<TestMachine> };
   return new MachineRunner(name, await createTestMachine(RANGES));
 }

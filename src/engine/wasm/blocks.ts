@@ -91,13 +91,28 @@ export class BlockCache {
   }
   /** One instruction in a block of its own, for single-stepping: not kept. */
   single(address: number, secondPage: () => number): number {
+    return this.#aside(() => this.#decodeBlock(address, 1, secondPage, true));
+  }
+  /** As single, for an instruction that is given instead of fetched. @param offset its offset in the page of RIP */
+  singleFrom(bytes: Uint8Array, offset: number): number {
+    return this.#aside(() => {
+      const entry = this.#next;
+      const failure = this.#decoder.decode(bytes, 0, bytes.length, this.#d);
+      if (failure) return this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, offset, 0);
+      this.#write(offset, 0);
+      if (!this.#d.row.ends) this.#fallThrough(offset + this.#d.length, 1);
+      return entry;
+    });
+  }
+  /** Writes entries where the last single instruction was. */
+  #aside(write: () => number): number {
     if (this.#single === 0) {
       this.#single = this.#next;
       this.#next += 4 * Entry.BYTES;
     }
     const next = this.#next;
     this.#next = this.#single;
-    const entry = this.#decodeBlock(address, 1, secondPage, true);
+    const entry = write();
     this.#next = next;
     return entry;
   }

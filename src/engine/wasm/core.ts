@@ -29,6 +29,12 @@ export const HOST_FUNCTIONS = {
   fpConvert: [["i32", "i32", "i32", "i32", "i64"], ["i64"]],
   fpRound: [["i32", "i32", "i32", "i64", "i64"], ["i64"]],
   fpCompare: [["i32", "i32", "i32", "i64", "i64", "i64"], ["i64"]],
+  /** The same for one lane of a packed operation: flags go to FP_FLAGS until fpRaise. */
+  fpArithmeticLane: [["i32", "i32", "i32", "i32", "i64", "i64"], ["i64"]],
+  fpConvertLane: [["i32", "i32", "i32", "i32", "i64"], ["i64"]],
+  fpRoundLane: [["i32", "i32", "i32", "i64", "i64"], ["i64"]],
+  fpCompareLane: [["i32", "i32", "i32", "i64", "i64", "i64"], ["i64"]],
+  fpRaise: [["i32", "i32"], []],
 } as const satisfies Record<string, readonly [readonly ValueTypeName[], readonly ValueTypeName[]]>;
 export type HostFunction = keyof typeof HOST_FUNCTIONS;
 

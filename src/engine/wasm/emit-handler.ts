@@ -311,8 +311,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.f.i32(0).op("return");
   }
   #jumpTarget(): Value {
-    const target = this.#pageRelative(() => this.f.get(ENTRY).memory("i64.load", Entry.IMM));
-    return this.#shape.size === 4 ? this.zext(target, 4) : target;
+    return this.#pageRelative(() => this.f.get(ENTRY).memory("i64.load", Entry.IMM));
   }
   /** The pseudo-instruction at the end of a block that simply goes on. */
   emitFallThrough(): void {

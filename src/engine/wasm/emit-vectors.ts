@@ -8,6 +8,7 @@ import type { Local } from "../../wasm/function.ts";
 import { EmitMemory, ENTRY } from "./emit-memory.ts";
 import { STATE } from "./emit-flags.ts";
 import type { Value } from "./emit-values.ts";
+import { Engine } from "./layout.ts";
 
 /** Order of the operation codes that go to the host. */
 export const FP_OPS: readonly FpOp[] = ["add", "sub", "mul", "div", "sqrt", "min", "max"];
@@ -19,6 +20,9 @@ const TO_INTEGER = new Set<string>(["i8x16.bitmask", "i16x8.bitmask", "i32x4.bit
 type Shape = "i8x16" | "i16x8" | "i32x4" | "i64x2";
 
 export abstract class EmitVectors extends EmitMemory {
+  /** Inside fpLanes: host functions gather flags instead of raising. */
+  #inLanes = false;
+
   vector(op: VectorOp, ...args: Value[]): Value {
     for (const a of args) {
       if (a.type === "v128") this.pushV128(a);
@@ -86,7 +90,7 @@ export abstract class EmitVectors extends EmitMemory {
     this.f.else();
     this.f.get(STATE).get(ENTRY);
     pushArguments();
-    this.f.call(this.imports.function(name)).end();
+    this.f.call(this.imports.function(this.#inLanes ? `${name}Lane` : name)).end();
     return this.keep("i64");
   }
 
@@ -132,16 +136,22 @@ export abstract class EmitVectors extends EmitMemory {
 
   fpPacked(op: FpOp, width: 4 | 8, a: Value, b: Value): Value {
     const shape = width === 8 ? "i64x2" : "i32x4";
-    let result = a;
-    for (let i = 0; i < 16 / width; i++) {
-      result = this.withLane(shape, result, i, this.fp(op, width, this.lane(shape, a, i), this.lane(shape, b, i)));
-    }
-    return result;
+    const lanes = this.fpLanes(() =>
+      Array.from({ length: 16 / width }, (_, i) => this.fp(op, width, this.lane(shape, a, i), this.lane(shape, b, i))),
+    );
+    return lanes.reduce((v, lane, i) => this.withLane(shape, v, i, lane), a);
   }
 
   /** Lanes raise one by one here: after an unmasked exception the later lanes' flags are missing from MXCSR. */
   fpLanes<T>(run: () => T): T {
-    return run();
+    const outer = this.#inLanes;
+    this.#inLanes = true;
+    const result = run();
+    this.#inLanes = outer;
+    if (outer) return result;
+    this.f.get(STATE).memory("i32.load", Engine.FP_FLAGS).if();
+    this.f.get(STATE).get(ENTRY).call(this.imports.function("fpRaise")).end();
+    return result;
   }
 
   fpConvert(kind: FpConversion, a: Value, rounding: "mxcsr" | "zero"): Value {
@@ -212,7 +222,7 @@ export abstract class EmitVectors extends EmitMemory {
     this.f.get(STATE).get(ENTRY).i32(width);
     this.push(a);
     this.push(control);
-    this.f.call(this.imports.function("fpRound"));
+    this.f.call(this.imports.function(this.#inLanes ? "fpRoundLane" : "fpRound"));
     return this.keep("i64");
   }
 

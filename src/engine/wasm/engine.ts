@@ -12,10 +12,11 @@ import { BlockCache } from "./blocks.ts";
 import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable } from "./handlers.ts";
-import { STATE_PAGES, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
+import { Engine, STATE_PAGES, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
 import { WasmVcpu } from "./vcpu.ts";
 
 type Width = 4 | 8;
+type FloatFunction = "fpArithmetic" | "fpConvert" | "fpRound" | "fpCompare";
 
 /** A new state memory (memory 0) for a cell. */
 export function createStateMemory(): WebAssembly.Memory {
@@ -86,12 +87,6 @@ export class WasmEngine {
     };
   }
 
-  /** Sticky flags and #XM, then the bits. */
-  #exact(entry: number, result: FpResult): bigint {
-    this.current.entry = entry;
-    raiseFp(this.current, result.flags);
-    return result.bits;
-  }
   get #mxcsr(): number {
     return this.current.regs.get32(Reg.MXCSR);
   }
@@ -101,7 +96,6 @@ export class WasmEngine {
       this.current.entry = entry;
       return this.current;
     };
-    const bits = (width: number, v: bigint): bigint => BigInt.asUintN(8 * width, v);
     return {
       fill: (_: number, entry: number, low: number, high: number, access: number, size: number) => at(entry).mmu.fill(entry, low, high, access, size),
       readSlow: (_: number, entry: number, address: bigint, size: number) => at(entry).mmu.read(BigInt.asUintN(64, address), size),
@@ -118,19 +112,42 @@ export class WasmEngine {
       },
       raiseSse: (_: number, entry: number) => at(entry).raiseUnit(true),
       raiseX87: (_: number, entry: number) => at(entry).raiseUnit(false),
+      ...this.#floatFunctions("", (entry, { bits: value, flags }) => {
+        raiseFp(at(entry), flags);
+        return value;
+      }),
+      ...this.#floatFunctions("Lane", (entry, { bits: value, flags }) => {
+        const { regs } = at(entry);
+        regs.set32(Engine.FP_FLAGS, regs.get32(Engine.FP_FLAGS) | flags);
+        return value;
+      }),
+      fpRaise: (_: number, entry: number) => {
+        const { regs } = at(entry);
+        const flags = regs.get32(Engine.FP_FLAGS);
+        regs.set32(Engine.FP_FLAGS, 0);
+        raiseFp(this.current, flags);
+      },
+    };
+  }
+
+  /** The soft floating-point functions; `finish` does with the flags what the kind of caller wants. */
+  #floatFunctions<S extends string>(suffix: S, finish: (entry: number, result: FpResult) => bigint): Record<`${FloatFunction}${S}`, unknown> {
+    const unsigned = (width: number, v: bigint): bigint => BigInt.asUintN(8 * width, v);
+    const functions: Record<FloatFunction, unknown> = {
       fpArithmetic: (_: number, entry: number, op: number, width: Width, a: bigint, b: bigint) =>
-        this.#exact(entry, fpScalar(FP_OPS[op], width, bits(width, a), bits(width, b), this.#mxcsr)),
+        finish(entry, fpScalar(FP_OPS[op], width, unsigned(width, a), unsigned(width, b), this.#mxcsr)),
       fpConvert: (_: number, entry: number, kind: number, truncate: number, a: bigint) => {
         const name = FP_CONVERSIONS[kind];
         const from = name.startsWith("i64") || name.startsWith("f64") ? 8 : 4;
-        return this.#exact(entry, fpConvert(name, bits(from, a), truncate ? truncating(this.#mxcsr) : this.#mxcsr));
+        return finish(entry, fpConvert(name, unsigned(from, a), truncate ? truncating(this.#mxcsr) : this.#mxcsr));
       },
       fpRound: (_: number, entry: number, width: Width, a: bigint, control: bigint) =>
-        this.#exact(entry, fpRound(width, bits(width, a), Number(control & 15n), this.#mxcsr)),
+        finish(entry, fpRound(width, unsigned(width, a), Number(control & 15n), this.#mxcsr)),
       fpCompare: (_: number, entry: number, width: Width, a: bigint, b: bigint, signalling: bigint) => {
-        const { order, flags } = fpCompare(width, bits(width, a), bits(width, b), signalling !== 0n, this.#mxcsr);
-        return this.#exact(entry, { bits: BigInt(order), flags });
+        const { order, flags } = fpCompare(width, unsigned(width, a), unsigned(width, b), signalling !== 0n, this.#mxcsr);
+        return finish(entry, { bits: BigInt(order), flags });
       },
     };
+    return Object.fromEntries(Object.entries(functions).map(([name, f]) => [name + suffix, f])) as Record<`${FloatFunction}${S}`, unknown>;
   }
 }

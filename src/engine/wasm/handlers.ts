@@ -37,17 +37,21 @@ export function addressForm(d: Decoded): number {
   return AddressForm.BASE;
 }
 
+/** No row has more. */
+const MAX_OPERANDS = 4;
+
 /** A number that is the same for instructions that one handler serves. */
 function shapeKey(d: Decoded, form: number): number {
   let key = d.row.id * 4 + (d.size === 1 ? 0 : d.size === 2 ? 1 : d.size === 4 ? 2 : 3);
   key = key * 8 + form;
   key = key * 12 + (d.lock ? 6 : 0) + (d.rep === 0 ? 0 : d.rep === 0xf2 ? 2 : 4) + (d.addressSize === 4 ? 1 : 0);
-  for (let i = 0; i < d.operandCount; i++) {
+  for (let i = 0; i < MAX_OPERANDS; i++) {
+    key *= 128;
+    if (i >= d.operandCount) continue;
     const { kind, reg, width, source } = d.operands[i];
-    const folded = source !== "fixed" && (kind === "cr" || kind === "dr" || kind === "seg" || kind === "st") ? reg + 1 : 0;
-    key = key * 2 + (kind === "mem" ? 1 : 0);
-    if (folded) key = key * 17 + folded;
-    if (i === 1) key = key * 2 + (width === 8 ? 1 : 0); // VEX.W, REX.W on operands that do not follow the operand size
+    const folded = source !== "fixed" && (kind === "cr" || kind === "dr" || kind === "seg" || kind === "st");
+    // widths that do not follow the operand size: VEX.W, REX.W
+    key += (kind === "mem" ? 64 : 0) + (width === 8 ? 32 : 0) + (folded ? reg + 1 : 0);
   }
   return key;
 }

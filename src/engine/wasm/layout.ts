@@ -87,6 +87,8 @@ export const Engine = {
   SSE_TRAP: Reg.ENGINE + 12,
   /** Nonzero if an x87 instruction must trap (CR0.EM, CR0.TS). */
   X87_TRAP: Reg.ENGINE + 16,
+  /** MXCSR flags gathered from the lanes of a packed operation. */
+  FP_FLAGS: Reg.ENGINE + 20,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;

@@ -259,8 +259,8 @@ export class Mmu implements PhysicalReader {
     const high = Number(BigInt.asIntN(32, address >> 32n));
     const first = PAGE - (low & (PAGE - 1));
     if (size > first) {
-      const rest = this.read(BigInt.asUintN(64, address + BigInt(first)), size - first, privilege);
-      return this.read(address, first, privilege) | (rest << BigInt(8 * first));
+      const start = this.read(address, first, privilege); // a fault of the first page comes first
+      return start | (this.read(BigInt.asUintN(64, address + BigInt(first)), size - first, privilege) << BigInt(8 * first));
     }
     return this.#readPhysical(this.#translate(low, high, Walk.READ, privilege), size);
   }

@@ -8,7 +8,7 @@ import { RegisterFile } from "../../isa/register-file.ts";
 import { Reg, Rflags } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import { hostNanos } from "../clock.ts";
-import type { EngineVcpu, Exit, VcpuPorts } from "../engine.ts";
+import { Attention, type EngineVcpu, type Exit, type VcpuPorts } from "../engine.ts";
 import type { WasmEngine } from "./engine.ts";
 import { Engine } from "./layout.ts";
 import { Mmu, type FlushScope } from "./mmu.ts";
@@ -17,8 +17,6 @@ import { Mmu, type FlushScope } from "./mmu.ts";
 const SLICE = 20_000;
 const HALTED = 1;
 const SHUT_DOWN = 3;
-/** ATTENTION bits. */
-export const Attention = { LOOK: 1, COME_OUT: 2 } as const;
 
 export class WasmVcpu implements EngineVcpu, Cpu {
   readonly regs: RegisterFile;
@@ -166,6 +164,27 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.#retire(-(regs.get32(Engine.FUEL) | 0));
     if (trap) singleStepTrap(this);
     return 1;
+  }
+  /** For tests: runs this instruction at RIP, all iterations of a REP. @returns the fault, not delivered */
+  runBytes(bytes: Uint8Array): GuestFault | undefined {
+    const { regs } = this;
+    const rip = regs.get64(Reg.RIP);
+    this.#engine.current = this;
+    this.mmu.modeChanged();
+    try {
+      do {
+        regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
+        regs.set32(Engine.FUEL, 0);
+        this.entry = 0;
+        this.#engine.step(this.address, this.#engine.blocks.singleFrom(bytes, Number(rip & 0xfffn)));
+        regs.set32(Engine.LINK, 0);
+      } while (regs.get64(Reg.RIP) === rip);
+    } catch (error) {
+      if (!(error instanceof GuestFault)) throw error;
+      regs.set64(Reg.RIP, rip);
+      return error;
+    }
+    return undefined;
   }
   /** Frame address of the code at RIP, and a function for the next page's. */
   #fetch(): [number, () => number] {

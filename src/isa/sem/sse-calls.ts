@@ -16,7 +16,8 @@ function reciprocal(bits: bigint, root: boolean): bigint {
   if (Math.abs(x) < SMALLEST_NORMAL) x = x < 0 || Object.is(x, -0) ? -0 : 0;
   if (root && x < 0) return 0xffc00000n;
   let y = root && x !== 0 ? 1 / Math.sqrt(x) : 1 / x;
-  if (Math.abs(y) < SMALLEST_NORMAL) y = y < 0 || Object.is(y, -0) ? -0 : 0;
+  // 2⁻¹²⁶ itself too: a processor's approximation of it lies below.
+  if (Math.abs(y) <= SMALLEST_NORMAL) y = y < 0 || Object.is(y, -0) ? -0 : 0;
   float.setFloat32(0, y);
   return BigInt(float.getUint32(0));
 }

@@ -8,19 +8,47 @@ import { Reg } from "../registers.ts";
 import { PHYSICAL_ADDRESS_BITS } from "./cpu-model.ts";
 import { isCanonical, requireCanonical } from "./linear-address.ts";
 
-export const Cr0 = { PE: 1, MP: 2, EM: 4, TS: 8, ET: 16, NE: 32, WP: 1 << 16, AM: 1 << 18, NW: 1 << 29, CD: 1 << 30, PG: 1 << 31 } as const;
+export const Cr0 = {
+  PE: 1,
+  MP: 2,
+  EM: 4,
+  TS: 8,
+  ET: 16,
+  NE: 32,
+  WP: 1 << 16,
+  AM: 1 << 18,
+  NW: 1 << 29,
+  CD: 1 << 30,
+  PG: 1 << 31,
+} as const;
 export const Cr4 = {
-  TSD: 1 << 2, DE: 1 << 3, PSE: 1 << 4, PAE: 1 << 5, PGE: 1 << 7, OSFXSR: 1 << 9, OSXMMEXCPT: 1 << 10,
-  FSGSBASE: 1 << 16, PCIDE: 1 << 17, OSXSAVE: 1 << 18, SMEP: 1 << 20, SMAP: 1 << 21,
+  TSD: 1 << 2,
+  DE: 1 << 3,
+  PSE: 1 << 4,
+  PAE: 1 << 5,
+  PGE: 1 << 7,
+  OSFXSR: 1 << 9,
+  OSXMMEXCPT: 1 << 10,
+  FSGSBASE: 1 << 16,
+  PCIDE: 1 << 17,
+  OSXSAVE: 1 << 18,
+  SMEP: 1 << 20,
+  SMAP: 1 << 21,
 } as const;
 
 const CR0_WRITABLE = Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
 const CR3_NO_FLUSH = 1n << 63n;
 const PCID_MASK = 0xfff;
-const XCR0_X87 = 1n, XCR0_SSE = 2n;
+const XCR0_X87 = 1n,
+  XCR0_SSE = 2n;
 
 /** CR4 bits that exist only with a CPUID feature. */
-const CR4_FEATURES: readonly (readonly [string, number])[] = [["fsgsbase", Cr4.FSGSBASE], ["pcid", Cr4.PCIDE], ["xsave", Cr4.OSXSAVE], ["smap", Cr4.SMAP]];
+const CR4_FEATURES: readonly (readonly [string, number])[] = [
+  ["fsgsbase", Cr4.FSGSBASE],
+  ["pcid", Cr4.PCIDE],
+  ["xsave", Cr4.OSXSAVE],
+  ["smap", Cr4.SMAP],
+];
 const CR4_ALWAYS = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PAE | Cr4.PGE | Cr4.OSFXSR | Cr4.OSXMMEXCPT | Cr4.SMEP;
 
 function generalProtection(): never {
@@ -34,7 +62,8 @@ export function currentPcid(cpu: Cpu): number {
 
 function writeCr0(cpu: Cpu, value: bigint): void {
   const wanted = Number(value & 0xffff_ffffn) | 0;
-  if (value >> 32n !== 0n || !(wanted & Cr0.PE) || !(wanted & Cr0.PG) || ((wanted & Cr0.NW) && !(wanted & Cr0.CD))) generalProtection();
+  if (value >> 32n !== 0n || !(wanted & Cr0.PE) || !(wanted & Cr0.PG) || (wanted & Cr0.NW && !(wanted & Cr0.CD)))
+    generalProtection();
   const old = cpu.regs.get32(Reg.CR0);
   const cr0 = (wanted & CR0_WRITABLE) | Cr0.ET;
   cpu.regs.set64(Reg.CR0, BigInt(cr0 >>> 0));
@@ -53,7 +82,10 @@ function writeCr3(cpu: Cpu, value: bigint): void {
 }
 
 function cr4Supported(cpu: Cpu): number {
-  return CR4_FEATURES.reduce((bits, [feature, bit]) => (cpu.model.features.has(feature) ? bits | bit : bits), CR4_ALWAYS);
+  return CR4_FEATURES.reduce(
+    (bits, [feature, bit]) => (cpu.model.features.has(feature) ? bits | bit : bits),
+    CR4_ALWAYS,
+  );
 }
 
 function writeCr4(cpu: Cpu, value: bigint): void {

@@ -34,6 +34,10 @@ export const LINEAR_ADDRESS_BITS = 48;
 /** TSC, core crystal and local APIC timer all tick once a nanosecond. */
 export const TSC_KHZ = 1_000_000;
 
-export function cpuModel(vcpus: number, kvmFeatures: number = KvmFeature.NOP_IO_DELAY, features: ReadonlySet<string> = CPU_FEATURES): CpuModel {
+export function cpuModel(
+  vcpus: number,
+  kvmFeatures: number = KvmFeature.NOP_IO_DELAY,
+  features: ReadonlySet<string> = CPU_FEATURES,
+): CpuModel {
   return { features, kvmFeatures, vcpus };
 }

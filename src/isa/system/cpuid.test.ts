@@ -9,7 +9,8 @@ import { fakeCpu } from "./fake-cpu.ts";
 
 const { regs } = fakeCpu();
 const leaf = (n: number, sub = 0, model = cpuModel(4)): CpuidResult => cpuidLeaf(model, regs, n, sub);
-const ascii = (...words: number[]): string => Buffer.from(Uint32Array.from(words.map((w) => w >>> 0)).buffer).toString("latin1");
+const ascii = (...words: number[]): string =>
+  Buffer.from(Uint32Array.from(words.map((w) => w >>> 0)).buffer).toString("latin1");
 
 test("what Linux, glibc and x86-64-v2 require is told", () => {
   const { ecx, edx } = leaf(1);
@@ -32,18 +33,30 @@ test("every instruction feature of the decoder is told, but SEP; a feature taken
 });
 
 test("vendor, brand and hypervisor signatures", () => {
-  const zero = leaf(0), kvm = leaf(0x4000_0000);
+  const zero = leaf(0),
+    kvm = leaf(0x4000_0000);
   assert.equal(ascii(zero.ebx, zero.edx, zero.ecx), "GenuineIntel");
   assert.equal(ascii(kvm.ebx, kvm.ecx, kvm.edx), "KVMKVMKVM\0\0\0");
-  const brand = [2, 3, 4].map((n) => leaf(0x8000_0000 + n)).map((r) => ascii(r.eax, r.ebx, r.ecx, r.edx)).join("");
+  const brand = [2, 3, 4]
+    .map((n) => leaf(0x8000_0000 + n))
+    .map((r) => ascii(r.eax, r.ebx, r.ecx, r.edx))
+    .join("");
   assert.match(brand, /^Mere virtual processor\0+$/);
   assert.equal(leaf(0x4000_0001, 0, cpuModel(1, KvmFeature.CLOCKSOURCE2)).eax, 8);
 });
 
 test("topology for 1, 3, 4 and 200 processors", () => {
-  for (const [vcpus, bits] of [[1, 0], [3, 2], [4, 2], [200, 8]] as const) {
+  for (const [vcpus, bits] of [
+    [1, 0],
+    [3, 2],
+    [4, 2],
+    [200, 8],
+  ] as const) {
     const model = cpuModel(vcpus);
-    assert.deepEqual([leaf(0xb, 0, model).ebx, leaf(0xb, 1, model).eax, leaf(0xb, 1, model).ebx, leaf(0xb, 2, model).ecx], [1, bits, vcpus, 2]);
+    assert.deepEqual(
+      [leaf(0xb, 0, model).ebx, leaf(0xb, 1, model).eax, leaf(0xb, 1, model).ebx, leaf(0xb, 2, model).ecx],
+      [1, bits, vcpus, 2],
+    );
     assert.equal((leaf(4, 3, model).eax >> 14) & 0xfff, (1 << bits) - 1);
     assert.equal(leaf(4, 4, model).eax, 0);
     assert.equal((leaf(1, 0, model).edx >>> 28) & 1, vcpus > 1 ? 1 : 0);

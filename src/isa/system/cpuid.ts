@@ -24,32 +24,76 @@ type Output = keyof CpuidResult;
 /** Family 6, model 36h, stepping 1. */
 const SIGNATURE = 0x0003_0661;
 const CACHE_LINE = 64;
-const MAX_BASIC = 0x16, MAX_HYPERVISOR = 0x4000_0010, MAX_EXTENDED = 0x8000_0008;
+const MAX_BASIC = 0x16,
+  MAX_HYPERVISOR = 0x4000_0010,
+  MAX_EXTENDED = 0x8000_0008;
 const BRAND = "Mere virtual processor";
 /** Smallest XSAVE area: legacy region and header. x87 and SSE need no more. */
 const XSAVE_SIZE = 512 + 64;
 
 /** Bits that are always told: [leaf, register, bit]. All are parts of the engine itself, not of the decoder's feature list; MMX: see above. */
 const ALWAYS: readonly (readonly [string, number, Output, number])[] = [
-  ["fpu", 1, "edx", 0], ["de", 1, "edx", 2], ["pse", 1, "edx", 3], ["tsc", 1, "edx", 4], ["msr", 1, "edx", 5], ["pae", 1, "edx", 6],
-  ["apic", 1, "edx", 9], ["pge", 1, "edx", 13], ["pat", 1, "edx", 16], ["mmx", 1, "edx", 23],
-  ["x2apic", 1, "ecx", 21], ["tsc-deadline", 1, "ecx", 24], ["hypervisor", 1, "ecx", 31],
+  ["fpu", 1, "edx", 0],
+  ["de", 1, "edx", 2],
+  ["pse", 1, "edx", 3],
+  ["tsc", 1, "edx", 4],
+  ["msr", 1, "edx", 5],
+  ["pae", 1, "edx", 6],
+  ["apic", 1, "edx", 9],
+  ["pge", 1, "edx", 13],
+  ["pat", 1, "edx", 16],
+  ["mmx", 1, "edx", 23],
+  ["x2apic", 1, "ecx", 21],
+  ["tsc-deadline", 1, "ecx", 24],
+  ["hypervisor", 1, "ecx", 31],
   ["arat", 6, "eax", 2],
-  ["smep", 7, "ebx", 7], ["erms", 7, "ebx", 9], ["fsrm", 7, "edx", 4], ["arch-capabilities", 7, "edx", 29],
-  ["nx", 0x8000_0001, "edx", 20], ["pdpe1gb", 0x8000_0001, "edx", 26], ["lm", 0x8000_0001, "edx", 29],
+  // With TSC_ADJUST Linux trusts the TSC and runs no watchdog on it, which would wake an idle VM twice a second.
+  ["tsc-adjust", 7, "ebx", 1],
+  ["smep", 7, "ebx", 7],
+  ["erms", 7, "ebx", 9],
+  ["fsrm", 7, "edx", 4],
+  ["arch-capabilities", 7, "edx", 29],
+  ["nx", 0x8000_0001, "edx", 20],
+  ["pdpe1gb", 0x8000_0001, "edx", 26],
+  ["lm", 0x8000_0001, "edx", 29],
   ["prefetchw", 0x8000_0001, "ecx", 8],
   ["invariant-tsc", 0x8000_0007, "edx", 8],
 ];
 
 /** Bits told when CpuModel.features has the name. "sep" is missing on purpose: see fast-calls.ts. */
 const BY_FEATURE: readonly (readonly [string, number, Output, number])[] = [
-  ["cx8", 1, "edx", 8], ["cmov", 1, "edx", 15], ["clflush", 1, "edx", 19], ["fxsr", 1, "edx", 24], ["sse", 1, "edx", 25], ["sse2", 1, "edx", 26],
-  ["sse3", 1, "ecx", 0], ["pclmulqdq", 1, "ecx", 1], ["ssse3", 1, "ecx", 9], ["cx16", 1, "ecx", 13], ["pcid", 1, "ecx", 17],
-  ["sse4.1", 1, "ecx", 19], ["sse4.2", 1, "ecx", 20], ["movbe", 1, "ecx", 22], ["popcnt", 1, "ecx", 23], ["aes", 1, "ecx", 25],
-  ["xsave", 1, "ecx", 26], ["rdrand", 1, "ecx", 30],
-  ["fsgsbase", 7, "ebx", 0], ["bmi1", 7, "ebx", 3], ["bmi2", 7, "ebx", 8], ["invpcid", 7, "ebx", 10], ["rdseed", 7, "ebx", 18],
-  ["adx", 7, "ebx", 19], ["smap", 7, "ebx", 20], ["clflushopt", 7, "ebx", 23], ["sha", 7, "ebx", 29], ["rdpid", 7, "ecx", 22],
-  ["lahf", 0x8000_0001, "ecx", 0], ["lzcnt", 0x8000_0001, "ecx", 5], ["syscall", 0x8000_0001, "edx", 11], ["rdtscp", 0x8000_0001, "edx", 27],
+  ["cx8", 1, "edx", 8],
+  ["cmov", 1, "edx", 15],
+  ["clflush", 1, "edx", 19],
+  ["fxsr", 1, "edx", 24],
+  ["sse", 1, "edx", 25],
+  ["sse2", 1, "edx", 26],
+  ["sse3", 1, "ecx", 0],
+  ["pclmulqdq", 1, "ecx", 1],
+  ["ssse3", 1, "ecx", 9],
+  ["cx16", 1, "ecx", 13],
+  ["pcid", 1, "ecx", 17],
+  ["sse4.1", 1, "ecx", 19],
+  ["sse4.2", 1, "ecx", 20],
+  ["movbe", 1, "ecx", 22],
+  ["popcnt", 1, "ecx", 23],
+  ["aes", 1, "ecx", 25],
+  ["xsave", 1, "ecx", 26],
+  ["rdrand", 1, "ecx", 30],
+  ["fsgsbase", 7, "ebx", 0],
+  ["bmi1", 7, "ebx", 3],
+  ["bmi2", 7, "ebx", 8],
+  ["invpcid", 7, "ebx", 10],
+  ["rdseed", 7, "ebx", 18],
+  ["adx", 7, "ebx", 19],
+  ["smap", 7, "ebx", 20],
+  ["clflushopt", 7, "ebx", 23],
+  ["sha", 7, "ebx", 29],
+  ["rdpid", 7, "ecx", 22],
+  ["lahf", 0x8000_0001, "ecx", 0],
+  ["lzcnt", 0x8000_0001, "ecx", 5],
+  ["syscall", 0x8000_0001, "edx", 11],
+  ["rdtscp", 0x8000_0001, "edx", 27],
 ];
 
 /** Bits needed to number n processors. */
@@ -57,7 +101,8 @@ const idBits = (n: number): number => 32 - Math.clz32(Math.max(n, 1) - 1);
 
 function addFeatureBits(model: CpuModel, leaf: number, out: CpuidResult): void {
   for (const [, at, register, bit] of ALWAYS) if (at === leaf) out[register] |= 1 << bit;
-  for (const [name, at, register, bit] of BY_FEATURE) if (at === leaf && model.features.has(name)) out[register] |= 1 << bit;
+  for (const [name, at, register, bit] of BY_FEATURE)
+    if (at === leaf && model.features.has(name)) out[register] |= 1 << bit;
 }
 
 function text(out: CpuidResult, order: readonly Output[], value: string, from = 0): void {
@@ -150,7 +195,8 @@ function hypervisorLeaf(model: CpuModel, leaf: number, out: CpuidResult): void {
 
 function extendedLeaf(leaf: number, out: CpuidResult): void {
   if (leaf === 0x8000_0000) out.eax = MAX_EXTENDED;
-  else if (leaf >= 0x8000_0002 && leaf <= 0x8000_0004) text(out, ["eax", "ebx", "ecx", "edx"], BRAND, 16 * (leaf - 0x8000_0002));
+  else if (leaf >= 0x8000_0002 && leaf <= 0x8000_0004)
+    text(out, ["eax", "ebx", "ecx", "edx"], BRAND, 16 * (leaf - 0x8000_0002));
   else if (leaf === 0x8000_0006) out.ecx = CACHE_LINE | (8 << 12) | (1024 << 16); // L2: 16 ways, 1 MiB
   else if (leaf === 0x8000_0008) out.eax = PHYSICAL_ADDRESS_BITS | (LINEAR_ADDRESS_BITS << 8);
 }

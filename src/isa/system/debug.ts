@@ -20,7 +20,9 @@ const DR6_BS = 1 << 14;
 const DR7_FIXED_ZERO = 0xd800; // bits 11, 12, 14, 15
 const DR7_GD = 1 << 13;
 const CR4_DE = 1 << 3;
-const EXECUTE = 0, WRITE = 1, READ_WRITE = 3;
+const EXECUTE = 0,
+  WRITE = 1,
+  READ_WRITE = 3;
 /** Bytes watched, by the LEN field. */
 const LENGTHS = [1, 2, 8, 4] as const;
 

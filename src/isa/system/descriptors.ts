@@ -10,9 +10,22 @@ import type { Segment } from "../register-file.ts";
 import { Reg, SegmentIndex } from "../registers.ts";
 
 /** Segment attributes (RegisterFile.segment) of the flat segments that SYSCALL and SYSRET load. */
-export const Attributes = { CODE64_KERNEL: 0xa09b, DATA_KERNEL: 0xc093, CODE64_USER: 0xa0fb, DATA_USER: 0xc0f3, TSS64_BUSY: 0x8b } as const;
+export const Attributes = {
+  CODE64_KERNEL: 0xa09b,
+  DATA_KERNEL: 0xc093,
+  CODE64_USER: 0xa0fb,
+  DATA_USER: 0xc0f3,
+  TSS64_BUSY: 0x8b,
+} as const;
 /** Types of system descriptors in 64-bit mode. */
-export const SystemType = { LDT: 2, TSS_AVAILABLE: 9, TSS_BUSY: 11, CALL_GATE: 12, INTERRUPT_GATE: 14, TRAP_GATE: 15 } as const;
+export const SystemType = {
+  LDT: 2,
+  TSS_AVAILABLE: 9,
+  TSS_BUSY: 11,
+  CALL_GATE: 12,
+  INTERRUPT_GATE: 14,
+  TRAP_GATE: 15,
+} as const;
 
 export class Descriptor {
   readonly low: number;
@@ -72,7 +85,9 @@ function locate(cpu: Cpu, selector: number, size: number): bigint | undefined {
   const offset = selector & 0xfff8;
   if (selector & 4) {
     const ldt = cpu.regs.segment(SegmentIndex.LDTR);
-    return ldt.attributes === 0 || offset + size - 1 > ldt.limit ? undefined : BigInt.asUintN(64, ldt.base + BigInt(offset));
+    return ldt.attributes === 0 || offset + size - 1 > ldt.limit
+      ? undefined
+      : BigInt.asUintN(64, ldt.base + BigInt(offset));
   }
   if (offset + size - 1 > cpu.regs.get32(Reg.GDTR_LIMIT)) return undefined;
   return BigInt.asUintN(64, cpu.regs.get64(Reg.GDTR_BASE) + BigInt(offset));
@@ -100,13 +115,15 @@ export function systemBase(cpu: Cpu, selector: number, descriptor: Descriptor): 
   if (locate(cpu, selector, 16) === undefined) throw selectorFault(Vector.GP, selector);
   const upper = cpu.read(BigInt.asUintN(64, descriptor.address + 8n), 8, "system");
   const base = ((upper & 0xffff_ffffn) << 32n) | BigInt(descriptor.base);
-  if ((upper & 0x1f00_0000_0000n) !== 0n || BigInt.asIntN(64, base) !== BigInt.asIntN(48, base)) throw selectorFault(Vector.GP, selector);
+  if ((upper & 0x1f00_0000_0000n) !== 0n || BigInt.asIntN(64, base) !== BigInt.asIntN(48, base))
+    throw selectorFault(Vector.GP, selector);
   return base;
 }
 
 /** Sets the accessed bit in memory. Last of the checks: it may throw #PF. Written only when clear, because systems keep their GDT read-only. */
 export function markAccessed(cpu: Cpu, descriptor: Descriptor): void {
-  if ((descriptor.high & 0x100) === 0) cpu.write(descriptor.address + 5n, 1, BigInt(((descriptor.high >> 8) & 0xff) | 1), "system");
+  if ((descriptor.high & 0x100) === 0)
+    cpu.write(descriptor.address + 5n, 1, BigInt(((descriptor.high >> 8) & 0xff) | 1), "system");
 }
 
 /** #GP(selector) unless code for 64-bit mode; this processor has no compatibility mode. #NP if not present. */

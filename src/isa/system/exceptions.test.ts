@@ -17,8 +17,14 @@ test("a fault from user code goes to the stack of RSP0, with RF and its error co
   deliverFault(cpu, new GuestFault(Vector.PF, 6, 0xffff_8000_0000_1000n));
   assert.equal(cpu.rip, handler(Vector.PF));
   assert.equal(cpu.regs.get64(Reg.CR2), 0xffff_8000_0000_1000n);
-  assert.deepEqual(stackWords(cpu, 6), [6n, BigInt(LAYOUT.CODE), BigInt(SELECTOR.USER_CS),
-    BigInt(Rflags.IF | Rflags.TF | Rflags.NT | Rflags.AC | Rflags.CF | Rflags.RF | 2), 0x1234n, BigInt(SELECTOR.USER_DS)]);
+  assert.deepEqual(stackWords(cpu, 6), [
+    6n,
+    BigInt(LAYOUT.CODE),
+    BigInt(SELECTOR.USER_CS),
+    BigInt(Rflags.IF | Rflags.TF | Rflags.NT | Rflags.AC | Rflags.CF | Rflags.RF | 2),
+    0x1234n,
+    BigInt(SELECTOR.USER_DS),
+  ]);
   assert.equal(cpu.regs.gpr(4), BigInt(LAYOUT.RSP0 - 48));
   assert.equal(cpu.regs.cpl, 0);
   assert.equal(cs(cpu), SELECTOR.KERNEL_CS);
@@ -61,8 +67,14 @@ test("IST is used from either privilege; NMI blocks further NMIs until IRET", ()
 test("software interrupts save the next RIP and check the gate's DPL; INT1 does not", () => {
   const cpu = fakeCpu();
   enterUser(cpu);
-  assert.deepEqual(faultOf(() => deliverSoftware(cpu, 0x80, "software")), { vector: Vector.GP, errorCode: 0x80 * 8 + 2 });
-  assert.deepEqual(faultOf(() => CALLS.int3!.run(cpu)), { vector: Vector.GP, errorCode: 3 * 8 + 2 });
+  assert.deepEqual(
+    faultOf(() => deliverSoftware(cpu, 0x80, "software")),
+    { vector: Vector.GP, errorCode: 0x80 * 8 + 2 },
+  );
+  assert.deepEqual(
+    faultOf(() => CALLS.int3!.run(cpu)),
+    { vector: Vector.GP, errorCode: 3 * 8 + 2 },
+  );
   assert.equal(cpu.regs.cpl, 3);
   setGate(cpu, 0x80, 0x6000n, { dpl: 3 });
   CALLS.intN!.run(cpu, 0x80n);
@@ -85,17 +97,50 @@ test("gates: out of the table, not a gate, not present, bad code segments", () =
     return result;
   };
   const inIdt = 0x20 * 8 + 2;
-  assert.deepEqual(fault((cpu) => cpu.regs.set64(Reg.IDTR_LIMIT, 0x20en)), { vector: Vector.GP, errorCode: inIdt });
-  assert.deepEqual(fault((cpu) => setGate(cpu, 0x20, 0n, { type: 12 })), { vector: Vector.GP, errorCode: inIdt });
-  assert.deepEqual(fault((cpu) => setGate(cpu, 0x20, 0n, { present: false })), { vector: Vector.NP, errorCode: inIdt });
-  assert.deepEqual(fault((cpu) => setGate(cpu, 0x20, 0n, { selector: 0 })), { vector: Vector.GP, errorCode: 0 });
-  assert.deepEqual(fault((cpu) => setGate(cpu, 0x20, 0n, { selector: 0x800 })), { vector: Vector.GP, errorCode: 0x800 });
-  assert.deepEqual(fault((cpu) => setGate(cpu, 0x20, 0n, { selector: 0x18 })), { vector: Vector.GP, errorCode: 0x18 });
-  assert.deepEqual(fault((cpu) => setGate(cpu, 0x20, 0n, { selector: SELECTOR.USER_CS })), { vector: Vector.GP, errorCode: 0x30 });
-  assert.deepEqual(fault((cpu) => setGate(cpu, 0x20, 1n << 47n)), { vector: Vector.GP, errorCode: 0 });
-  assert.deepEqual(fault((cpu) => setGate(cpu, 0x20, 0n, { ist: 7, selector: 0x10 }) ?? cpu.regs.setSegment(7, { ...cpu.regs.segment(7), limit: 0x5a })),
-    { vector: Vector.TS, errorCode: SELECTOR.TSS });
-  assert.deepEqual(fault((cpu) => cpu.regs.setGpr(4, 1n << 63n)), { vector: Vector.SS, errorCode: 0 });
+  assert.deepEqual(
+    fault((cpu) => cpu.regs.set64(Reg.IDTR_LIMIT, 0x20en)),
+    { vector: Vector.GP, errorCode: inIdt },
+  );
+  assert.deepEqual(
+    fault((cpu) => setGate(cpu, 0x20, 0n, { type: 12 })),
+    { vector: Vector.GP, errorCode: inIdt },
+  );
+  assert.deepEqual(
+    fault((cpu) => setGate(cpu, 0x20, 0n, { present: false })),
+    { vector: Vector.NP, errorCode: inIdt },
+  );
+  assert.deepEqual(
+    fault((cpu) => setGate(cpu, 0x20, 0n, { selector: 0 })),
+    { vector: Vector.GP, errorCode: 0 },
+  );
+  assert.deepEqual(
+    fault((cpu) => setGate(cpu, 0x20, 0n, { selector: 0x800 })),
+    { vector: Vector.GP, errorCode: 0x800 },
+  );
+  assert.deepEqual(
+    fault((cpu) => setGate(cpu, 0x20, 0n, { selector: 0x18 })),
+    { vector: Vector.GP, errorCode: 0x18 },
+  );
+  assert.deepEqual(
+    fault((cpu) => setGate(cpu, 0x20, 0n, { selector: SELECTOR.USER_CS })),
+    { vector: Vector.GP, errorCode: 0x30 },
+  );
+  assert.deepEqual(
+    fault((cpu) => setGate(cpu, 0x20, 1n << 47n)),
+    { vector: Vector.GP, errorCode: 0 },
+  );
+  assert.deepEqual(
+    fault(
+      (cpu) =>
+        setGate(cpu, 0x20, 0n, { ist: 7, selector: 0x10 }) ??
+        cpu.regs.setSegment(7, { ...cpu.regs.segment(7), limit: 0x5a }),
+    ),
+    { vector: Vector.TS, errorCode: SELECTOR.TSS },
+  );
+  assert.deepEqual(
+    fault((cpu) => cpu.regs.setGpr(4, 1n << 63n)),
+    { vector: Vector.SS, errorCode: 0 },
+  );
 });
 
 test("a conforming handler keeps the privilege level", () => {
@@ -116,7 +161,12 @@ function nested(first: number, second: "benign" | "contributory" | "page"): stri
   }
   const withCode = first === Vector.PF || first === Vector.GP || first === Vector.DF;
   try {
-    deliver(cpu, { vector: first, kind: first >= 32 ? "external" : "exception", errorCode: withCode ? 0 : undefined, address: 0n });
+    deliver(cpu, {
+      vector: first,
+      kind: first >= 32 ? "external" : "exception",
+      errorCode: withCode ? 0 : undefined,
+      address: 0n,
+    });
   } catch (error) {
     assert.ok(error instanceof TripleFault);
     return "shutdown";

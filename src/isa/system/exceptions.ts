@@ -43,7 +43,8 @@ function savedRip(cpu: Cpu, event: GuestEvent): bigint {
 /** Is the RF bit set in the RFLAGS that go on the stack? For faults, so that the handler's IRET does not meet the same code breakpoint again;
  *  not for the code breakpoint itself. */
 function setsResume(cpu: Cpu, event: GuestEvent): boolean {
-  if (event.kind !== "exception" || event.trap || event.vector === Vector.BP || event.vector === Vector.OF) return false;
+  if (event.kind !== "exception" || event.trap || event.vector === Vector.BP || event.vector === Vector.OF)
+    return false;
   return event.vector !== Vector.DB || (cpu.regs.get32(Reg.PENDING_DEBUG) & DR6_BD) !== 0;
 }
 
@@ -52,7 +53,8 @@ function recordCause(cpu: Cpu, event: GuestEvent): void {
   const { regs } = cpu;
   if (event.vector === Vector.PF && event.address !== undefined) regs.set64(Reg.CR2, event.address);
   if (event.vector !== Vector.DB || event.kind !== "exception") return;
-  const dr6 = Reg.DR + 8 * 6, dr7 = Reg.DR + 8 * 7;
+  const dr6 = Reg.DR + 8 * 6,
+    dr7 = Reg.DR + 8 * 7;
   regs.set32(dr6, (regs.get32(dr6) & ~15) | regs.get32(Reg.PENDING_DEBUG));
   regs.set32(Reg.PENDING_DEBUG, 0);
   regs.set32(dr7, regs.get32(dr7) & ~DR7_GD);
@@ -84,7 +86,9 @@ function readGate(cpu: Cpu, event: GuestEvent): Gate {
   const word = Number(low >> 32n);
   const type = (word >> 8) & 31; // the S bit included, which must be 0
   if (type !== SystemType.INTERRUPT_GATE && type !== SystemType.TRAP_GATE) throw new GuestFault(Vector.GP, inIdt);
-  const isSoftware = event.kind === "software" || (event.kind === "exception" && (event.vector === Vector.BP || event.vector === Vector.OF));
+  const isSoftware =
+    event.kind === "software" ||
+    (event.kind === "exception" && (event.vector === Vector.BP || event.vector === Vector.OF));
   if (isSoftware && ((word >> 13) & 3) < regs.cpl) throw new GuestFault(Vector.GP, inIdt);
   if ((word & 0x8000) === 0) throw new GuestFault(Vector.NP, inIdt);
   const offset = ((high & 0xffff_ffffn) << 32n) | BigInt(((word & 0xffff_0000) | Number(low & 0xffffn)) >>> 0);
@@ -103,13 +107,19 @@ function enter(cpu: Cpu, event: GuestEvent, rip: bigint, resume: boolean): void 
   const newCpl = code.isConforming ? cpl : code.dpl;
   if (newCpl === 1 || newCpl === 2) throw selectorFault(Vector.GP, gate.selector);
   const inward = newCpl < cpl;
-  const stack = gate.ist !== 0 ? stackFromTss(cpu, 28 + 8 * gate.ist) : inward ? stackFromTss(cpu, 4 + 8 * newCpl) : regs.gpr(4);
+  const stack =
+    gate.ist !== 0 ? stackFromTss(cpu, 28 + 8 * gate.ist) : inward ? stackFromTss(cpu, 4 + 8 * newCpl) : regs.gpr(4);
   requireCanonical(gate.offset);
   markAccessed(cpu, code);
 
   const rflags = regs.rflags;
-  const words = [BigInt(regs.get16(Reg.SEG + 16 * SegmentIndex.SS)), regs.gpr(4), BigInt((resume ? rflags | Rflags.RF : rflags) >>> 0),
-    BigInt(regs.get16(Reg.SEG + 16 * SegmentIndex.CS)), rip];
+  const words = [
+    BigInt(regs.get16(Reg.SEG + 16 * SegmentIndex.SS)),
+    regs.gpr(4),
+    BigInt((resume ? rflags | Rflags.RF : rflags) >>> 0),
+    BigInt(regs.get16(Reg.SEG + 16 * SegmentIndex.CS)),
+    rip,
+  ];
   if (event.errorCode !== undefined) words.push(BigInt(event.errorCode >>> 0));
   let rsp = stack & ~15n;
   if (!isCanonical(rsp - BigInt(8 * words.length))) throw new GuestFault(Vector.SS, 0);
@@ -121,7 +131,8 @@ function enter(cpu: Cpu, event: GuestEvent, rip: bigint, resume: boolean): void 
   regs.setGpr(4, rsp);
   regs.setSegment(SegmentIndex.CS, code.segment((gate.selector & 0xfffc) | newCpl));
   if (inward) regs.setSegment(SegmentIndex.SS, { selector: newCpl, attributes: 0, limit: 0, base: 0n });
-  const cleared = Rflags.TF | Rflags.NT | Rflags.RF | Rflags.VM | (gate.type === SystemType.INTERRUPT_GATE ? Rflags.IF : 0);
+  const cleared =
+    Rflags.TF | Rflags.NT | Rflags.RF | Rflags.VM | (gate.type === SystemType.INTERRUPT_GATE ? Rflags.IF : 0);
   regs.set32(Reg.RFLAGS, regs.get32(Reg.RFLAGS) & ~cleared);
   regs.set32(Reg.INTERRUPT_SHADOW, 0);
   if (event.kind === "nmi") regs.set32(Reg.NMI_BLOCKED, 1);
@@ -140,19 +151,26 @@ function combine(first: GuestEvent, second: GuestFault): GuestEvent {
   const isFault = first.kind === "exception";
   const secondIsSerious = second.vector === Vector.PF || CONTRIBUTORY.has(second.vector);
   if (isFault && first.vector === Vector.DF && secondIsSerious) throw new TripleFault();
-  const double = isFault && ((CONTRIBUTORY.has(first.vector) && CONTRIBUTORY.has(second.vector)) || (first.vector === Vector.PF && secondIsSerious));
+  const double =
+    isFault &&
+    ((CONTRIBUTORY.has(first.vector) && CONTRIBUTORY.has(second.vector)) ||
+      (first.vector === Vector.PF && secondIsSerious));
   if (double) return { vector: Vector.DF, kind: "exception", errorCode: 0 };
   // EXT: the fault's cause is outside the program. #PF's error code has no such bit.
   const external = hardware && second.vector !== Vector.PF && second.errorCode !== undefined ? 1 : 0;
-  return { vector: second.vector, kind: "exception", address: second.address,
-    errorCode: second.errorCode === undefined ? undefined : second.errorCode | external };
+  return {
+    vector: second.vector,
+    kind: "exception",
+    address: second.address,
+    errorCode: second.errorCode === undefined ? undefined : second.errorCode | external,
+  };
 }
 
 /** Delivers an event; faults on the way are delivered in its place, by the double-fault rules. Throws TripleFault.
  *  After it RIP, CPL and stack are the handler's. */
 export function deliver(cpu: Cpu, event: GuestEvent): void {
   const rip = savedRip(cpu, event);
-  for (let current = event; ; ) {
+  for (let current = event; ;) {
     const resume = setsResume(cpu, current);
     recordCause(cpu, current);
     try {

@@ -7,9 +7,28 @@ import { cpuModel } from "./cpu-model.ts";
 import { BOOT_GDT, initializeLongMode } from "./long-mode.ts";
 import { Access, PagingMode, Translation, walk, type PhysicalReader } from "./paging.ts";
 
-export const LAYOUT = { GDT: 0x1000, IDT: 0x2000, TSS: 0x4000, CODE: 0x8000, STACK: 0x20000, RSP0: 0x30000, IST1: 0x38000, SIZE: 0x80000 } as const;
+export const LAYOUT = {
+  GDT: 0x1000,
+  IDT: 0x2000,
+  TSS: 0x4000,
+  CODE: 0x8000,
+  STACK: 0x20000,
+  RSP0: 0x30000,
+  IST1: 0x38000,
+  SIZE: 0x80000,
+} as const;
 /** Selectors in the test GDT. */
-export const SELECTOR = { KERNEL_CS: 0x10, KERNEL_DS: 0x18, USER_DS: 0x2b, USER_CS: 0x33, TSS: 0x38, CODE32: 0x4b, CONFORMING: 0x50, LDT: 0x58, ABSENT: 0x68 } as const;
+export const SELECTOR = {
+  KERNEL_CS: 0x10,
+  KERNEL_DS: 0x18,
+  USER_DS: 0x2b,
+  USER_CS: 0x33,
+  TSS: 0x38,
+  CODE32: 0x4b,
+  CONFORMING: 0x50,
+  LDT: 0x58,
+  ABSENT: 0x68,
+} as const;
 
 export class FlatMemory implements PhysicalReader {
   readonly view: DataView;
@@ -56,21 +75,27 @@ export class FakeCpu implements Cpu {
     const out = new Translation();
     const user = privilege === "current" && this.regs.cpl === 3;
     const ac = privilege === "current" && (this.regs.get32(Reg.RFLAGS) & Rflags.AC) !== 0;
-    const low = Number(address & 0xffff_ffffn), high = Number((address >> 32n) & 0xffff_ffffn);
-    if (!walk(this.memory, this.mode, high, low, access, user, ac, out)) throw new GuestFault(Vector.PF, out.errorCode, address);
+    const low = Number(address & 0xffff_ffffn),
+      high = Number((address >> 32n) & 0xffff_ffffn);
+    if (!walk(this.memory, this.mode, high, low, access, user, ac, out))
+      throw new GuestFault(Vector.PF, out.errorCode, address);
     return out.gpa;
   }
   read(address: bigint, size: number, privilege: Privilege = "current"): bigint {
     let value = 0n;
     for (let i = size - 1; i >= 0; i--) {
-      value = (value << 8n) | BigInt(this.memory.view.getUint8(this.translate(address + BigInt(i), Access.READ, privilege)));
+      value =
+        (value << 8n) | BigInt(this.memory.view.getUint8(this.translate(address + BigInt(i), Access.READ, privilege)));
     }
     return value;
   }
   write(address: bigint, size: number, value: bigint, privilege: Privilege = "current"): void {
     this.probeWrite(address, size, privilege);
     for (let i = 0; i < size; i++) {
-      this.memory.view.setUint8(this.translate(address + BigInt(i), Access.WRITE, privilege), Number((value >> BigInt(8 * i)) & 0xffn));
+      this.memory.view.setUint8(
+        this.translate(address + BigInt(i), Access.WRITE, privilege),
+        Number((value >> BigInt(8 * i)) & 0xffn),
+      );
     }
   }
   probeWrite(address: bigint, size: number, privilege: Privilege = "current"): void {
@@ -130,10 +155,21 @@ export class FakeCpu implements Cpu {
 }
 
 /** 16-byte IDT gate. @param type 14 interrupt, 15 trap */
-export function setGate(cpu: FakeCpu, vector: number, offset: bigint, options: { type?: number; dpl?: number; ist?: number; present?: boolean; selector?: number } = {}): void {
+export function setGate(
+  cpu: FakeCpu,
+  vector: number,
+  offset: bigint,
+  options: { type?: number; dpl?: number; ist?: number; present?: boolean; selector?: number } = {},
+): void {
   const { type = 14, dpl = 0, ist = 0, present = true, selector = SELECTOR.KERNEL_CS } = options;
-  const word = (offset & 0xffffn) | (BigInt(selector) << 16n) | (BigInt(ist) << 32n) | (BigInt(type) << 40n) | (BigInt(dpl) << 45n)
-    | (present ? 1n << 47n : 0n) | (((offset >> 16n) & 0xffffn) << 48n);
+  const word =
+    (offset & 0xffffn) |
+    (BigInt(selector) << 16n) |
+    (BigInt(ist) << 32n) |
+    (BigInt(type) << 40n) |
+    (BigInt(dpl) << 45n) |
+    (present ? 1n << 47n : 0n) |
+    (((offset >> 16n) & 0xffffn) << 48n);
   cpu.memory.view.setBigUint64(LAYOUT.IDT + 16 * vector, word, true);
   cpu.memory.view.setBigUint64(LAYOUT.IDT + 16 * vector + 8, offset >> 32n, true);
 }
@@ -142,9 +178,27 @@ export function setGate(cpu: FakeCpu, vector: number, offset: bigint, options: {
 export function fakeCpu(): FakeCpu {
   const cpu = new FakeCpu();
   const { regs, memory } = cpu;
-  initializeLongMode(regs, { rip: BigInt(LAYOUT.CODE), rsp: BigInt(LAYOUT.STACK), rsi: 0n, cr3: 0n, gdtBase: BigInt(LAYOUT.GDT), apicId: 1 });
-  const gdt = [...BOOT_GDT, 0n, 0x00cf_f300_0000_ffffn, 0x00af_fb00_0000_ffffn, 0x0000_8900_4000_00ffn, 0n,
-    0x00cf_fb00_0000_ffffn, 0x00af_9f00_0000_ffffn, 0x0000_8200_5000_001fn, 0n, 0x00cf_7300_0000_ffffn];
+  initializeLongMode(regs, {
+    rip: BigInt(LAYOUT.CODE),
+    rsp: BigInt(LAYOUT.STACK),
+    rsi: 0n,
+    cr3: 0n,
+    gdtBase: BigInt(LAYOUT.GDT),
+    apicId: 1,
+  });
+  const gdt = [
+    ...BOOT_GDT,
+    0n,
+    0x00cf_f300_0000_ffffn,
+    0x00af_fb00_0000_ffffn,
+    0x0000_8900_4000_00ffn,
+    0n,
+    0x00cf_fb00_0000_ffffn,
+    0x00af_9f00_0000_ffffn,
+    0x0000_8200_5000_001fn,
+    0n,
+    0x00cf_7300_0000_ffffn,
+  ];
   gdt.forEach((entry, i) => memory.view.setBigUint64(LAYOUT.GDT + 8 * i, entry, true));
   regs.set64(Reg.GDTR_LIMIT, BigInt(8 * gdt.length - 1));
   regs.set64(Reg.IDTR_BASE, BigInt(LAYOUT.IDT));

@@ -6,8 +6,16 @@ import { CALLS } from "./calls.ts";
 import { enterUser, fakeCpu, faultOf, LAYOUT, push, SELECTOR, stackWords, type FakeCpu } from "./fake-cpu.ts";
 
 const call = (cpu: FakeCpu, name: string, ...args: bigint[]) => CALLS[name]!.run(cpu, ...args);
-const frame = (cpu: FakeCpu, { rip = 0x9000n, cs = SELECTOR.USER_CS as number, rflags = Rflags.IF | 2, rsp = 0x7000n, ss = SELECTOR.USER_DS as number } = {}) =>
-  push(cpu, BigInt(ss), rsp, BigInt(rflags >>> 0), BigInt(cs), rip);
+const frame = (
+  cpu: FakeCpu,
+  {
+    rip = 0x9000n,
+    cs = SELECTOR.USER_CS as number,
+    rflags = Rflags.IF | 2,
+    rsp = 0x7000n,
+    ss = SELECTOR.USER_DS as number,
+  } = {},
+) => push(cpu, BigInt(ss), rsp, BigInt(rflags >>> 0), BigInt(cs), rip);
 
 test("IRETQ to user code and back by an exception", () => {
   const cpu = fakeCpu();
@@ -35,7 +43,10 @@ test("IRET from user code cannot change IOPL or IF, nor come to the kernel", () 
   call(cpu, "iret", 8n);
   assert.equal(cpu.regs.rflags, Rflags.IF | 2);
   frame(cpu, { cs: SELECTOR.KERNEL_CS, ss: SELECTOR.KERNEL_DS });
-  assert.deepEqual(faultOf(() => call(cpu, "iret", 8n)), { vector: Vector.GP, errorCode: SELECTOR.KERNEL_CS });
+  assert.deepEqual(
+    faultOf(() => call(cpu, "iret", 8n)),
+    { vector: Vector.GP, errorCode: SELECTOR.KERNEL_CS },
+  );
 });
 
 test("IRET refuses, and changes nothing", () => {
@@ -49,7 +60,10 @@ test("IRET refuses, and changes nothing", () => {
     assert.deepEqual(cpu.log, []);
     return [fault.vector, fault.errorCode];
   };
-  assert.deepEqual(refuse({}, (cpu) => (cpu.regs.rflags = Rflags.NT | 2)), [Vector.GP, 0]);
+  assert.deepEqual(
+    refuse({}, (cpu) => (cpu.regs.rflags = Rflags.NT | 2)),
+    [Vector.GP, 0],
+  );
   assert.deepEqual(refuse({ cs: 0 }), [Vector.GP, 0]);
   assert.deepEqual(refuse({ cs: 3 }), [Vector.GP, 0]);
   assert.deepEqual(refuse({ cs: SELECTOR.CODE32 }), [Vector.GP, SELECTOR.CODE32 & ~3]); // compatibility mode
@@ -78,9 +92,15 @@ test("far jumps: offset by operand size, checks", () => {
   call(cpu, "jmpFar", 0x10n, 0x1_0000_a000n, 4n);
   assert.equal(cpu.rip, 0xa000n);
   for (const selector of [0x18, SELECTOR.USER_CS, SELECTOR.CODE32, SELECTOR.TSS, SELECTOR.LDT]) {
-    assert.deepEqual(faultOf(() => call(cpu, "jmpFar", BigInt(selector), 0n, 8n)), { vector: Vector.GP, errorCode: selector & ~3 });
+    assert.deepEqual(
+      faultOf(() => call(cpu, "jmpFar", BigInt(selector), 0n, 8n)),
+      { vector: Vector.GP, errorCode: selector & ~3 },
+    );
   }
-  assert.deepEqual(faultOf(() => call(cpu, "jmpFar", 0n, 0n, 8n)), { vector: Vector.GP, errorCode: 0 });
+  assert.deepEqual(
+    faultOf(() => call(cpu, "jmpFar", 0n, 0n, 8n)),
+    { vector: Vector.GP, errorCode: 0 },
+  );
 });
 
 test("SYSCALL and SYSRETQ: selectors, masked flags, privilege", () => {
@@ -89,26 +109,44 @@ test("SYSCALL and SYSRETQ: selectors, masked flags, privilege", () => {
   cpu.regs.set64(Reg.STAR, 0x0023_0010_0000_0000n);
   cpu.regs.set64(Reg.LSTAR, 0xffff_ffff_8000_0000n);
   cpu.regs.set64(Reg.SFMASK, BigInt(Rflags.IF | Rflags.DF | Rflags.AC | Rflags.TF));
-  assert.deepEqual(faultOf(() => call(cpu, "syscall")), { vector: Vector.UD, errorCode: undefined });
+  assert.deepEqual(
+    faultOf(() => call(cpu, "syscall")),
+    { vector: Vector.UD, errorCode: undefined },
+  );
   cpu.regs.set64(Reg.EFER, cpu.regs.get64(Reg.EFER) | 1n);
   call(cpu, "syscall");
   assert.equal(cpu.rip, 0xffff_ffff_8000_0000n);
-  assert.deepEqual([cpu.regs.gpr(1), cpu.regs.gpr(11)], [BigInt(LAYOUT.CODE + 2), BigInt(Rflags.IF | Rflags.DF | Rflags.ZF | Rflags.AC | 2)]);
+  assert.deepEqual(
+    [cpu.regs.gpr(1), cpu.regs.gpr(11)],
+    [BigInt(LAYOUT.CODE + 2), BigInt(Rflags.IF | Rflags.DF | Rflags.ZF | Rflags.AC | 2)],
+  );
   assert.equal(cpu.regs.rflags, Rflags.ZF | 2);
   assert.deepEqual([cpu.regs.cpl, cpu.regs.segment(1).selector, cpu.regs.segment(2).selector], [0, 0x10, 0x18]);
 
   cpu.regs.setGpr(11, 0xffff_ffffn);
-  assert.deepEqual(faultOf(() => call(cpu, "sysret", 4n)), { vector: Vector.GP, errorCode: 0x20 });
+  assert.deepEqual(
+    faultOf(() => call(cpu, "sysret", 4n)),
+    { vector: Vector.GP, errorCode: 0x20 },
+  );
   call(cpu, "sysret", 8n);
   assert.equal(cpu.regs.rflags, 0x3c7fd7);
-  assert.deepEqual([cpu.rip, cpu.regs.cpl, cpu.regs.segment(1).selector, cpu.regs.segment(2).selector], [BigInt(LAYOUT.CODE + 2), 3, 0x33, 0x2b]);
-  assert.deepEqual(faultOf(() => call(cpu, "sysret", 8n)), { vector: Vector.GP, errorCode: 0 });
+  assert.deepEqual(
+    [cpu.rip, cpu.regs.cpl, cpu.regs.segment(1).selector, cpu.regs.segment(2).selector],
+    [BigInt(LAYOUT.CODE + 2), 3, 0x33, 0x2b],
+  );
+  assert.deepEqual(
+    faultOf(() => call(cpu, "sysret", 8n)),
+    { vector: Vector.GP, errorCode: 0 },
+  );
 });
 
 test("SYSRET to a non-canonical address faults in the kernel", () => {
   const cpu = fakeCpu();
   cpu.regs.set64(Reg.EFER, cpu.regs.get64(Reg.EFER) | 1n);
   cpu.regs.setGpr(1, 0x0000_8000_0000_0000n);
-  assert.deepEqual(faultOf(() => call(cpu, "sysret", 8n)), { vector: Vector.GP, errorCode: 0 });
+  assert.deepEqual(
+    faultOf(() => call(cpu, "sysret", 8n)),
+    { vector: Vector.GP, errorCode: 0 },
+  );
   assert.equal(cpu.regs.cpl, 0);
 });

@@ -15,7 +15,8 @@ import { setSegmentFrom, stackDescriptor } from "./segments.ts";
 const RSP = 4;
 
 /** Word i of the stack, `size` bytes each. */
-const stackWord = (cpu: Cpu, i: number, size: number): bigint => cpu.read(BigInt.asUintN(64, cpu.regs.gpr(RSP) + BigInt(i * size)), size);
+const stackWord = (cpu: Cpu, i: number, size: number): bigint =>
+  cpu.read(BigInt.asUintN(64, cpu.regs.gpr(RSP) + BigInt(i * size)), size);
 
 /** The code segment that a return goes to. Its RPL becomes the CPL. */
 function returnCode(cpu: Cpu, selector: number): Descriptor {
@@ -23,7 +24,8 @@ function returnCode(cpu: Cpu, selector: number): Descriptor {
   const rpl = selector & 3;
   const code = readDescriptor(cpu, selector);
   const wrongLevel = code.isConforming ? code.dpl > rpl : code.dpl !== rpl;
-  if (!code.isCode || rpl < cpu.regs.cpl || wrongLevel || rpl === 1 || rpl === 2) throw selectorFault(Vector.GP, selector);
+  if (!code.isCode || rpl < cpu.regs.cpl || wrongLevel || rpl === 1 || rpl === 2)
+    throw selectorFault(Vector.GP, selector);
   requireLongCode(code, selector);
   return code;
 }
@@ -86,7 +88,7 @@ function iret(cpu: Cpu, size: number): void {
   regs.rflags = rflags;
   regs.set32(Reg.NMI_BLOCKED, 0);
   if ((old ^ rflags) & Rflags.AC) cpu.modeChanged();
-  if (rflags & Rflags.IF) cpu.interruptsMayBeOpen();
+  if (rflags & (Rflags.IF | Rflags.TF)) cpu.interruptsMayBeOpen();
 }
 
 function retFar(cpu: Cpu, size: number, popBytes: number): void {
@@ -139,10 +141,22 @@ const selectorOf = (value: bigint): number => Number(value & 0xffffn);
 
 export const FAR_CALLS: Record<string, CallSpec> = {
   iret: { args: 1, result: false, run: (cpu, size) => iret(cpu, Number(size)) },
-  retFar: { args: 2, result: false, run: (cpu, size, popBytes) => retFar(cpu, Number(size), Number(popBytes! & 0xffffn)) },
-  jmpFar: { args: 3, result: false, run: (cpu, sel, offset, size) => jmpFar(cpu, selectorOf(sel!), BigInt.asUintN(8 * Number(size), offset!)) },
-  callFar: { args: 3, result: false,
-    run: (cpu, sel, offset, size) => callFar(cpu, selectorOf(sel!), BigInt.asUintN(8 * Number(size), offset!), Number(size)) },
+  retFar: {
+    args: 2,
+    result: false,
+    run: (cpu, size, popBytes) => retFar(cpu, Number(size), Number(popBytes! & 0xffffn)),
+  },
+  jmpFar: {
+    args: 3,
+    result: false,
+    run: (cpu, sel, offset, size) => jmpFar(cpu, selectorOf(sel!), BigInt.asUintN(8 * Number(size), offset!)),
+  },
+  callFar: {
+    args: 3,
+    result: false,
+    run: (cpu, sel, offset, size) =>
+      callFar(cpu, selectorOf(sel!), BigInt.asUintN(8 * Number(size), offset!), Number(size)),
+  },
   intN: { args: 1, result: false, run: (cpu, vector) => deliverSoftware(cpu, Number(vector! & 0xffn), "software") },
   int3: { args: 0, result: false, run: (cpu) => deliverSoftware(cpu, Vector.BP, "software") },
   int1: { args: 0, result: false, run: (cpu) => deliverSoftware(cpu, Vector.DB, "privileged-software") },

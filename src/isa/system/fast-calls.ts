@@ -8,7 +8,8 @@ import { Reg, Rflags, SegmentIndex } from "../registers.ts";
 import { Attributes, selectorFault } from "./descriptors.ts";
 import { requireCanonical } from "./linear-address.ts";
 
-const RCX = 1, R11 = 11;
+const RCX = 1,
+  R11 = 11;
 const EFER_SCE = 1;
 const CR4_FSGSBASE = 1 << 16;
 /** RFLAGS bits that SYSRET takes from R11: all but RF, VM and the reserved ones. */
@@ -56,7 +57,7 @@ function sysret(cpu: Cpu, size: number): void {
   regs.cpl = 3;
   cpu.modeChanged();
   cpu.setRip(rip);
-  if (regs.get32(Reg.RFLAGS) & Rflags.IF) cpu.interruptsMayBeOpen();
+  if (regs.get32(Reg.RFLAGS) & (Rflags.IF | Rflags.TF)) cpu.interruptsMayBeOpen();
 }
 
 function swapgs(cpu: Cpu): void {

@@ -12,7 +12,10 @@ export const Efer = { SCE: 1, LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as const
 /** IA32_ARCH_CAPABILITIES: "not affected" bits. True because the engine executes in program order and checks every access before it uses data.
  *  RDCL_NO (no page-table isolation), SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO,
  *  BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO. IBRS_ALL is not told: it would promise SPEC_CTRL. RSBA, RRSBA clear: returns are not predicted. */
-export const ARCH_CAPABILITIES = [0, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+export const ARCH_CAPABILITIES = [0, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce(
+  (bits, bit) => bits | (1n << BigInt(bit)),
+  0n,
+);
 
 /** Power-on value: WB WT UC- UC, twice. */
 export const PAT_RESET = 0x0007_0406_0007_0406n;
@@ -66,14 +69,24 @@ function writeEfer(cpu: Cpu, value: bigint): boolean {
   return true;
 }
 
-function writeTsc(cpu: Cpu, value: bigint): boolean {
-  cpu.regs.set64(Reg.TSC_OFFSET, cpu.regs.get64(Reg.TSC_OFFSET) + value - cpu.tsc());
+/** IA32_TSC_ADJUST keeps what writes to either register have added to the counter. @source SDM vol. 3B §18.17.3 */
+function moveTsc(cpu: Cpu, by: bigint): boolean {
+  const { regs } = cpu;
+  regs.set64(Reg.TSC_OFFSET, regs.get64(Reg.TSC_OFFSET) + by);
+  regs.set64(Reg.TSC_ADJUST, regs.get64(Reg.TSC_ADJUST) + by);
   return true;
 }
 
 const MSRS: ReadonlyMap<number, Msr> = new Map<number, Msr>([
-  [0x10, { read: (cpu) => cpu.tsc(), write: writeTsc }],
+  [0x10, { read: (cpu) => cpu.tsc(), write: (cpu, value) => moveTsc(cpu, value - cpu.tsc()) }],
   [0x17, constant(0n)], // IA32_PLATFORM_ID
+  [
+    0x3b,
+    {
+      read: (cpu) => cpu.regs.get64(Reg.TSC_ADJUST),
+      write: (cpu, value) => moveTsc(cpu, value - cpu.regs.get64(Reg.TSC_ADJUST)),
+    },
+  ],
   [0x8b, constant(MICROCODE_REVISION, () => true)], // IA32_BIOS_SIGN_ID: written 0 before it is read
   [0xfe, constant(0n)], // IA32_MTRRCAP: no ranges
   [0x10a, constant(ARCH_CAPABILITIES)],
@@ -97,7 +110,14 @@ const MSRS: ReadonlyMap<number, Msr> = new Map<number, Msr>([
 
 /** IA32_APIC_BASE, x2APIC, IA32_TSC_DEADLINE, KVM's (both numberings of the clock). */
 function isDeviceMsr(index: number): boolean {
-  return index === 0x1b || (index >= 0x800 && index <= 0x8ff) || index === 0x6e0 || index === 0x11 || index === 0x12 || index >>> 8 === 0x4b_564d;
+  return (
+    index === 0x1b ||
+    (index >= 0x800 && index <= 0x8ff) ||
+    index === 0x6e0 ||
+    index === 0x11 ||
+    index === 0x12 ||
+    index >>> 8 === 0x4b_564d
+  );
 }
 
 /** @returns undefined if there is no such MSR. Also for snapshots and the debugger. */
@@ -110,7 +130,9 @@ export function writeMsr(cpu: Cpu, index: number, value: bigint): boolean {
   return isDeviceMsr(index) ? cpu.writeDeviceMsr(index, value) : (MSRS.get(index)?.write(cpu, value) ?? false);
 }
 
-const RAX = 0, RCX = 1, RDX = 2;
+const RAX = 0,
+  RCX = 1,
+  RDX = 2;
 const LOW = 0xffff_ffffn;
 
 function rdmsr(cpu: Cpu): void {

@@ -24,7 +24,13 @@ export interface PhysicalReader {
   compareExchangeLow(gpa: number, expected: number, replacement: number): boolean;
 }
 
-const P = 1, RW = 2, US = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100;
+const P = 1,
+  RW = 2,
+  US = 4,
+  A = 0x20,
+  D = 0x40,
+  PS = 0x80,
+  G = 0x100;
 const XD_HIGH = 0x8000_0000 | 0;
 const RESERVED_HIGH = 0x000f_c000; // bits 51–46: beyond MAXPHYADDR
 const FRAME_HIGH = 0x0000_3fff;
@@ -81,7 +87,14 @@ function descend(memory: PhysicalReader, mode: PagingMode, vaHigh: number, vaLow
   let allowed = RW | US;
   let xd = 0;
   for (let level = 4; ; level--) {
-    const index = level === 4 ? vaHigh >>> 7 : level === 3 ? (vaHigh << 2) | (vaLow >>> 30) : level === 2 ? vaLow >>> 21 : vaLow >>> 12;
+    const index =
+      level === 4
+        ? vaHigh >>> 7
+        : level === 3
+          ? (vaHigh << 2) | (vaLow >>> 30)
+          : level === 2
+            ? vaLow >>> 21
+            : vaLow >>> 12;
     const at = table + (index & 511) * 8;
     let low = memory.readLow(at);
     let high = memory.readHigh(at);
@@ -100,7 +113,8 @@ function descend(memory: PhysicalReader, mode: PagingMode, vaHigh: number, vaLow
       table = (high & FRAME_HIGH) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
       continue;
     }
-    if (level === 4 || (level === 3 && (low & RESERVED_1G) !== 0) || (level === 2 && (low & RESERVED_2M) !== 0)) return RESERVED;
+    if (level === 4 || (level === 3 && (low & RESERVED_1G) !== 0) || (level === 2 && (low & RESERVED_2M) !== 0))
+      return RESERVED;
     const pageSize = level === 1 ? PAGE_4K : level === 2 ? PAGE_2M : PAGE_1G;
     into.pageSize = pageSize;
     into.gpa = (high & FRAME_HIGH) * 0x1_0000_0000 + ((low & -pageSize) >>> 0) + (vaLow & (pageSize - 1));
@@ -136,7 +150,14 @@ function markUsed(memory: PhysicalReader, leaf: number, write: boolean): boolean
  *  @param user the access is a user access (CPL 3 and not implicit)  @param ac see permits
  *  @returns true: `into` holds the translation; false: #PF with into.errorCode  @source SDM vol. 3A §4.5, §4.6, §4.7, §4.8 */
 export function walk(
-  memory: PhysicalReader, mode: PagingMode, vaHigh: number, vaLow: number, access: Access, user: boolean, ac: boolean, into: Translation,
+  memory: PhysicalReader,
+  mode: PagingMode,
+  vaHigh: number,
+  vaLow: number,
+  access: Access,
+  user: boolean,
+  ac: boolean,
+  into: Translation,
 ): boolean {
   for (;;) {
     const leaf = descend(memory, mode, vaHigh, vaLow, into);
@@ -149,7 +170,11 @@ export function walk(
     }
     // The I bit says "fetch" only where something can forbid fetches.
     const kind = access === Access.FETCH && !mode.nxe && !mode.smep ? 0 : access;
-    into.errorCode = kind | (user ? PageFaultCode.U : 0) | (leaf === NOT_PRESENT ? 0 : PageFaultCode.P) | (leaf === RESERVED ? PageFaultCode.RSVD : 0);
+    into.errorCode =
+      kind |
+      (user ? PageFaultCode.U : 0) |
+      (leaf === NOT_PRESENT ? 0 : PageFaultCode.P) |
+      (leaf === RESERVED ? PageFaultCode.RSVD : 0);
     return false;
   }
 }

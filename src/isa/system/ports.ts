@@ -33,7 +33,15 @@ function portOut(cpu: Cpu, port: number, size: 1 | 2 | 4, value: bigint): void {
 
 export const PORT_CALLS: Record<string, CallSpec> = {
   /** The check alone, for INS and OUTS. */
-  requirePort: { args: 2, result: false, run: (cpu, port, size) => requirePorts(cpu, Number(port! & 0xffffn), width(size!)) },
+  requirePort: {
+    args: 2,
+    result: false,
+    run: (cpu, port, size) => requirePorts(cpu, Number(port! & 0xffffn), width(size!)),
+  },
   portIn: { args: 2, result: true, run: (cpu, port, size) => portIn(cpu, Number(port! & 0xffffn), width(size!)) },
-  portOut: { args: 3, result: false, run: (cpu, port, size, value) => portOut(cpu, Number(port! & 0xffffn), width(size!), value!) },
+  portOut: {
+    args: 3,
+    result: false,
+    run: (cpu, port, size, value) => portOut(cpu, Number(port! & 0xffffn), width(size!), value!),
+  },
 };

@@ -16,7 +16,11 @@ const call = (cpu: FakeCpu, name: string, ...args: bigint[]) => CALLS[name]!.run
 function refuses(cpu: FakeCpu, expected: unknown, name: string, ...args: bigint[]): void {
   const before = cpu.regs.bytes.slice();
   const log = [...cpu.log];
-  assert.deepEqual(faultOf(() => call(cpu, name, ...args)), expected, `${name} ${args.join(" ")}`);
+  assert.deepEqual(
+    faultOf(() => call(cpu, name, ...args)),
+    expected,
+    `${name} ${args.join(" ")}`,
+  );
   assert.deepEqual(cpu.regs.bytes, before);
   assert.deepEqual(cpu.log, log);
 }
@@ -24,7 +28,8 @@ function refuses(cpu: FakeCpu, expected: unknown, name: string, ...args: bigint[
 test("CR0: leaving long mode, NW without CD and high bits are refused; WP flushes", () => {
   const cpu = fakeCpu();
   const cr0 = cpu.regs.get64(Reg.CR0);
-  for (const bad of [cr0 & ~1n, cr0 & ~(1n << 31n), cr0 | (1n << 29n), cr0 | (1n << 32n)]) refuses(cpu, GP0, "writeCr", 0n, bad);
+  for (const bad of [cr0 & ~1n, cr0 & ~(1n << 31n), cr0 | (1n << 29n), cr0 | (1n << 32n)])
+    refuses(cpu, GP0, "writeCr", 0n, bad);
   call(cpu, "writeCr", 0n, (cr0 & ~0x10n) | (1n << 6n) | 8n); // ET is fixed, reserved bits stay 0
   assert.equal(cpu.regs.get64(Reg.CR0), cr0 | 8n);
   assert.deepEqual(cpu.log, ["mode"]);
@@ -57,7 +62,8 @@ test("CR3: width, PCID and the no-flush bit", () => {
 test("CR4: unknown bits, PAE, PCIDE with a nonzero PCID; which toggles flush", () => {
   const cpu = fakeCpu();
   const pae = BigInt(Cr4.PAE);
-  for (const bit of [0, 1, 6, 8, 11, 12, 13, 14, 15, 19, 22, 23, 24, 32]) refuses(cpu, GP0, "writeCr", 4n, pae | (1n << BigInt(bit)));
+  for (const bit of [0, 1, 6, 8, 11, 12, 13, 14, 15, 19, 22, 23, 24, 32])
+    refuses(cpu, GP0, "writeCr", 4n, pae | (1n << BigInt(bit)));
   refuses(cpu, GP0, "writeCr", 4n, 0n);
   cpu.regs.set64(Reg.CR3, 0x1001n);
   refuses(cpu, GP0, "writeCr", 4n, pae | BigInt(Cr4.PCIDE));
@@ -135,14 +141,27 @@ test("MSRs: stored, refused, unknown, device", () => {
     return (cpu.regs.gpr(2) << 32n) | cpu.regs.gpr(0);
   };
   const kept = 0xffff_8888_1234_5678n;
-  for (const index of [0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0100, 0xc000_0101, 0xc000_0102, 0x174, 0x175, 0x176]) {
+  for (const index of [
+    0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0100, 0xc000_0101, 0xc000_0102, 0x174, 0x175, 0x176,
+  ]) {
     write(index, kept + BigInt(index & 0xff));
     call(cpu, "wrmsr");
     assert.equal(read(index), kept + BigInt(index & 0xff));
   }
   const bad: readonly (readonly [number, bigint])[] = [
-    [0xc000_0080, 0x1d01n | (1n << 12n)], [0xc000_0080, 0xc01n], [0xc000_0082, 1n << 47n], [0xc000_0101, 1n << 63n], [0x277, 2n], [0x2ff, 2n], [0x2ff, 0x1006n],
-    [0xc000_0103, 1n << 32n], [0x10a, 0n], [0x48, 0n], [0x999, 0n], [0x802, 0n], [0x1d9, 4n],
+    [0xc000_0080, 0x1d01n | (1n << 12n)],
+    [0xc000_0080, 0xc01n],
+    [0xc000_0082, 1n << 47n],
+    [0xc000_0101, 1n << 63n],
+    [0x277, 2n],
+    [0x2ff, 2n],
+    [0x2ff, 0x1006n],
+    [0xc000_0103, 1n << 32n],
+    [0x10a, 0n],
+    [0x48, 0n],
+    [0x999, 0n],
+    [0x802, 0n],
+    [0x1d9, 4n],
   ];
   for (const [index, value] of bad) {
     write(index, value);
@@ -171,10 +190,16 @@ test("the TSC: written, read, forbidden to users by CR4.TSD", () => {
   cpu.regs.setGpr(0, 5n);
   cpu.regs.setGpr(2, 7n);
   call(cpu, "wrmsr");
+  assert.equal(cpu.regs.get64(Reg.TSC_ADJUST), 0x7_0000_0005n - cpu.now);
   cpu.now += 3n;
   cpu.regs.set64(Reg.TSC_AUX, 9n);
   call(cpu, "rdtscp");
   assert.deepEqual([cpu.regs.gpr(0), cpu.regs.gpr(2), cpu.regs.gpr(1)], [8n, 7n, 9n]);
+  cpu.regs.setGpr(0, 0n);
+  cpu.regs.setGpr(1, 0x3bn);
+  cpu.regs.setGpr(2, 0n);
+  call(cpu, "wrmsr"); // TSC_ADJUST = 0: the counter is the host's again
+  assert.equal(cpu.tsc(), cpu.now);
   cpu.regs.set64(Reg.CR4, BigInt(Cr4.PAE | Cr4.TSD));
   call(cpu, "rdtsc");
   enterUser(cpu);
@@ -232,7 +257,10 @@ test("debug registers: aliases, fixed bits, general detect", () => {
   cpu.regs.set64(Reg.CR4, BigInt(Cr4.PAE | Cr4.DE));
   refuses(cpu, UD, "readDr", 4n);
   call(cpu, "writeDr", 7n, 0x2400n);
-  assert.deepEqual(faultOf(() => call(cpu, "readDr", 0n)), { vector: Vector.DB, errorCode: undefined });
+  assert.deepEqual(
+    faultOf(() => call(cpu, "readDr", 0n)),
+    { vector: Vector.DB, errorCode: undefined },
+  );
 });
 
 test("single step: BS in DR6, TF off in the handler, on in the frame", () => {
@@ -255,9 +283,22 @@ test("breakpoints: enable, kind, length, alignment, RF", () => {
   assert.deepEqual([matchCodeBreakpoint(regs, 0x1000n), matchCodeBreakpoint(regs, 0x2003n)], [1, 0]);
   regs.rflags = Rflags.RF;
   assert.equal(matchCodeBreakpoint(regs, 0x1000n), 0);
-  assert.deepEqual([matchDataBreakpoints(regs, 0x2000n, 1, true), matchDataBreakpoints(regs, 0x2000n, 1, false)], [2, 0]);
-  assert.deepEqual([matchDataBreakpoints(regs, 0x1ffcn, 4, true), matchDataBreakpoints(regs, 0x1ffdn, 4, true), matchDataBreakpoints(regs, 0x2004n, 8, true)], [0, 2, 0]);
-  assert.deepEqual([matchDataBreakpoints(regs, 0x3007n, 1, false), matchDataBreakpoints(regs, 0x3008n, 1, false)], [4, 0]);
+  assert.deepEqual(
+    [matchDataBreakpoints(regs, 0x2000n, 1, true), matchDataBreakpoints(regs, 0x2000n, 1, false)],
+    [2, 0],
+  );
+  assert.deepEqual(
+    [
+      matchDataBreakpoints(regs, 0x1ffcn, 4, true),
+      matchDataBreakpoints(regs, 0x1ffdn, 4, true),
+      matchDataBreakpoints(regs, 0x2004n, 8, true),
+    ],
+    [0, 2, 0],
+  );
+  assert.deepEqual(
+    [matchDataBreakpoints(regs, 0x3007n, 1, false), matchDataBreakpoints(regs, 0x3008n, 1, false)],
+    [4, 0],
+  );
 });
 
 test("ports: IOPL, then the bitmap of the TSS", () => {

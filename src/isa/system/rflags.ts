@@ -51,7 +51,7 @@ function popf(cpu: Cpu, size: number): void {
   regs.setGpr(RSP, regs.gpr(RSP) + BigInt(size));
   regs.rflags = rflags;
   if ((old ^ rflags) & Rflags.AC) cpu.modeChanged();
-  if (rflags & ~old & Rflags.IF) cpu.interruptsMayBeOpen();
+  if (rflags & ~old & (Rflags.IF | Rflags.TF)) cpu.interruptsMayBeOpen();
 }
 
 /** STAC, CLAC: outside CPL 0 they do not exist. */

@@ -12,7 +12,12 @@ import { requireCanonical } from "./linear-address.ts";
 const isNull = (selector: number): boolean => (selector & 0xfffc) === 0;
 
 /** The descriptor for SS of code that runs at `cpl`, checked; undefined for a null selector, which 64-bit mode allows below CPL 3. */
-export function stackDescriptor(cpu: Cpu, selector: number, cpl: number, vector: number = Vector.GP): Descriptor | undefined {
+export function stackDescriptor(
+  cpu: Cpu,
+  selector: number,
+  cpl: number,
+  vector: number = Vector.GP,
+): Descriptor | undefined {
   if (isNull(selector)) {
     if (cpl === 3 || (selector & 3) !== cpl) throw new GuestFault(vector, 0);
     return undefined;
@@ -25,7 +30,10 @@ export function stackDescriptor(cpu: Cpu, selector: number, cpl: number, vector:
 
 /** Puts a checked descriptor into a segment register; undefined is the null selector. */
 export function setSegmentFrom(cpu: Cpu, index: number, selector: number, descriptor: Descriptor | undefined): void {
-  cpu.regs.setSegment(index, descriptor ? descriptor.segment(selector) : { selector, attributes: 0, limit: 0, base: 0n });
+  cpu.regs.setSegment(
+    index,
+    descriptor ? descriptor.segment(selector) : { selector, attributes: 0, limit: 0, base: 0n },
+  );
 }
 
 function loadDataSegment(cpu: Cpu, index: number, selector: number): void {
@@ -33,7 +41,8 @@ function loadDataSegment(cpu: Cpu, index: number, selector: number): void {
   if (!isNull(selector)) {
     descriptor = readDescriptor(cpu, selector);
     if (!descriptor.isReadable) throw selectorFault(Vector.GP, selector);
-    if (!descriptor.isConforming && ((selector & 3) > descriptor.dpl || cpu.regs.cpl > descriptor.dpl)) throw selectorFault(Vector.GP, selector);
+    if (!descriptor.isConforming && ((selector & 3) > descriptor.dpl || cpu.regs.cpl > descriptor.dpl))
+      throw selectorFault(Vector.GP, selector);
     if (!descriptor.present) throw selectorFault(Vector.NP, selector);
     markAccessed(cpu, descriptor);
   }
@@ -114,8 +123,11 @@ function ltr(cpu: Cpu, selector: number): void {
 const selector = (value: bigint): number => Number(value & 0xffffn);
 
 export const SEGMENT_CALLS: Record<string, CallSpec> = {
-  loadSegment: { args: 2, result: false, run: (cpu, index, value) => loadSegment(cpu, Number(index), selector(value!)) },
-  readSegment: { args: 1, result: true, run: (cpu, index) => BigInt(cpu.regs.get16(Reg.SEG + 16 * Number(index))) },
+  loadSegment: {
+    args: 2,
+    result: false,
+    run: (cpu, index, value) => loadSegment(cpu, Number(index), selector(value!)),
+  },
   lar: { args: 1, result: true, run: (cpu, value) => lar(cpu, selector(value!)) },
   lsl: { args: 1, result: true, run: (cpu, value) => lsl(cpu, selector(value!)) },
   // LAR, LSL, VERR, VERW change no state here: their rows set ZF.

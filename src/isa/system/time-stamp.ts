@@ -5,7 +5,9 @@ import { GuestFault, Vector } from "../cpu.ts";
 import { Reg } from "../registers.ts";
 import { Cr4 } from "./control-registers.ts";
 
-const RAX = 0, RCX = 1, RDX = 2;
+const RAX = 0,
+  RCX = 1,
+  RDX = 2;
 
 function rdtsc(cpu: Cpu): void {
   const { regs } = cpu;

@@ -1,0 +1,26 @@
+/* What the main thread and an executor say to each other. Plain data and shared memory. */
+import type { DeviceShared } from "../device/layout.ts";
+import type { SharedGuestRam } from "../memory/guest-ram.ts";
+
+/** Why a vCPU came out of generated code, in the order of the shared counters. */
+export const EXIT_REASONS = ["interrupt", "halted", "mmio", "port", "fault", "budget", "shutdown"] as const;
+export type ExitReason = (typeof EXIT_REASONS)[number];
+
+export interface ExecutorStart {
+  state: WebAssembly.Memory;
+  ram: SharedGuestRam;
+  devices: DeviceShared;
+  vcpus: number;
+  kvmFeatures: number;
+  /** f64 a reason. */
+  exits: SharedArrayBuffer;
+  /** i32: nonzero: stop. */
+  control: SharedArrayBuffer;
+}
+
+export type ExecutorMessage =
+  | { kind: "stopped" }
+  /** The guest's processor shut down. */
+  | { kind: "shutdown"; detail: string }
+  /** A mistake of Mere's. */
+  | { kind: "failed"; message: string; detail: string };

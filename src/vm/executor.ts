@@ -1,0 +1,77 @@
+/* Executor: a worker thread that runs vCPUs on an engine. Everything it needs arrives as plain data; everything it tells goes through shared
+ * memory or one message at its end. Entry point of the worker; imported by nothing. */
+import { parentPort, workerData } from "node:worker_threads";
+import { attachDevices } from "../device/layout.ts";
+import { vcpuPorts } from "../device/ports.ts";
+import { hostNanos } from "../engine/clock.ts";
+import type { Exit } from "../engine/engine.ts";
+import { vcpuAddress, WasmEngine } from "../engine/wasm/engine.ts";
+import type { WasmVcpu } from "../engine/wasm/vcpu.ts";
+import { Reg } from "../isa/registers.ts";
+import { cpuModel } from "../isa/system/cpu-model.ts";
+import { GuestRam } from "../memory/guest-ram.ts";
+import { EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
+import { describeVcpu } from "./state-dump.ts";
+
+/** Instructions between looks at the control word; interrupts and timers are looked at far more often, inside run(). */
+const BUDGET = 50_000_000;
+/** Halted without a timer: look again after this, should a wake-up have been missed. */
+const LONGEST_SLEEP_MS = 10_000;
+/** Answer to a hypercall that there is not. @source Linux include/uapi/linux/kvm_para.h KVM_ENOSYS */
+const KVM_ENOSYS = -1000n;
+
+// Guest faults are thrown by the million; nobody reads where.
+Error.stackTraceLimit = 0;
+
+class Executor {
+  readonly #vcpu: WasmVcpu;
+  readonly #words: Int32Array;
+  readonly #exits: Float64Array;
+  readonly #control: Int32Array;
+
+  constructor(start: ExecutorStart) {
+    const ram = GuestRam.attach(start.ram);
+    const { buffer } = start.state;
+    this.#words = new Int32Array(buffer);
+    this.#exits = new Float64Array(start.exits);
+    this.#control = new Int32Array(start.control);
+    const registerFiles = Array.from({ length: start.vcpus }, (_, n) => new Int32Array(buffer, vcpuAddress(n), Reg.SIZE / 4));
+    const devices = attachDevices(start.devices, {
+      registerFiles,
+      memory: ram,
+      hostNs: hostNanos,
+      realtimeNs: () => BigInt(Date.now()) * 1_000_000n,
+    });
+    const engine = new WasmEngine(start.state, ram);
+    this.#vcpu = engine.vcpu(0, cpuModel(start.vcpus, start.kvmFeatures), vcpuPorts(devices, 0, () => KVM_ENOSYS));
+  }
+
+  /** Runs until the machine stops. @returns how it ended */
+  run(): ExecutorMessage {
+    for (;;) {
+      const exit = this.#vcpu.run(BUDGET);
+      this.#count();
+      if (Atomics.load(this.#control, 0) !== 0) return { kind: "stopped" };
+      if (exit.kind === "shutdown") return { kind: "shutdown", detail: describeVcpu(this.#vcpu, exit.reason) };
+      if (exit.kind === "halted") this.#sleep(exit);
+    }
+  }
+  #sleep(_exit: Exit): void {
+    const deadline = this.#vcpu.regs.view.getBigInt64(Reg.DEADLINE, true);
+    const ms = deadline < 0n ? LONGEST_SLEEP_MS : Math.min((Number(deadline) - hostNanos()) / 1e6, LONGEST_SLEEP_MS);
+    if (ms > 0) Atomics.wait(this.#words, (this.#vcpu.address + Reg.ATTENTION) >> 2, 0, ms);
+  }
+  #count(): void {
+    EXIT_REASONS.forEach((reason, i) => {
+      this.#exits[i] = this.#vcpu.exits[reason];
+    });
+  }
+}
+
+const port = parentPort!;
+try {
+  port.postMessage(new Executor(workerData as ExecutorStart).run());
+} catch (error) {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  port.postMessage({ kind: "failed", message, detail: stack ?? "" } satisfies ExecutorMessage);
+}

@@ -1,0 +1,206 @@
+/* Machine: one VM: memory, vCPUs, devices and boot put together. Lives on the main thread, which is also its I/O thread; the vCPUs run on an
+ * executor's worker thread. Knows no engine but by the executor it starts. @source docs/design.md "The machine" */
+import { randomBytes } from "node:crypto";
+import { Worker } from "node:worker_threads";
+import { buildAcpiTables } from "../device/acpi.ts";
+import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "../device/layout.ts";
+import { DeviceService } from "../device/service.ts";
+import { BlkDevice } from "../device/virtio/blk.ts";
+import { ConsoleDevice } from "../device/virtio/console.ts";
+import type { VirtioDevice } from "../device/virtio/device.ts";
+import type { Disk } from "../device/virtio/disk.ts";
+import { RngDevice } from "../device/virtio/rng.ts";
+import { hostNanos } from "../engine/clock.ts";
+import { Attention } from "../engine/engine.ts";
+import { createStateMemory, vcpuAddress } from "../engine/wasm/engine.ts";
+import { RegisterFile } from "../isa/register-file.ts";
+import { Reg } from "../isa/registers.ts";
+import { KvmFeature } from "../isa/system/cpu-model.ts";
+import { initializeLongMode } from "../isa/system/long-mode.ts";
+import { FramePool } from "../memory/frames.ts";
+import { GuestRam } from "../memory/guest-ram.ts";
+import { E820 } from "./boot/e820.ts";
+import { loadLinux } from "./boot/linux.ts";
+import { EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
+
+/** ACPI tables: in the hole below 1 MiB that PCs keep for firmware. */
+const ACPI = { start: 0xe0000, end: 0xf0000 } as const;
+const RNG_SEED_BYTES = 64;
+const TERMINAL = { columns: 80, rows: 24 };
+const KVM_FEATURES =
+  KvmFeature.CLOCKSOURCE | KvmFeature.CLOCKSOURCE2 | KvmFeature.CLOCKSOURCE_STABLE | KvmFeature.NOP_IO_DELAY | KvmFeature.STEAL_TIME;
+
+export interface MachineConfig {
+  cpus: number;
+  /** A multiple of 4096. */
+  memoryBytes: number;
+  /** bzImage or ELF vmlinux. */
+  kernel: Uint8Array;
+  initrd?: Uint8Array;
+  commandLine: string;
+  disks: Disk[];
+  /** What the guest writes to its 16550; owns the bytes. */
+  serialOutput?(bytes: Uint8Array): void;
+  /** What the guest writes to its virtio console; owns the bytes. */
+  consoleOutput?(bytes: Uint8Array): void;
+}
+
+export interface MachineEnd {
+  reason: "poweroff" | "reset" | "shutdown" | "stopped";
+  /** The state dump of a shutdown. */
+  detail?: string;
+}
+
+export interface MachineStats {
+  retired: bigint;
+  /** Since start(), until the end. */
+  seconds: number;
+  framesInUse: number;
+  /** Decoded entries and so on are in the host's figures, not here: guest frames only. */
+  exits: Record<string, number>;
+}
+
+export class Machine {
+  readonly #ram: GuestRam;
+  readonly #state = createStateMemory();
+  readonly #devices: Devices;
+  readonly #shared: DeviceShared;
+  readonly #backs: readonly VirtioDevice[];
+  readonly #console: ConsoleDevice;
+  readonly #config: MachineConfig;
+  readonly #exits = new SharedArrayBuffer(EXIT_REASONS.length * 8);
+  readonly #control = new SharedArrayBuffer(4);
+  readonly #end = Promise.withResolvers<MachineEnd>();
+  #asked: MachineEnd["reason"] | undefined;
+  #worker: Worker | undefined;
+  #service: DeviceService | undefined;
+  #startedAt = 0;
+  #endedAt = 0;
+
+  /** @throws KernelError when the kernel is not one, or does not fit */
+  constructor(config: MachineConfig) {
+    this.#config = config;
+    this.#ram = GuestRam.create(FramePool.create(config.memoryBytes), config.memoryBytes);
+    this.#console = new ConsoleDevice(TERMINAL, (bytes) => config.consoleOutput?.(bytes));
+    this.#backs = [this.#console, new RngDevice(), ...config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`))];
+    this.#shared = createDeviceShared({ vcpus: config.cpus, virtio: this.#backs.map((back) => back.description) });
+    const registerFiles = Array.from({ length: config.cpus }, (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4));
+    this.#load();
+    this.#devices = attachDevices(this.#shared, {
+      registerFiles,
+      memory: this.#ram,
+      hostNs: hostNanos,
+      realtimeNs: () => BigInt(Date.now()) * 1_000_000n,
+    });
+    this.#devices.reset();
+  }
+
+  #load(): void {
+    const { kernel, initrd, commandLine } = this.#config;
+    const acpi = buildAcpiTables(this.#shared.layout, ACPI.start);
+    this.#ram.write(ACPI.start, acpi.bytes);
+    const start = loadLinux(this.#ram, {
+      kernel,
+      ...(initrd && { initrd }),
+      commandLine,
+      acpiRsdp: acpi.rsdp,
+      firmware: [{ ...ACPI, type: E820.ACPI }],
+      rngSeed: randomBytes(RNG_SEED_BYTES),
+    });
+    const regs = new RegisterFile(this.#state.buffer, vcpuAddress(0));
+    initializeLongMode(regs, {
+      rip: BigInt(start.entry),
+      rsp: 0n,
+      rsi: BigInt(start.bootParams),
+      cr3: BigInt(start.cr3),
+      gdtBase: BigInt(start.gdt.base),
+      apicId: 0,
+    });
+    regs.set64(Reg.TSC_OFFSET, BigInt(-Math.floor(hostNanos())));
+  }
+
+  /** Lets the vCPUs run. Once. */
+  start(): void {
+    this.#startedAt = performance.now();
+    this.#service = new DeviceService(this.#devices, {
+      memory: this.#ram,
+      virtio: this.#backs,
+      onSerial: (bytes) => this.#config.serialOutput?.(bytes),
+      onPower: (request) => this.#ask(request === "reset" ? "reset" : "poweroff"),
+    });
+    const data: ExecutorStart = {
+      state: this.#state,
+      ram: this.#ram.shared,
+      devices: this.#shared,
+      vcpus: this.#config.cpus,
+      kvmFeatures: KVM_FEATURES,
+      exits: this.#exits,
+      control: this.#control,
+    };
+    const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+    this.#worker = new Worker(new URL(`./executor${extension}`, import.meta.url), { workerData: data });
+    this.#worker.once("message", (message: ExecutorMessage) => void this.#ended(message));
+    this.#worker.once("error", (error: Error) => {
+      void this.#ended({ kind: "failed", message: error.message, detail: error.stack ?? "" });
+    });
+  }
+
+  /** Asks the executor to come to an end. */
+  #ask(reason: MachineEnd["reason"]): void {
+    this.#asked ??= reason;
+    Atomics.store(new Int32Array(this.#control), 0, 1);
+    for (let n = 0; n < this.#config.cpus; n++) {
+      const words = new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4);
+      Atomics.or(words, Reg.ATTENTION >> 2, Attention.COME_OUT);
+      Atomics.notify(words, Reg.ATTENTION >> 2);
+    }
+  }
+
+  async #ended(message: ExecutorMessage): Promise<void> {
+    if (this.#endedAt !== 0) return;
+    this.#endedAt = performance.now();
+    await this.#service?.stop();
+    await this.#worker?.terminate();
+    if (message.kind === "failed") this.#end.reject(new Error(`Mere itself failed, which is a defect: ${message.message}\n${message.detail}`));
+    else if (message.kind === "shutdown") this.#end.resolve({ reason: "shutdown", detail: message.detail });
+    else this.#end.resolve({ reason: this.#asked ?? "stopped" });
+  }
+
+  /** Resolves when the VM has ended; rejects only for a defect of Mere's. */
+  wait(): Promise<MachineEnd> {
+    return this.#end.promise;
+  }
+
+  /** Stops the vCPUs where they are. Requests to disks that are under way end first. */
+  async stop(): Promise<void> {
+    if (this.#worker === undefined) return;
+    this.#ask("stopped");
+    await this.#end.promise.catch(() => undefined);
+  }
+
+  serialInput(bytes: Uint8Array): void {
+    this.#service?.typeSerial(bytes);
+  }
+  consoleInput(bytes: Uint8Array): void {
+    this.#console.input(bytes);
+  }
+  resizeConsole(columns: number, rows: number): void {
+    this.#console.resize({ columns, rows });
+  }
+
+  stats(): MachineStats {
+    const regs = new RegisterFile(this.#state.buffer, vcpuAddress(0));
+    const counters = new Float64Array(this.#exits);
+    return {
+      retired: regs.get64(Reg.RETIRED),
+      seconds: ((this.#endedAt || performance.now()) - this.#startedAt) / 1000,
+      framesInUse: this.#ram.pool.inUse,
+      exits: Object.fromEntries(EXIT_REASONS.map((reason, i) => [reason, counters[i]])),
+    };
+  }
+}
+
+/** A machine that is ready to start. @throws KernelError when the kernel is not one, or does not fit */
+export async function createMachine(config: MachineConfig): Promise<Machine> {
+  return new Machine(config);
+}
