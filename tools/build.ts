@@ -1,16 +1,13 @@
 /* Builds dist/, what the published package runs: JavaScript and type declarations from src, without tests, and the files that the sources read. `npm pack` calls it through "prepack".
  * Node strips no types under node_modules, so the package cannot hold the TypeScript sources themselves. */
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, "dist");
-
-/** tsc rewrites import specifiers, but not the URLs of worker threads. */
-const FILE_URL = /(new URL\(\s*"\.[^"]*)\.ts("\s*,\s*import\.meta\.url)/g;
 
 rmSync(dist, { recursive: true, force: true });
 const require = createRequire(import.meta.url);
@@ -23,11 +20,4 @@ for (const entry of readdirSync(join(root, "src"), { recursive: true, withFileTy
   const to = join(dist, relative(join(root, "src"), from));
   mkdirSync(dirname(to), { recursive: true });
   copyFileSync(from, to);
-}
-for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
-  if (!name.endsWith(".js")) continue;
-  const path = join(dist, name);
-  const text = readFileSync(path, "utf8");
-  const rewritten = text.replace(FILE_URL, "$1.js$2");
-  if (rewritten !== text) writeFileSync(path, rewritten);
 }

@@ -78,7 +78,7 @@ async function compare(engine: Runner, against: Runner): Promise<void> {
         console.log(`\n${operandList(test.row)}  [${Buffer.from(test.bytes).toString("hex")}]  --seed ${caseSeed}: ${e ? options.engine : options.against} died`);
         return;
       }
-      const found = differences(test.row, e, a);
+      const found = differences(test.row, test, e, a);
       if (found.length > 0) report(test, caseSeed, e, found);
     });
   }

@@ -16,8 +16,10 @@ import {
 import { failure } from "./cli-error.ts";
 import type { Exact, OwnInit } from "./run-options.ts";
 
-/** Drivers of Mere's devices, and file systems that a command may mount. */
-const MODULES = ["virtio_mmio", "virtio_console", "virtio_blk", "virtio_rng", "ext4"];
+/** Drivers of Mere's devices. Each module that the init loads costs guest time before the command runs, so disks' come only with disks. */
+const MODULES = ["virtio_mmio", "virtio_console", "virtio_rng"];
+/** … and the file system that Debian's disks have. */
+const DISK_MODULES = ["virtio_blk", "ext4"];
 
 /** Kernel messages go to the serial port, which keeps the last of them for a crash; a panic reboots at once, which ends the VM. */
 const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
@@ -43,17 +45,18 @@ export async function exactGuest(boot: Exact, pull: PullOptions): Promise<GuestF
 }
 
 /** Mere's init with the command. @throws KernelError, CliError (failure), PackageError */
-export async function ownInitGuest(boot: OwnInit, pull: PullOptions): Promise<GuestFiles> {
-  const [stdin, busyboxPath, kernel] = [
-    await commandInput(boot),
-    await ensureBusybox(pull),
-    await kernelFor(boot, pull),
-  ];
+export async function ownInitGuest(boot: OwnInit, hasDisks: boolean, pull: PullOptions): Promise<GuestFiles> {
+  const stdin = await commandInput(boot, pull.signal);
+  const kernel = await kernelFor(boot, pull);
+  const busyboxPath = await ensureBusybox(pull);
   const terminal = kernel.cached === undefined ? "ttyS0" : "hvc0";
   const token = randomBytes(12).toString("hex");
   const initrd = buildInitramfs({
     busybox: await readFile(busyboxPath),
-    modules: kernel.cached === undefined ? [] : await readModules(kernel.cached, MODULES),
+    modules:
+      kernel.cached === undefined
+        ? []
+        : await readModules(kernel.cached, hasDisks ? [...MODULES, ...DISK_MODULES] : MODULES),
     command: boot.command.length === 0 ? undefined : boot.command,
     environment: boot.console && process.env["TERM"] !== undefined ? { TERM: process.env["TERM"] } : {},
     stdin,
@@ -101,9 +104,11 @@ export function bannerVersion(vmlinux: Uint8Array): string | undefined {
   return undefined;
 }
 
-async function commandInput(boot: OwnInit): Promise<CommandInput> {
+async function commandInput(boot: OwnInit, signal: AbortSignal | undefined): Promise<CommandInput> {
   if (boot.console) return "terminal";
   if (!boot.stdin) return "none";
+  // Reading has no end of its own while a user types: Ctrl-C ends it.
+  signal?.addEventListener("abort", () => process.stdin.destroy(), { once: true });
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {

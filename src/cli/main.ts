@@ -69,7 +69,9 @@ function explain(error: unknown, path: string): number {
     return ExitStatus.usage;
   }
   if (isForTheUser(error)) {
-    process.stderr.write(`${path}: ${error.message.replace(/\.$/, "")}.\n`);
+    // A sentence ends in a full stop; a report of several lines ends as it ends.
+    const end = error.message.endsWith(".") || error.message.includes("\n") ? "" : ".";
+    process.stderr.write(`${path}: ${error.message}${end}\n`);
     return error instanceof CliError ? error.exitStatus : ExitStatus.failure;
   }
   process.stderr.write(`${path}: this is a defect of Mere; please report it with the lines below\n`);

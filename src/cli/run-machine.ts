@@ -24,7 +24,9 @@ export async function runMachine(options: RunOptions, createMachine: CreateMachi
     const guest = await prepare(options, interruption.signal);
     for (const { path, readOnly } of options.disks) disks.push(await openRawDisk(path, { readOnly }));
     if (interruption.status !== undefined) return interruption.status;
-    return await runGuest(options, guest, disks, interruption);
+    const output = { serial: new LastLines(), record: new ExitRecordFilter(guest.token ?? "") };
+    const machine = await createMachine(machineConfig(options, guest, disks, output));
+    return await runGuest(options, guest, machine, output, interruption);
   } catch (error) {
     // What was asked to stop and then failed because of that has stopped.
     if (interruption.status !== undefined) return interruption.status;
@@ -41,22 +43,25 @@ async function prepare(options: RunOptions, signal: AbortSignal): Promise<GuestF
     const pull = { onProgress: progress.onProgress, signal };
     return options.boot.kind === "exact"
       ? await exactGuest(options.boot, pull)
-      : await ownInitGuest(options.boot, pull);
+      : await ownInitGuest(options.boot, options.disks.length > 0, pull);
   } finally {
     progress.end();
   }
 }
 
-async function runGuest(
+/** What comes out of the guest besides the command's output. */
+interface GuestOutput {
+  readonly serial: LastLines;
+  readonly record: ExitRecordFilter;
+}
+
+function machineConfig(
   options: RunOptions,
   guest: GuestFiles,
   disks: readonly Disk[],
-  interruption: Interruption,
-): Promise<number> {
-  const serial = new LastLines();
-  const record = new ExitRecordFilter(guest.token ?? "");
-  const showSerial = guest.terminal === "ttyS0";
-  const machine = await createMachine({
+  output: GuestOutput,
+): MachineConfig {
+  return {
     cpus: options.cpus,
     memoryBytes: options.memoryBytes,
     kernel: guest.kernel,
@@ -64,14 +69,24 @@ async function runGuest(
     commandLine: guest.commandLine,
     disks: [...disks],
     serialOutput: (bytes) => {
-      const rest = guest.token === undefined ? bytes : record.push(bytes);
-      serial.push(rest);
-      if (showSerial) process.stdout.write(rest);
+      const rest = guest.token === undefined ? bytes : output.record.push(bytes);
+      output.serial.push(rest);
+      if (guest.terminal === "ttyS0") process.stdout.write(rest);
     },
     consoleOutput: (bytes) => {
       process.stdout.write(bytes);
     },
-  });
+  };
+}
+
+/** Starts the machine and waits for its end, however it comes. */
+async function runGuest(
+  options: RunOptions,
+  guest: GuestFiles,
+  machine: Machine,
+  output: GuestOutput,
+  interruption: Interruption,
+): Promise<number> {
   const stop = (): void => void machine.stop();
   interruption.signal.addEventListener("abort", stop, { once: true });
   const detach = attach(options, guest, machine, interruption);
@@ -79,16 +94,11 @@ async function runGuest(
     machine.start();
     if (interruption.signal.aborted) stop();
     const end = await machine.wait();
-    if (showSerial) process.stdout.write(record.flush());
+    if (guest.terminal === "ttyS0") process.stdout.write(output.record.flush());
     detach();
-    if (options.stats)
-      process.stderr.write(
-        statsLines(machine.stats())
-          .map((line) => `mere run: ${line}\n`)
-          .join(""),
-      );
+    if (options.stats) for (const line of statsLines(machine.stats())) process.stderr.write(`mere run: ${line}\n`);
     if (interruption.status !== undefined) return interruption.status;
-    return exitStatusOf(end, guest.token === undefined ? null : record.status, serial);
+    return exitStatusOf(end, guest.token === undefined ? null : output.record.status, output.serial);
   } finally {
     detach();
     interruption.signal.removeEventListener("abort", stop);

@@ -55,7 +55,7 @@ test("the last lines are kept in bounded room, with characters whole", () => {
     serial.push(line.subarray(0, 1));
     serial.push(line.subarray(1));
   }
-  assert.equal(serial.lines().length, 40);
+  assert.equal(serial.lines().length, 80);
   assert.ok(serial.lines().every((text) => text === "ünïcode line"));
 });
 

@@ -18,8 +18,8 @@ export interface MachineStats {
 }
 
 const FRAME_BYTES = 4096;
-/** A panic's message, registers and call trace fit in this many lines. */
-const LAST_LINES = 40;
+/** An oops and the panic that follows it, each with registers and call trace, fit in this many lines. */
+const LAST_LINES = 80;
 
 /** All but tab and line feed. */
 // oxlint-disable-next-line no-control-regex -- control characters are what it is for

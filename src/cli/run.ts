@@ -6,7 +6,10 @@ import { type RunValues, addRunOptions, resolveRunOptions } from "./run-options.
 export function define(command: Command): void {
   addRunOptions(command).action(async (words: string[], values: RunValues) => {
     const options = resolveRunOptions(values, words);
-    const [{ runMachine }, { createMachine }] = await Promise.all([import("./run-machine.ts"), import("../vm/machine.ts")]);
+    const [{ runMachine }, { createMachine }] = await Promise.all([
+      import("./run-machine.ts"),
+      import("../vm/machine.ts"),
+    ]);
     process.exitCode = await runMachine(options, createMachine);
   });
 }

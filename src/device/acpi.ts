@@ -1,7 +1,21 @@
 /* ACPI tables of a machine: RSDP, XSDT, hardware-reduced FADT, MADT, DSDT. @source ACPI 6.5 §5.2. Built once, on the main thread, as one block of
  * bytes that the boot loader puts into guest memory (reported as ACPI data) and points boot_params.acpi_rsdp_addr at.
  * Leaves out: RSDT, FACS, HPET, MCFG, all fixed hardware. */
-import { type Aml, ascii, device, integer, ioPorts, levelInterrupt, little, memory32, name, packageOf, resources, scope, string } from "./aml.ts";
+import {
+  type Aml,
+  ascii,
+  device,
+  integer,
+  ioPorts,
+  levelInterrupt,
+  little,
+  memory32,
+  name,
+  packageOf,
+  resources,
+  scope,
+  string,
+} from "./aml.ts";
 import type { MachineLayout } from "./layout.ts";
 import { PowerOffset, RESET_VALUE, SLEEP_TYPE_S5 } from "./power.ts";
 
@@ -72,7 +86,19 @@ function table(signature: string, revision: number, body: readonly number[]): nu
 
 /** @source §5.2.5.3 */
 function rsdp(xsdt: number): number[] {
-  const bytes = [...ascii("RSD PTR "), 0, ...ascii(OEM_ID, 6), 2, ...little(0, 4), ...little(RSDP_BYTES, 4), ...little(xsdt, 8), 0, 0, 0, 0];
+  const bytes = [
+    ...ascii("RSD PTR "),
+    0,
+    ...ascii(OEM_ID, 6),
+    2,
+    ...little(0, 4),
+    ...little(RSDP_BYTES, 4),
+    ...little(xsdt, 8),
+    0,
+    0,
+    0,
+    0,
+  ];
   bytes[8] = sumTo0(bytes.slice(0, 20));
   bytes[32] = sumTo0(bytes);
   return bytes;

@@ -11,7 +11,10 @@ function ram(name: string, start: number, length: number): RegisterWindow & { by
     length,
     bytes,
     sizes,
-    read: (offset, size) => (sizes.push(size), size === 1 ? bytes.getUint8(offset) : size === 2 ? bytes.getUint16(offset, true) : bytes.getUint32(offset, true)),
+    read: (offset, size) => (
+      sizes.push(size),
+      size === 1 ? bytes.getUint8(offset) : size === 2 ? bytes.getUint16(offset, true) : bytes.getUint32(offset, true)
+    ),
     write: (offset, size, value) => {
       const v = Number(value);
       if (size === 1) bytes.setUint8(offset, v);

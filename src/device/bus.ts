@@ -27,7 +27,8 @@ export class Bus {
     this.#windows = [...windows].sort((a, b) => a.start - b.start);
     this.#windows.forEach((window, i) => {
       const next = this.#windows[i + 1];
-      if (next && window.start + window.length > next.start) throw new RangeError(`${window.name} and ${next.name} overlap`);
+      if (next && window.start + window.length > next.start)
+        throw new RangeError(`${window.name} and ${next.name} overlap`);
     });
   }
 
@@ -51,7 +52,8 @@ export class Bus {
   read(address: number, size: 1 | 2 | 4): number {
     const window = this.at(address);
     if (window === undefined && size === 1) return 0xff;
-    if (window !== undefined && fits(window, address, size)) return Number(window.read(address - window.start, size)) >>> 0;
+    if (window !== undefined && fits(window, address, size))
+      return Number(window.read(address - window.start, size)) >>> 0;
     const half = (size >> 1) as 1 | 2;
     const low = this.read(address, half);
     return (low | (this.read(address + half, half) << (8 * half))) >>> 0;

@@ -76,7 +76,8 @@ export class IoApic implements RegisterWindow {
   /** Sends a level-triggered pin's message if its line is asserted and no earlier one is being served. */
   #evaluate(pin: number): void {
     const low = this.#w[Word.LOW + pin]!;
-    if ((low & Entry.LEVEL) === 0 || (low & Entry.REMOTE_IRR) !== 0 || (this.#w[Word.LINES]! & (1 << pin)) === 0) return;
+    if ((low & Entry.LEVEL) === 0 || (low & Entry.REMOTE_IRR) !== 0 || (this.#w[Word.LINES]! & (1 << pin)) === 0)
+      return;
     if (this.#send(pin)) this.#w[Word.LOW + pin] = low | Entry.REMOTE_IRR;
   }
   #send(pin: number): boolean {

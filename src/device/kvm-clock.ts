@@ -120,7 +120,7 @@ export class KvmClock {
     // The time of day when the clock read 0, to the nanosecond.
     const started = this.#source.realtimeNs() - this.#tsc();
     const version = (((this.#memory.readU32(at) ?? 0) | 1) + 1) >>> 0;
-    if (!this.#memory.writeU32(at, version - 1 >>> 0)) return;
+    if (!this.#memory.writeU32(at, (version - 1) >>> 0)) return;
     this.#memory.writeU32(at + 4, Number((started / BILLION) & 0xffffffffn));
     this.#memory.writeU32(at + 8, Number(started % BILLION));
     this.#memory.writeU32(at, version);

@@ -12,7 +12,12 @@ import type { VirtioDescription } from "./virtio/device.ts";
 import { VIRTIO_STATE_BYTES, VirtioMmio } from "./virtio/mmio.ts";
 
 /** Nothing below this address is anything but RAM, nothing from 3 GiB to 4 GiB is RAM. */
-export const DeviceAddress = { VIRTIO: 0xfea00000, VIRTIO_STEP: 0x1000, POWER: 0xfeb00000, IOAPIC: 0xfec00000 } as const;
+export const DeviceAddress = {
+  VIRTIO: 0xfea00000,
+  VIRTIO_STEP: 0x1000,
+  POWER: 0xfeb00000,
+  IOAPIC: 0xfec00000,
+} as const;
 const SERIAL = { port: 0x3f8, irq: 4 } as const;
 const FIRST_VIRTIO_IRQ = 5;
 const IOAPIC_PINS = 24;
@@ -58,7 +63,9 @@ export function createDeviceShared(config: DeviceConfig): DeviceShared {
   const { vcpus, virtio } = config;
   if (vcpus < 1 || vcpus > 255) throw new RangeError(`a machine has 1 to 255 vCPUs, not ${vcpus}`);
   if (virtio.length > IOAPIC_PINS - FIRST_VIRTIO_IRQ)
-    throw new RangeError(`a machine has at most ${IOAPIC_PINS - FIRST_VIRTIO_IRQ} virtio devices, not ${virtio.length}`);
+    throw new RangeError(
+      `a machine has at most ${IOAPIC_PINS - FIRST_VIRTIO_IRQ} virtio devices, not ${virtio.length}`,
+    );
   const plan = new SharedPlan();
   const layout: MachineLayout = {
     vcpus,
@@ -109,21 +116,43 @@ export function attachDevices({ layout, buffer }: DeviceShared, around: DeviceSu
   const { registerFiles, memory } = around;
   const doorbell = new Doorbell(buffer, layout.doorbell);
   const localApics = new LocalApics(buffer, layout.localApics, registerFiles, {
-    hostNs: around.hostNs,
+    hostNs: () => around.hostNs(),
     endOfInterrupt: (vector) => ioApic.endOfInterrupt(vector),
   });
   const ioApic: IoApic = new IoApic(layout.ioApic.base, buffer, layout.ioApic.offset, localApics);
   const s = layout.serial;
   const serial = new Serial(s.port, buffer, s.offset, ioApic.line(s.irq), doorbell, s.bell);
-  const power = new PowerWindow(layout.power.base, buffer, layout.power.offset, registerFiles, doorbell, layout.power.bell);
-  const virtio = layout.virtio.map(
-    (place) => new VirtioMmio(place.base, place.description, buffer, place.offset, ioApic.line(place.irq), doorbell, place.bell),
+  const power = new PowerWindow(
+    layout.power.base,
+    buffer,
+    layout.power.offset,
+    registerFiles,
+    doorbell,
+    layout.power.bell,
   );
-  const kvmClocks = registerFiles.map((regs, i) => new KvmClock(buffer, layout.kvmClocks + i * KVM_CLOCK_STATE_BYTES, regs, memory, around));
+  const virtio = layout.virtio.map(
+    (place) =>
+      new VirtioMmio(place.base, place.description, buffer, place.offset, ioApic.line(place.irq), doorbell, place.bell),
+  );
+  const kvmClocks = registerFiles.map(
+    (regs, i) => new KvmClock(buffer, layout.kvmClocks + i * KVM_CLOCK_STATE_BYTES, regs, memory, around),
+  );
   const reset = (): void => {
     new Uint8Array(buffer).fill(0);
     for (const device of [ioApic, ...localApics.apics, ...virtio]) device.reset();
   };
   const mmio = new Bus([...virtio, power, ioApic]);
-  return { layout, doorbell, mmio, ports: new Bus([serial]), localApics, ioApic, serial, power, virtio, kvmClocks, reset };
+  return {
+    layout,
+    doorbell,
+    mmio,
+    ports: new Bus([serial]),
+    localApics,
+    ioApic,
+    serial,
+    power,
+    virtio,
+    kvmClocks,
+    reset,
+  };
 }

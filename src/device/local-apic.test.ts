@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
 import { Reg } from "../isa/registers.ts";
-import { ApicMsr } from "./local-apic.ts";
+import { ApicMsr, LOCAL_APIC_STATE_BYTES, LocalApics } from "./local-apic.ts";
 import { routePin, testMachine } from "./test-machine.ts";
 
 function oneApic(vcpus = 1) {
@@ -9,7 +11,13 @@ function oneApic(vcpus = 1) {
   for (const apic of machine.devices.localApics.apics) assert.ok(apic.writeMsr(ApicMsr.SVR, 0x1ffn));
   const apic = machine.devices.localApics.apics[0]!;
   const regs = machine.registerFiles[0]!;
-  return { ...machine, apics: machine.devices.localApics.apics, apic, regs, pending: () => regs[Reg.INTERRUPT_PENDING >> 2] };
+  return {
+    ...machine,
+    apics: machine.devices.localApics.apics,
+    apic,
+    regs,
+    pending: () => regs[Reg.INTERRUPT_PENDING >> 2],
+  };
 }
 const deadline = (regs: Int32Array): bigint => new BigInt64Array(regs.buffer)[Reg.DEADLINE >> 3]!;
 
@@ -123,7 +131,8 @@ test("interprocessor interrupts reach their destinations", () => {
   const send = (low: number, destination: number): void => {
     assert.ok(apics[0]!.writeMsr(ApicMsr.ICR, (BigInt(destination) << 32n) | BigInt(low)));
   };
-  const receivers = (): number[] => apics.filter((apic) => apic.acknowledgeInterrupt() >= 0 && apic.writeMsr(ApicMsr.EOI, 0n)).map((a) => a.id);
+  const receivers = (): number[] =>
+    apics.filter((apic) => apic.acknowledgeInterrupt() >= 0 && apic.writeMsr(ApicMsr.EOI, 0n)).map((a) => a.id);
   send(0x40f1, 3);
   assert.deepEqual(receivers(), [3]);
   send(0x48f1, 0x0001_0003); // logical: cluster 1, its CPUs 0 and 1
@@ -177,3 +186,56 @@ test("IOAPIC: a masked level is delivered when unmasked; registers read back", (
   mmio.write(ioApic.start, 4, 0x10 + 18);
   assert.equal(mmio.read(ioApic.start + 0x10, 4) & 0x4000, 0x4000, "sent again: the line is still asserted");
 });
+
+test(
+  "vectors raised by other threads are never lost while this one acknowledges and ends",
+  { timeout: 30_000 },
+  async () => {
+    const rounds = 10_000;
+    const state = new SharedArrayBuffer(LOCAL_APIC_STATE_BYTES);
+    const file = new SharedArrayBuffer(Reg.SIZE);
+    const counts = new SharedArrayBuffer(1024);
+    const apics = new LocalApics(state, 0, [new Int32Array(file)], { hostNs: () => 0, endOfInterrupt: () => {} });
+    const apic = apics.apics[0]!;
+    apic.reset();
+    apic.writeMsr(ApicMsr.SVR, 0x1ffn);
+    const source = `
+    const { workerData: { state, file, counts, vector, rounds, module } } = require("node:worker_threads");
+    import(module).then(({ LocalApics }) => {
+      const apic = new LocalApics(state, 0, [new Int32Array(file)], { hostNs: () => 0, endOfInterrupt: () => {} }).apics[0];
+      const served = new Int32Array(counts);
+      for (let i = 0; i < rounds; i++) {
+        apic.raise(vector, false);
+        while (Atomics.load(served, vector) === i) Atomics.wait(served, vector, i, 1);
+      }
+    });`;
+    const module = new URL("./local-apic.ts", import.meta.url).href;
+    const vectors = [0x41, 0x42, 0x83];
+    const workers = vectors.map(
+      (vector) => new Worker(source, { eval: true, workerData: { state, file, counts, vector, rounds, module } }),
+    );
+    const served = new Int32Array(counts);
+    const regs = new Int32Array(file);
+    const attention = Reg.ATTENTION >> 2;
+    for (let total = 0; total < rounds * vectors.length;) {
+      if (Atomics.load(regs, Reg.INTERRUPT_PENDING >> 2) === 0) {
+        // As an executor does for a halted vCPU: sleep until somebody rings.
+        if (Atomics.exchange(regs, attention, 0) === 0)
+          assert.notEqual(Atomics.wait(regs, attention, 0, 10_000), "timed-out", "a wake-up was lost");
+        await setImmediate();
+        continue;
+      }
+      const vector = apic.acknowledgeInterrupt();
+      if (vector < 0) continue;
+      Atomics.add(served, vector, 1);
+      Atomics.notify(served, vector);
+      total++;
+      apic.writeMsr(ApicMsr.EOI, 0n);
+    }
+    assert.deepEqual(
+      vectors.map((vector) => served[vector]),
+      [rounds, rounds, rounds],
+    );
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  },
+);

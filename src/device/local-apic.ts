@@ -1,7 +1,9 @@
 /* Local APIC in x2APIC mode, one per vCPU: interrupt priorities, timer, interprocessor interrupts. @source SDM vol. 3A §11 (10 in older editions).
  * IRR may be set from any thread; all else is changed only by the executor that runs the vCPU, which is why no lock is needed: whoever sets an IRR
- * bit looks at PPR afterwards, whoever lowers PPR looks at IRR afterwards, and Atomics are sequentially consistent.
+ * bit looks at PPR afterwards, whoever lowers PPR looks at IRR afterwards, and Atomics are sequentially consistent. They also cost some 20 ns each,
+ * hence IRR_WORDS, which says which words of IRR to look at, and PPR, kept instead of worked out.
  * Leaves out: xAPIC MMIO, INIT and SIPI (vCPUs start through the ACPI mailbox), SMI, CMCI. */
+import { Attention } from "../engine/engine.ts";
 import { Reg } from "../isa/registers.ts";
 
 /** Where the local APIC of one vCPU keeps its registers: i32 words. */
@@ -16,11 +18,13 @@ const Word = {
   INITIAL_COUNT: 12,
   DIVIDE: 13,
   NMI: 14,
+  PPR: 15,
   ISR: 16, // 8 words each
   TMR: 24,
   IRR: 32,
+  IRR_WORDS: 40, // bit n: word n of IRR may be other than 0
 } as const;
-export const LOCAL_APIC_STATE_BYTES = 40 * 4;
+export const LOCAL_APIC_STATE_BYTES = 48 * 4;
 
 /** MSR numbers. @source SDM vol. 3A table "Local APIC Register Address Map Supported by x2APIC" */
 export const ApicMsr = {
@@ -108,15 +112,19 @@ export class LocalApic {
     const word = vector >> 5;
     const bit = 1 << (vector & 31);
     if (level) Atomics.or(w, Word.TMR + word, bit);
-    else Atomics.and(w, Word.TMR + word, ~bit);
+    else if ((w[Word.TMR + word]! & bit) !== 0) Atomics.and(w, Word.TMR + word, ~bit);
     Atomics.or(w, Word.IRR + word, bit);
-    if (vector >> 4 > this.readPpr() >> 4) this.#signal();
+    Atomics.or(w, Word.IRR_WORDS, 1 << word);
+    if (vector >> 4 > this.readPpr() >> 4) {
+      Atomics.store(this.#regs, Reg.INTERRUPT_PENDING >> 2, 1);
+      this.#wake();
+    }
     return true;
   }
   /** Any thread. The engine takes it with takeNmi(). */
   raiseNmi(): void {
     Atomics.store(this.#w, Word.NMI, 1);
-    this.#attention();
+    this.#wake();
   }
   /** True once for each pending NMI (further ones collapse into it). */
   takeNmi(): boolean {
@@ -125,16 +133,21 @@ export class LocalApic {
   /** Highest deliverable vector, moved from IRR to ISR; −1 none. */
   acknowledgeInterrupt(): number {
     const w = this.#w;
-    const vector = highest(w, Word.IRR);
-    if (vector < 0 || vector >> 4 <= this.readPpr() >> 4) {
+    const vector = this.#highestRequest();
+    if (vector >= 0 && vector >> 4 > w[Word.PPR]! >> 4) {
+      const word = vector >> 5;
+      const bit = 1 << (vector & 31);
+      w[Word.ISR + word]! |= bit;
+      if (Atomics.and(w, Word.IRR + word, ~bit) === bit) {
+        Atomics.and(w, Word.IRR_WORDS, ~(1 << word));
+        // A request that came between these two has said so in IRR_WORDS too early.
+        if (Atomics.load(w, Word.IRR + word) !== 0) Atomics.or(w, Word.IRR_WORDS, 1 << word);
+      }
       this.#refresh();
-      return -1;
+      return vector;
     }
-    const bit = 1 << (vector & 31);
-    w[Word.ISR + (vector >> 5)]! |= bit;
-    Atomics.and(w, Word.IRR + (vector >> 5), ~bit);
     this.#refresh();
-    return vector;
+    return -1;
   }
   endOfInterrupt(): void {
     const w = this.#w;
@@ -142,8 +155,8 @@ export class LocalApic {
     if (vector < 0) return;
     const word = vector >> 5;
     const bit = 1 << (vector & 31);
-    Atomics.and(w, Word.ISR + word, ~bit);
-    if ((Atomics.load(w, Word.TMR + word) & bit) !== 0) this.#ports.endOfInterrupt(vector);
+    w[Word.ISR + word]! &= ~bit;
+    if ((w[Word.TMR + word]! & bit) !== 0) this.#ports.endOfInterrupt(vector);
     this.#refresh();
   }
 
@@ -157,26 +170,38 @@ export class LocalApic {
     this.#writeTaskPriority((value & 15) << 4);
   }
   readPpr(): number {
-    const tpr = Atomics.load(this.#w, Word.TPR);
-    const inService = highest(this.#w, Word.ISR);
-    return tpr >> 4 >= inService >> 4 ? tpr : inService & 0xf0;
+    return Atomics.load(this.#w, Word.PPR);
   }
   #writeTaskPriority(value: number): void {
-    Atomics.store(this.#w, Word.TPR, value & 0xff);
+    this.#w[Word.TPR] = value & 0xff;
     this.#refresh();
   }
+  /** Called by the vCPU's own executor after any change of TPR, ISR or IRR: works out PPR and whether something can be delivered. */
   #refresh(): void {
+    const tpr = this.#w[Word.TPR]!;
+    const inService = highest(this.#w, Word.ISR);
+    const ppr = tpr >> 4 >= inService >> 4 ? tpr : inService & 0xf0;
+    Atomics.store(this.#w, Word.PPR, ppr);
     // Cleared before IRR is read: a vector that comes meanwhile from another thread sets it again.
     Atomics.store(this.#regs, Reg.INTERRUPT_PENDING >> 2, 0);
-    const vector = highest(this.#w, Word.IRR);
-    if (vector >= 0 && vector >> 4 > this.readPpr() >> 4) this.#signal();
-  }
-  #signal(): void {
+    if (this.#highestRequest() >> 4 <= ppr >> 4) return;
     Atomics.store(this.#regs, Reg.INTERRUPT_PENDING >> 2, 1);
-    this.#attention();
+    Atomics.or(this.#regs, Reg.ATTENTION >> 2, Attention.LOOK);
   }
-  #attention(): void {
-    Atomics.or(this.#regs, Reg.ATTENTION >> 2, 1);
+  /** Highest vector in IRR; −1 none. */
+  #highestRequest(): number {
+    let words = Atomics.load(this.#w, Word.IRR_WORDS);
+    while (words !== 0) {
+      const word = 31 - Math.clz32(words);
+      const bits = Atomics.load(this.#w, Word.IRR + word);
+      if (bits !== 0) return word * 32 + 31 - Math.clz32(bits);
+      words &= ~(1 << word);
+    }
+    return -1;
+  }
+  /** Makes the vCPU look, also if it is halted. */
+  #wake(): void {
+    Atomics.or(this.#regs, Reg.ATTENTION >> 2, Attention.LOOK);
     Atomics.notify(this.#regs, Reg.ATTENTION >> 2);
   }
   #error(bit: number): void {
@@ -249,7 +274,8 @@ export class LocalApic {
       const deadline = timerMode(this.#w[Word.LVT]!) === TimerMode.TSC_DEADLINE ? this.#deadline() : -1;
       return deadline < 0 ? 0n : BigInt(Math.round(deadline + this.#tscOffset()));
     }
-    if (index === ApicMsr.ICR) return (BigInt(this.#w[Word.ICR_HIGH]! >>> 0) << 32n) | BigInt(this.#w[Word.ICR_LOW]! >>> 0);
+    if (index === ApicMsr.ICR)
+      return (BigInt(this.#w[Word.ICR_HIGH]! >>> 0) << 32n) | BigInt(this.#w[Word.ICR_LOW]! >>> 0);
     const value = this.#readRegister(index);
     return value === undefined ? undefined : BigInt(value >>> 0);
   }
@@ -302,7 +328,8 @@ export class LocalApic {
     return this.#writeRegister(index, low);
   }
   #writeRegister(index: number, value: number): boolean {
-    if (index >= ApicMsr.LVT_TIMER && index <= ApicMsr.LVT_ERROR) return this.#writeLvt(index - ApicMsr.LVT_TIMER, value);
+    if (index >= ApicMsr.LVT_TIMER && index <= ApicMsr.LVT_ERROR)
+      return this.#writeLvt(index - ApicMsr.LVT_TIMER, value);
     switch (index) {
       case ApicMsr.EOI:
         if (value !== 0) return false;
@@ -439,7 +466,7 @@ function timerMode(lvt: number): number {
 /** Number of the highest set bit of the 256 from word `at` on; −1 none. */
 function highest(words: Int32Array, at: number): number {
   for (let i = 7; i >= 0; i--) {
-    const word = Atomics.load(words, at + i);
+    const word = words[at + i]!;
     if (word !== 0) return i * 32 + 31 - Math.clz32(word);
   }
   return -1;

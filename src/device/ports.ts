@@ -10,7 +10,8 @@ export function vcpuPorts(devices: Devices, index: number, hypercall: VcpuPorts[
   const clock = devices.kvmClocks[index]!;
   return {
     mmioRead: (gpa, size) => (size === 8 ? mmio.read64(gpa) : BigInt(mmio.read(gpa, size))),
-    mmioWrite: (gpa, size, value) => (size === 8 ? mmio.write64(gpa, value) : mmio.write(gpa, size, Number(BigInt.asUintN(32, value)))),
+    mmioWrite: (gpa, size, value) =>
+      size === 8 ? mmio.write64(gpa, value) : mmio.write(gpa, size, Number(BigInt.asUintN(32, value))),
     portIn: (port, size) => ports.read(port, size),
     portOut: (port, size, value) => ports.write(port, size, value),
     readMsr: (msr) => apic.readMsr(msr) ?? clock.readMsr(msr),

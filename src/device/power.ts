@@ -5,6 +5,7 @@
  *   +1  u8  SLEEP_STATUS    bit 7 WAK_STS, write 1 to clear (never set: S5 is the only state)
  *   +8  u8  RESET           writing RESET_VALUE resets
  */
+import { Attention } from "../engine/engine.ts";
 import { Reg } from "../isa/registers.ts";
 import type { RegisterWindow } from "./bus.ts";
 import type { Doorbell } from "./shared.ts";
@@ -27,7 +28,14 @@ export class PowerWindow implements RegisterWindow {
   readonly #doorbell: Doorbell;
   readonly #bell: number;
 
-  constructor(start: number, buffer: SharedArrayBuffer, offset: number, registerFiles: readonly Int32Array[], doorbell: Doorbell, bell: number) {
+  constructor(
+    start: number,
+    buffer: SharedArrayBuffer,
+    offset: number,
+    registerFiles: readonly Int32Array[],
+    doorbell: Doorbell,
+    bell: number,
+  ) {
     this.start = start;
     this.#w = new Int32Array(buffer, offset, 1);
     this.#registerFiles = registerFiles;
@@ -55,7 +63,7 @@ export class PowerWindow implements RegisterWindow {
     // The first request wins: a reset that races with a power-off must not undo it.
     if (Atomics.compareExchange(this.#w, 0, 0, request) !== 0) return;
     for (const regs of this.#registerFiles) {
-      Atomics.or(regs, Reg.ATTENTION >> 2, 1);
+      Atomics.or(regs, Reg.ATTENTION >> 2, Attention.COME_OUT);
       Atomics.notify(regs, Reg.ATTENTION >> 2);
     }
     this.#doorbell.ring(this.#bell);

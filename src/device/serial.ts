@@ -56,7 +56,14 @@ export class Serial implements RegisterWindow {
   readonly #bell: number;
 
   /** @param start port number  @param bell the bit of the doorbell that says "there are bytes to take" */
-  constructor(start: number, buffer: SharedArrayBuffer, offset: number, line: InterruptLine, doorbell: Doorbell, bell: number) {
+  constructor(
+    start: number,
+    buffer: SharedArrayBuffer,
+    offset: number,
+    line: InterruptLine,
+    doorbell: Doorbell,
+    bell: number,
+  ) {
     this.start = start;
     this.#w = new Int32Array(buffer, offset, 24);
     this.#loop = new Uint8Array(buffer, offset + 4 * 24, FIFO);

@@ -59,7 +59,7 @@ export class FlatMemory implements GuestMemory {
   slices(gpa: number, length: number): Uint8Array[] | undefined {
     if (!this.contains(gpa, length)) return undefined;
     const parts: Uint8Array[] = [];
-    for (let at = gpa; at < gpa + length; ) {
+    for (let at = gpa; at < gpa + length;) {
       const end = Math.min(gpa + length, (Math.floor(at / 4096) + 1) * 4096);
       parts.push(this.bytes.subarray(at, end));
       at = end;
@@ -76,7 +76,11 @@ export interface TestMachine {
   clock: { ns: number };
 }
 
-export function testMachine({ vcpus = 1, virtio = [] as VirtioDescription[], memoryBytes = 1 << 20 } = {}): TestMachine {
+export function testMachine({
+  vcpus = 1,
+  virtio = [] as VirtioDescription[],
+  memoryBytes = 1 << 20,
+} = {}): TestMachine {
   const memory = new FlatMemory(memoryBytes);
   const clock = { ns: 1_000_000 };
   const registerFiles = Array.from({ length: vcpus }, () => new Int32Array(new SharedArrayBuffer(Reg.SIZE)));

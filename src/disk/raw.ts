@@ -36,10 +36,15 @@ export async function openRawDisk(path: string, { readOnly = false }: { readOnly
 }
 
 function checkSize(path: string, found: Stats): number {
-  if (!found.isFile()) throw new DiskError("not-a-file", `${path} is not a regular file: give the path of a raw disk image.`);
-  if (found.size === 0) throw new DiskError("bad-size", `${path} is empty: give it a size first, for example with "truncate -s 1G".`);
+  if (!found.isFile())
+    throw new DiskError("not-a-file", `${path} is not a regular file: give the path of a raw disk image.`);
+  if (found.size === 0)
+    throw new DiskError("bad-size", `${path} is empty: give it a size first, for example with "truncate -s 1G".`);
   if (found.size % SECTOR !== 0)
-    throw new DiskError("bad-size", `${path} has ${found.size} bytes, which is not a multiple of ${SECTOR}: is it a raw disk image? If so, extend it.`);
+    throw new DiskError(
+      "bad-size",
+      `${path} has ${found.size} bytes, which is not a multiple of ${SECTOR}: is it a raw disk image? If so, extend it.`,
+    );
   return found.size;
 }
 function errorCode(error: unknown): string {
@@ -47,14 +52,20 @@ function errorCode(error: unknown): string {
 }
 function openError(path: string, error: unknown): DiskError {
   const code = errorCode(error);
-  if (code === "ENOENT" || code === "ENOTDIR") return new DiskError("missing", `${path} does not exist: check the path, or create the image first.`, error);
-  if (code === "EACCES" || code === "EPERM") return new DiskError("unreadable", `${path} may not be read by this user: change its permissions.`, error);
+  if (code === "ENOENT" || code === "ENOTDIR")
+    return new DiskError("missing", `${path} does not exist: check the path, or create the image first.`, error);
+  if (code === "EACCES" || code === "EPERM")
+    return new DiskError("unreadable", `${path} may not be read by this user: change its permissions.`, error);
   return new DiskError("failed", `${path} cannot be opened (${code}): check the file and its file system.`, error);
 }
 function writeError(path: string, error: unknown): DiskError {
   const code = errorCode(error);
   if (code === "EACCES" || code === "EPERM" || code === "EROFS")
-    return new DiskError("read-only", `${path} may not be written by this user: change its permissions, or attach it read-only.`, error);
+    return new DiskError(
+      "read-only",
+      `${path} may not be written by this user: change its permissions, or attach it read-only.`,
+      error,
+    );
   return openError(path, error);
 }
 
@@ -75,7 +86,8 @@ class RawDisk implements Disk {
     await this.#all(offset, into, async (pieces, at) => (await this.#file.readv(pieces, at)).bytesRead);
   }
   async write(offset: number, from: readonly Uint8Array[]): Promise<void> {
-    if (this.readOnly) throw new DiskError("read-only", `${this.#path} is attached read-only: attach it writable to write.`);
+    if (this.readOnly)
+      throw new DiskError("read-only", `${this.#path} is attached read-only: attach it writable to write.`);
     await this.#all(offset, from, async (pieces, at) => (await this.#file.writev(pieces, at)).bytesWritten);
   }
   async flush(): Promise<void> {
@@ -89,12 +101,20 @@ class RawDisk implements Disk {
   }
 
   /** Repeats `step` until all pieces are done: the system may do less than it was asked. */
-  async #all(offset: number, pieces: readonly Uint8Array[], step: (pieces: Uint8Array[], at: number) => Promise<number>): Promise<void> {
+  async #all(
+    offset: number,
+    pieces: readonly Uint8Array[],
+    step: (pieces: Uint8Array[], at: number) => Promise<number>,
+  ): Promise<void> {
     let rest = pieces.filter((piece) => piece.length > 0);
     let at = offset;
     while (rest.length > 0) {
       const done = await step(rest.slice(0, MAX_PIECES), at);
-      if (done === 0) throw new DiskError("short", `${this.#path} ended at byte ${at}: it was made shorter while in use; restore its size.`);
+      if (done === 0)
+        throw new DiskError(
+          "short",
+          `${this.#path} ended at byte ${at}: it was made shorter while in use; restore its size.`,
+        );
       at += done;
       rest = after(rest, done);
     }

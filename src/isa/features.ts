@@ -3,5 +3,5 @@
 
 export const CPU_FEATURES: ReadonlySet<string> = new Set([
   "cmov", "cx8", "cx16", "sse", "sse2", "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "lahf", "bmi1", "bmi2", "lzcnt", "movbe",
-  "adx", "fsgsbase", "pcid", "invpcid", "rdrand", "rdseed", "xsave", "fxsr", "clflush", "clflushopt", "rdtscp", "smap", "syscall", "sep",
+  "adx", "fsgsbase", "pcid", "invpcid", "rdrand", "rdseed", "xsave", "fxsr", "clflush", "clflushopt", "rdtscp", "smap", "syscall",
 ]);

@@ -14,6 +14,9 @@ export class FunctionBuilder {
   readonly parameters: readonly ValueTypeName[];
   readonly results: readonly ValueTypeName[];
   #locals: ValueTypeName[] = [];
+  /** Locals given back by reuseLocals, by type. */
+  #free = new Map<ValueTypeName, Local[]>();
+  #scope: { type: ValueTypeName; local: Local }[] | undefined;
   #depth = 0;
 
   constructor(parameters: readonly ValueTypeName[], results: readonly ValueTypeName[]) {
@@ -22,8 +25,20 @@ export class FunctionBuilder {
   }
 
   local(type: ValueTypeName): Local {
-    this.#locals.push(type);
-    return this.parameters.length + this.#locals.length - 1;
+    const local = this.#free.get(type)?.pop() ?? this.parameters.length + this.#locals.push(type) - 1;
+    this.#scope?.push({ type, local });
+    return local;
+  }
+  /** Runs `write`; the locals it took are free for others afterwards. */
+  reuseLocals(write: () => void): void {
+    this.#scope = [];
+    write();
+    for (const { type, local } of this.#scope) {
+      const free = this.#free.get(type);
+      if (free) free.push(local);
+      else this.#free.set(type, [local]);
+    }
+    this.#scope = undefined;
   }
 
   /** Any instruction without immediates, by its text name. */

@@ -2,6 +2,7 @@
 import { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg, Rflags } from "../../src/isa/registers.ts";
 import type { Row } from "../../src/isa/row.ts";
+import { presentTags } from "../native/fxsave.ts";
 import { type Fault, type MemoryPatch, type Outcome } from "./case.ts";
 
 export interface Difference {
@@ -14,7 +15,7 @@ const GPR = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9",
 const WORDS: readonly (readonly [string, number, 2 | 4 | 8])[] = [
   ...GPR.map((name, n) => [name, Reg.GPR + 8 * n, 8] as const),
   ["RIP", Reg.RIP, 8], ["FS base", Reg.FS_BASE, 8], ["GS base", Reg.GS_BASE, 8], ["MXCSR", Reg.MXCSR, 4],
-  ["FCW", Reg.FCW, 2], ["FSW", Reg.FSW, 2], ["FTW", Reg.FTW, 2],
+  ["FCW", Reg.FCW, 2], ["FSW", Reg.FSW, 2],
 ];
 
 const hex = (n: bigint | number): string => `0x${n.toString(16)}`;
@@ -33,7 +34,7 @@ export function describeState(state: Uint8Array): string {
   const words = WORDS.map(([name, at, size]) => `${name}=${hex(word(r, at, size))}`);
   const xmm = Array.from({ length: 16 }, (_, n) => `XMM${n}=${wide(r, Reg.XMM + 16 * n, 16)}`);
   const st = Array.from({ length: 8 }, (_, n) => `R${n}=${wide(r, Reg.ST + 16 * n, 10)}`);
-  return [...words, `RFLAGS=${hex(r.rflags)}`, ...xmm, ...st].join(" ");
+  return [...words, `RFLAGS=${hex(r.rflags)}`, `tags=${hex(presentTags(r.get16(Reg.FTW)))}`, ...xmm, ...st].join(" ");
 }
 
 /** Empty if the outcomes agree.
@@ -51,6 +52,8 @@ export function compareOutcomes(expected: Outcome, actual: Outcome, ignoredFlags
 
 function compareStates(e: RegisterFile, a: RegisterFile, ignoredFlags: number, note: (field: string, e: string, a: string) => void): void {
   for (const [name, at, size] of WORDS) note(name, hex(word(e, at, size)), hex(word(a, at, size)));
+  // What is in a register that is not empty may be told later, by FNSTENV.
+  note("x87 tags", hex(presentTags(e.get16(Reg.FTW))), hex(presentTags(a.get16(Reg.FTW))));
   note("RFLAGS", hex(e.rflags & ~ignoredFlags), hex(a.rflags & ~ignoredFlags));
   for (let n = 0; n < 16; n++) note(`XMM${n}`, wide(e, Reg.XMM + 16 * n, 16), wide(a, Reg.XMM + 16 * n, 16));
   for (let n = 0; n < 8; n++) note(`R${n}`, wide(e, Reg.ST + 16 * n, 10), wide(a, Reg.ST + 16 * n, 10));

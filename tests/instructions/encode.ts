@@ -83,8 +83,9 @@ function legacyPrefixes(row: Row, specs: readonly OperandSpec[], random: Random,
   if (row.lock && random.oneIn(4)) bytes.push(0xf0);
   if (row.vex) return;
   if (string && random.oneIn(2)) bytes.push(random.pick([0xf2, 0xf3, 0xf3]));
-  // Prefixes without a meaning, and repeated ones. (Not F2 and F3 with MOVBE: #UD on processors, ignored here.)
-  if (random.oneIn(12)) bytes.push(random.pick(row.prefix === undefined && row.map < 2 ? [0xf2, 0xf3, 0x2e, 0x3e, 0x26, 0x66, 0x48] : [0x2e, 0x3e, 0x26, 0x48]));
+  // Prefixes without a meaning, and repeated ones. Not with MOVBE: #UD after F2 and F3, which is ignored here; and after three others and REX.W
+  // a Cascade Lake processor loses the segment.
+  if (row.map < 2 && random.oneIn(12)) bytes.push(random.pick(row.prefix === undefined ? [0xf2, 0xf3, 0x2e, 0x3e, 0x26, 0x66, 0x48] : [0x2e, 0x3e, 0x26, 0x48]));
   if (row.prefix === undefined && random.oneIn(4)) bytes.push(0x66);
   if (row.prefix !== undefined && row.prefix !== "none") bytes.push(Number.parseInt(row.prefix, 16));
 }

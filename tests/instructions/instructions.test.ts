@@ -29,7 +29,7 @@ for (const name of ["oracle", "wasm"] as const satisfies readonly RunnerName[]) 
           if (!row) return [`${recordedRow} [${Buffer.from(c.bytes).toString("hex")}] does not decode`];
           const outcome = outcomes[i];
           if (!outcome) return [`${recordedRow}: ${name} gave up`];
-          const found = differences(row, expected, outcome);
+          const found = differences(row, c, expected, outcome);
           return found.length > 0 ? [show(c.bytes, row, found)] : [];
         });
         assert.deepEqual(wrong.slice(0, 20), [], `${wrong.length} of ${cases.length} cases`);
@@ -63,7 +63,7 @@ test("fresh cases: oracle against processor", { skip: unavailable("native") ?? f
   const wrong = cases.flatMap(({ row, bytes }, i) => {
     const [e, a] = [expected[i], actual[i]];
     if (!e || !a) return [`${rowName(row)}: ${e ? "oracle" : "processor"} gave up`];
-    const found = differences(row, e, a);
+    const found = differences(row, cases[i]!, e, a);
     return found.length > 0 ? [show(bytes, row, found)] : [];
   });
   assert.deepEqual(wrong.slice(0, 20), []);

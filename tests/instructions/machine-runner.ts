@@ -1,12 +1,14 @@
 /* A Runner over a TestMachine: the oracle, an engine. */
 import type { TestMachine, TestRange } from "../../src/engine/test-machine.ts";
 import { Reg } from "../../src/isa/registers.ts";
-import { DATA, DATA_PATTERN, DATA_SIZE, PAGE, READ_ONLY, READ_ONLY_PATTERN } from "./address-space.ts";
+import { CODE, CODE_START, DATA, DATA_PATTERN, DATA_SIZE, PAGE, READ_ONLY, READ_ONLY_PATTERN } from "./address-space.ts";
 import { type InstructionCase, memoryDifference, type Outcome, type Runner, STATE_BYTES } from "./case.ts";
 
 const DATA_RANGE: TestRange = { start: DATA, sizeBytes: DATA_SIZE, writable: true };
 const READ_ONLY_RANGE: TestRange = { start: READ_ONLY, sizeBytes: PAGE, writable: false };
-export const RANGES: readonly TestRange[] = [DATA_RANGE, READ_ONLY_RANGE];
+/** x87 instructions read their own opcode back when they raise an exception. */
+const CODE_RANGE: TestRange = { start: CODE, sizeBytes: PAGE, writable: false };
+export const RANGES: readonly TestRange[] = [DATA_RANGE, READ_ONLY_RANGE, CODE_RANGE];
 
 export class MachineRunner implements Runner {
   readonly name: string;
@@ -43,6 +45,7 @@ export class MachineRunner implements Runner {
     const data = this.#machine.memory(DATA_RANGE);
     for (const patch of test.memory) this.#before.set(patch.bytes, patch.address - DATA);
     data.set(this.#before);
+    this.#machine.memory(CODE_RANGE).set(test.bytes, CODE_START - CODE);
     regs.bytes.fill(0, 0, Reg.ENGINE);
     regs.bytes.set(test.before);
     regs.set64(Reg.DEADLINE, -1n);

@@ -115,7 +115,7 @@ export function prepare(draft: Draft): void {
   if (/^(fx|x)(save|rstor)/.test(mnemonic)) saveArea(draft);
   if (mnemonic === "ldmxcsr") controlWord(draft);
   if ((mnemonic === "jmp" || mnemonic === "call") && d.operandCount === 1 && d.operands[0]!.kind !== "rel") setOperand(draft, 0, landing(random));
-  if (/^xlat/.test(mnemonic)) regs.setGpr(RBX, dataAddress(random));
+  if (mnemonic.startsWith("xlat")) regs.setGpr(RBX, dataAddress(random));
   if (mnemonic === "maskmovdqu") regs.setGpr(RDI, dataAddress(random));
   if (/^(pcmp[ei]str)/.test(mnemonic)) {
     regs.setGpr(RAX, BigInt(random.below(20) - 2) & 0xffff_ffff_ffff_ffffn);

@@ -1,7 +1,7 @@
 /* Root disks for tests: Debian packages unpacked into a raw ext4 file system, without root and without running anything from them.
  * Made once per list of packages and cached; a test must open it read-only or through an overlay. @source mke2fs(8) -d, hier(7) */
 import { createHash } from "node:crypto";
-import { access, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { access, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fetchPackages } from "../../src/image/apt.ts";
 import { runCommand } from "../../src/image/command.ts";
@@ -15,8 +15,8 @@ export const TEST_PACKAGES = [
 ] as const;
 
 /** Changes when the making does, so that older cached disks are not taken. */
-const RECIPE = 2;
-/** Debian 12's packages and paths assume that these are links into /usr. */
+const RECIPE = 3;
+/** Debian's installed systems have these as links into /usr, and packages rely on it, though some still ship files under the old names. */
 const MERGED_DIRECTORIES = ["bin", "sbin", "lib", "lib64"];
 
 /** Makes (or finds) the disk. Takes about half a minute and a network the first time.
@@ -46,11 +46,11 @@ export async function debianDisk(
 }
 
 async function makeTree(root: string, debs: readonly { path: string }[]): Promise<void> {
+  for (const { path } of debs) await unpackDeb(path, root);
   for (const name of MERGED_DIRECTORIES) {
-    await mkdir(join(root, "usr", name), { recursive: true });
+    await moveInto(join(root, name), join(root, "usr", name));
     await symlink(`usr/${name}`, join(root, name));
   }
-  for (const { path } of debs) await unpackDeb(path, root);
   for (const name of ["proc", "sys", "dev", "run", "tmp", "root", "etc", "var/tmp"]) await mkdir(join(root, name), { recursive: true });
   // What the packages' scripts would have made.
   const links: [string, string][] = [["bash", "bin/sh"], ["mawk", "bin/awk"]];
@@ -58,6 +58,16 @@ async function makeTree(root: string, debs: readonly { path: string }[]): Promis
   await writeFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
   await writeFile(join(root, "etc/group"), "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n");
   await writeFile(join(root, "etc/hosts"), "127.0.0.1 localhost\n");
+}
+
+/** Moves a directory's entries into another, directories into those of the same name. The first is gone afterwards. */
+async function moveInto(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true });
+  for (const entry of await readdir(from, { withFileTypes: true }).catch(() => [])) {
+    if (entry.isDirectory()) await moveInto(join(from, entry.name), join(to, entry.name));
+    else await rename(join(from, entry.name), join(to, entry.name));
+  }
+  await rm(from, { recursive: true, force: true });
 }
 
 function ignoreExisting(error: NodeJS.ErrnoException): void {

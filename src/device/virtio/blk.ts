@@ -12,7 +12,15 @@ import type { Disk } from "./disk.ts";
 import type { Chain } from "./queue.ts";
 
 /** @source virtio 1.2 §5.2.3 */
-export const BlkFeature = { SIZE_MAX: 1, SEG_MAX: 2, RO: 5, BLK_SIZE: 6, FLUSH: 9, DISCARD: 13, WRITE_ZEROES: 14 } as const;
+export const BlkFeature = {
+  SIZE_MAX: 1,
+  SEG_MAX: 2,
+  RO: 5,
+  BLK_SIZE: 6,
+  FLUSH: 9,
+  DISCARD: 13,
+  WRITE_ZEROES: 14,
+} as const;
 export const BlkType = { IN: 0, OUT: 1, FLUSH: 4, GET_ID: 8, DISCARD: 11, WRITE_ZEROES: 13 } as const;
 export const BlkStatus = { OK: 0, IOERR: 1, UNSUPP: 2 } as const;
 
@@ -61,7 +69,8 @@ export class BlkDevice implements VirtioDevice {
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       const request = chain;
       void this.#serve(request).then(({ status, written }) => {
-        if (request.writableBytes > 0) scatter(range(request.writable, request.writableBytes - 1, request.writableBytes), Uint8Array.of(status));
+        if (request.writableBytes > 0)
+          scatter(range(request.writable, request.writableBytes - 1, request.writableBytes), Uint8Array.of(status));
         queue.push(request, written + (request.writableBytes > 0 ? 1 : 0));
         queue.signal();
       });
@@ -83,11 +92,20 @@ export class BlkDevice implements VirtioDevice {
           await this.#disk.flush();
           return { status: BlkStatus.OK, written: 0 };
         case BlkType.GET_ID:
-          return { status: BlkStatus.OK, written: scatter(range(chain.writable, 0, chain.writableBytes - 1), this.#id) };
+          return {
+            status: BlkStatus.OK,
+            written: scatter(range(chain.writable, 0, chain.writableBytes - 1), this.#id),
+          };
         case BlkType.DISCARD:
-          return { status: await this.#eachRange(chain, 0, (offset, length) => this.#disk.discard(offset, length)), written: 0 };
+          return {
+            status: await this.#eachRange(chain, 0, (offset, length) => this.#disk.discard(offset, length)),
+            written: 0,
+          };
         case BlkType.WRITE_ZEROES:
-          return { status: await this.#eachRange(chain, 1, (offset, length) => this.#zero(offset, length)), written: 0 };
+          return {
+            status: await this.#eachRange(chain, 1, (offset, length) => this.#zero(offset, length)),
+            written: 0,
+          };
         default:
           return { status: BlkStatus.UNSUPP, written: 0 };
       }
@@ -108,7 +126,11 @@ export class BlkDevice implements VirtioDevice {
     return BlkStatus.OK;
   }
   /** DISCARD and WRITE_ZEROES: the data are ranges of u64 sector, u32 sectors, u32 flags. */
-  async #eachRange(chain: Chain, allowedFlags: number, act: (offset: number, length: number) => Promise<unknown>): Promise<number> {
+  async #eachRange(
+    chain: Chain,
+    allowedFlags: number,
+    act: (offset: number, length: number) => Promise<unknown>,
+  ): Promise<number> {
     const length = chain.readableBytes - HEADER_BYTES;
     if (this.#disk.readOnly) return BlkStatus.IOERR;
     if (length % RANGE_BYTES !== 0 || length === 0 || length > MAX_RANGES * RANGE_BYTES) return BlkStatus.IOERR;

@@ -25,7 +25,13 @@ export class ConsoleDevice implements VirtioDevice {
     this.#output = output;
     const config = new Uint8Array(12);
     config.set(sizeBytes(size));
-    this.description = { name: "console", deviceId: 3, features: [VIRTIO_CONSOLE_F_SIZE], queueSizes: [256, 256], config };
+    this.description = {
+      name: "console",
+      deviceId: 3,
+      features: [VIRTIO_CONSOLE_F_SIZE],
+      queueSizes: [256, 256],
+      config,
+    };
   }
 
   attach(port: VirtioPort): void {

@@ -49,7 +49,14 @@ export const QueueWord = {
 const CONFIG_OFFSET = 4 * (Word.QUEUES + MAX_QUEUES * QueueWord.COUNT);
 export const VIRTIO_STATE_BYTES = CONFIG_OFFSET + VIRTIO_CONFIG_BYTES;
 
-export const Status = { ACKNOWLEDGE: 1, DRIVER: 2, DRIVER_OK: 4, FEATURES_OK: 8, NEEDS_RESET: 0x40, FAILED: 0x80 } as const;
+export const Status = {
+  ACKNOWLEDGE: 1,
+  DRIVER: 2,
+  DRIVER_OK: 4,
+  FEATURES_OK: 8,
+  NEEDS_RESET: 0x40,
+  FAILED: 0x80,
+} as const;
 const Interrupt = { USED_BUFFER: 1, CONFIG_CHANGE: 2 } as const;
 
 export class VirtioMmio implements RegisterWindow {
@@ -82,7 +89,8 @@ export class VirtioMmio implements RegisterWindow {
     this.#config = new DataView(buffer, offset + CONFIG_OFFSET, VIRTIO_CONFIG_BYTES);
     this.#configBytes = new Uint8Array(buffer, offset + CONFIG_OFFSET, VIRTIO_CONFIG_BYTES);
     const all = [...description.features, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1];
-    const half = (high: boolean): number => all.filter((bit) => bit >= 32 === high).reduce((bits, bit) => bits | (1 << (bit & 31)), 0);
+    const half = (high: boolean): number =>
+      all.filter((bit) => bit >= 32 === high).reduce((bits, bit) => bits | (1 << (bit & 31)), 0);
     this.#features = [half(false), half(true)];
     this.#lock = new SpinLock(this.#w, Word.LOCK);
     this.#line = line;
@@ -93,7 +101,8 @@ export class VirtioMmio implements RegisterWindow {
   /** Power-on state. Called once per machine, before it runs. @throws RangeError if the description cannot be built (a mistake of the caller) */
   reset(): void {
     const { config, queueSizes } = this.description;
-    if (config.length > VIRTIO_CONFIG_BYTES || queueSizes.length > MAX_QUEUES) throw new RangeError(`${this.name}: too large a description`);
+    if (config.length > VIRTIO_CONFIG_BYTES || queueSizes.length > MAX_QUEUES)
+      throw new RangeError(`${this.name}: too large a description`);
     this.#w.fill(0);
     this.#configBytes.fill(0);
     this.#configBytes.set(config);

@@ -79,7 +79,8 @@ export class Virtqueue {
 
   /** Gives a chain back. signal() tells the driver. @param written bytes that the device wrote, from the first writable one on */
   push(chain: Chain, written: number): void {
-    const current = this.#front.running && chain.epoch === this.#front.epoch && chain.epoch === this.#w[QueueWord.EPOCH];
+    const current =
+      this.#front.running && chain.epoch === this.#front.epoch && chain.epoch === this.#w[QueueWord.EPOCH];
     if (current && !this.#writeUsed(chain.head, written)) this.#front.fail();
     this.#front.hold(-1);
   }
@@ -146,7 +147,8 @@ export class Virtqueue {
       const length = this.#view.getUint32(8, true);
       const flags = this.#view.getUint16(12, true);
       if ((flags & Descriptor.INDIRECT) !== 0) {
-        if (indirect || (flags & Descriptor.NEXT) !== 0 || length === 0 || length % Descriptor.BYTES !== 0) return undefined;
+        if (indirect || (flags & Descriptor.NEXT) !== 0 || length === 0 || length % Descriptor.BYTES !== 0)
+          return undefined;
         if (!this.#front.negotiated(VIRTIO_F_INDIRECT_DESC)) return undefined;
         indirect = true;
         table = address;

@@ -7,7 +7,13 @@ import type { VirtioDescription, VirtioDevice, VirtioPort } from "./device.ts";
 const MAX_BYTES = 4096;
 
 export class RngDevice implements VirtioDevice {
-  readonly description: VirtioDescription = { name: "rng", deviceId: 4, features: [], queueSizes: [64], config: new Uint8Array(0) };
+  readonly description: VirtioDescription = {
+    name: "rng",
+    deviceId: 4,
+    features: [],
+    queueSizes: [64],
+    config: new Uint8Array(0),
+  };
   // The host's generator does not write into shared memory.
   readonly #entropy = new Uint8Array(MAX_BYTES);
   #port!: VirtioPort;

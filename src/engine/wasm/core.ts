@@ -5,11 +5,15 @@ import { FunctionBuilder } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import type { ValueTypeName } from "../../wasm/opcodes.ts";
 import { STATE } from "./emit-flags.ts";
-import { ENTRY, pushTlbEntry } from "./emit-memory.ts";
+import type { HandlerExits } from "./emit-handler.ts";
+import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
 import { Engine, Entry, ENTRY_UNCHAINED, JUMP_CACHE_ENTRIES, STATE_PAGES, Tlb, VCPU_JUMP_CACHE } from "./layout.ts";
 
 /** Access kinds of the host function `fill`. */
 export const Access = { READ: 0, WRITE: 1, FETCH: 2 } as const;
+
+/** Parameters and results. */
+export type Signature = readonly [readonly ValueTypeName[], readonly ValueTypeName[]];
 
 /** Host functions, in import order: parameters and result. */
 export const HOST_FUNCTIONS = {
@@ -35,7 +39,7 @@ export const HOST_FUNCTIONS = {
   fpRoundLane: [["i32", "i32", "i32", "i64", "i64"], ["i64"]],
   fpCompareLane: [["i32", "i32", "i32", "i64", "i64", "i64"], ["i64"]],
   fpRaise: [["i32", "i32"], []],
-} as const satisfies Record<string, readonly [readonly ValueTypeName[], readonly ValueTypeName[]]>;
+} as const satisfies Record<string, Signature>;
 export type HostFunction = keyof typeof HOST_FUNCTIONS;
 
 /** Functions that the core module exports for handlers. */
@@ -45,7 +49,7 @@ export const CORE_FUNCTIONS = {
   update: [["i32", "i32", "i64", "i32"], ["i64"]],
   loadVector: [["i32", "i32", "i64"], []],
   storeVector: [["i32", "i32", "i64"], []],
-} as const satisfies Record<string, readonly [readonly ValueTypeName[], readonly ValueTypeName[]]>;
+} as const satisfies Record<string, Signature>;
 export type CoreFunction = keyof typeof CORE_FUNCTIONS;
 
 const HANDLER_TYPE: [ValueTypeName[], ValueTypeName[]] = [["i32", "i32"], ["i32"]];
@@ -59,14 +63,27 @@ export function importMemories(m: ModuleBuilder, ramPages: number): void {
 
 class CoreWriter {
   readonly m = new ModuleBuilder();
-  readonly host = new Map<string, number>();
+  /** Indices by name: host functions, calls, and the core functions once they are added. */
+  readonly #functions = new Map<string, number>();
+  readonly #imports: Imports = { function: (name) => this.#index(name) };
 
-  constructor(ramPages: number) {
-    for (const [name, [parameters, results]] of Object.entries(HOST_FUNCTIONS)) {
-      this.host.set(name, this.m.importFunction("host", name, parameters, results));
+  constructor(ramPages: number, calls: readonly [string, Signature][]) {
+    for (const [name, [parameters, results]] of [...Object.entries<Signature>(HOST_FUNCTIONS), ...calls]) {
+      this.#functions.set(name, this.m.importFunction("host", name, parameters, results));
     }
     importMemories(this.m, ramPages);
     this.m.importTable("mere", "handlers", 1);
+  }
+
+  #index(name: string): number {
+    const index = this.#functions.get(name);
+    if (index === undefined) throw new Error(`the core module has no function ${name}`);
+    return index;
+  }
+  add(name: string, f: FunctionBuilder): void {
+    const index = this.m.add(f);
+    this.#functions.set(name, index);
+    this.m.export(name, index);
   }
 
   #start(name: CoreFunction): FunctionBuilder {
@@ -74,7 +91,7 @@ class CoreWriter {
     return new FunctionBuilder(parameters, results);
   }
   #host(f: FunctionBuilder, name: HostFunction): void {
-    f.call(this.host.get(name)!);
+    f.call(this.#index(name));
   }
   /** Leaves fill's answer on the stack. */
   #fill(f: FunctionBuilder, access: number, pushSize: () => void): void {
@@ -157,12 +174,40 @@ class CoreWriter {
     return f;
   }
 
-  /** (state): runs blocks until fuel is out or ATTENTION is set. */
-  run(): FunctionBuilder {
-    const f = new FunctionBuilder(["i32"], []);
-    const [entry, cache] = [f.local("i32"), f.local("i32")];
-    const rip = f.local("i64");
+  /** (state, entry): runs blocks, beginning with that entry if it is not 0, until fuel is out or ATTENTION is set. Hot handlers are cases of
+   *  one br_table here, the others functions of the table. */
+  run(hot: readonly HotHandler[]): FunctionBuilder {
+    const f = new FunctionBuilder(["i32", "i32"], []);
     const outer = f.loop();
+    f.get(ENTRY).op("i32.eqz").if();
+    this.#lookUp(f);
+    f.end();
+    const dispatch = f.loop();
+    const cold = f.block();
+    const labels = hot.map(() => f.block()).toReversed();
+    f.get(ENTRY).memory("i32.load16_u", Entry.HANDLER);
+    const cases = Array.from({ length: Math.max(0, ...hot.map((h) => h.index)) + 1 }, () => cold);
+    hot.forEach((h, i) => (cases[h.index] = labels[i]));
+    f.brTable(cases, cold);
+    const exits: HandlerExits = {
+      next: (g) => g.get(ENTRY).i32(Entry.BYTES).op("i32.add").set(ENTRY).br(dispatch),
+      goTo: (g) => g.set(ENTRY).br(dispatch),
+      lookUp: (g) => g.i32(0).set(ENTRY).br(outer),
+    };
+    for (const h of hot) {
+      f.end();
+      f.reuseLocals(() => h.emit(f, this.#imports, exits));
+    }
+    f.end();
+    f.get(STATE).get(ENTRY).get(ENTRY).memory("i32.load16_u", Entry.HANDLER).callIndirect(this.m.type(...HANDLER_TYPE));
+    f.tee(ENTRY).brIf(dispatch).br(outer).end();
+    f.end();
+    return f;
+  }
+  /** Returns if there is something else to do; sets ENTRY to the block at RIP. */
+  #lookUp(f: FunctionBuilder): void {
+    const cache = f.local("i32");
+    const rip = f.local("i64");
     f.get(STATE).memory("i32.load", Reg.ATTENTION).get(STATE).memory("i32.load", Engine.FUEL).i32(31).op("i32.shr_u").op("i32.or").if();
     f.op("return").end();
     f.get(STATE).memory("i64.load", Reg.RIP).set(rip);
@@ -174,23 +219,8 @@ class CoreWriter {
     f.else();
     f.get(STATE);
     this.#host(f, "lookUp");
-    f.end().set(entry);
-    this.#link(f, entry);
-    const inner = f.loop();
-    f.get(STATE).get(entry).get(entry).memory("i32.load16_u", Entry.HANDLER).callIndirect(this.m.type(...HANDLER_TYPE));
-    f.tee(entry).brIf(inner).end();
-    f.br(outer).end();
-    return f;
-  }
-  /** (state, entry): runs one instruction of a block of its own. FUEL is 0, so that it ends with RIP in place. */
-  step(): FunctionBuilder {
-    const f = new FunctionBuilder(...HANDLER_TYPE);
-    const next = f.local("i32");
-    f.get(STATE).get(ENTRY).get(ENTRY).memory("i32.load16_u", Entry.HANDLER).callIndirect(this.m.type(...HANDLER_TYPE));
-    f.tee(next).op("i32.eqz").if();
-    f.i32(0).op("return").end();
-    f.get(STATE).get(next).get(next).memory("i32.load16_u", Entry.HANDLER).callIndirect(this.m.type(...HANDLER_TYPE));
-    return f;
+    f.end().set(ENTRY);
+    this.#link(f, ENTRY);
   }
   /** Fills the chain field that the last jump left in LINK. */
   #link(f: FunctionBuilder, entry: number): void {
@@ -210,10 +240,22 @@ function pushJumpCacheEntry(f: FunctionBuilder, rip: number): void {
 export const jumpCacheIndex = (low: number, high: number): number =>
   (low ^ ((low >>> 12) | (high << 20))) & (JUMP_CACHE_ENTRIES - 1);
 
-/** The core module's bytes. @param ramPages size of the frames memory in 64-KiB pages */
-export function coreModule(ramPages: number): Uint8Array<ArrayBuffer> {
-  const w = new CoreWriter(ramPages);
-  const core = { load: w.load(), store: w.store(), update: w.update(), loadVector: w.loadVector(), storeVector: w.storeVector(), run: w.run(), step: w.step() };
-  for (const [name, f] of Object.entries(core)) w.m.export(name, w.m.add(f));
+/** A handler that is written into the run loop. */
+export interface HotHandler {
+  /** In the handler table. */
+  index: number;
+  emit(f: FunctionBuilder, imports: Imports, exits: HandlerExits): void;
+}
+
+/** The core module's bytes.
+ *  @param ramPages size of the frames memory in 64-KiB pages  @param calls imports that hot handlers need besides HOST_FUNCTIONS */
+export function coreModule(ramPages: number, hot: readonly HotHandler[], calls: readonly [string, Signature][]): Uint8Array<ArrayBuffer> {
+  const w = new CoreWriter(ramPages, calls);
+  w.add("load", w.load());
+  w.add("store", w.store());
+  w.add("update", w.update());
+  w.add("loadVector", w.loadVector());
+  w.add("storeVector", w.storeVector());
+  w.add("run", w.run(hot));
   return w.m.finish();
 }

@@ -1,6 +1,6 @@
-/* Top layer: a handler of the interpreter. One function (register file, entry) → next entry, or 0 to look RIP up. What the decoder knows of
- * the instruction's shape (row, size, register or memory, address form) is folded; register numbers, displacement and immediate are read
- * from the entry. @source docs/engine.md */
+/* Top layer: a handler of the interpreter, as a function (register file, entry) → next entry, or 0 to look RIP up; or as a case of the run loop.
+ * What the decoder knows of the instruction's shape (row, size, register or memory, address form) is folded; register numbers, displacement and
+ * immediate are read from the entry. @source docs/engine.md */
 import type { Decoded, Operand } from "../../isa/decoded.ts";
 import type { CallName } from "../../isa/calls.ts";
 import { CALLS } from "../../isa/system/calls.ts";
@@ -16,6 +16,23 @@ import { Engine, Entry } from "./layout.ts";
 
 /** How the entry describes the memory operand's address. */
 export const AddressForm = { NONE: 0, BASE: 1, INDEX: 2, SEGMENT: 3, ADDRESS32: 4, OFFSET: 5 } as const;
+
+/** How a handler ends. All three leave for good: nothing emitted after them runs. */
+export interface HandlerExits {
+  /** Goes to the entry after this one. */
+  next(f: FunctionBuilder): void;
+  /** Goes to the entry whose address is on the stack. */
+  goTo(f: FunctionBuilder): void;
+  /** RIP is in place: look it up. */
+  lookUp(f: FunctionBuilder): void;
+}
+
+/** Exits of a handler that is a function of its own. */
+export const FUNCTION_EXITS: HandlerExits = {
+  next: (f) => f.get(ENTRY).i32(Entry.BYTES).op("i32.add").op("return"),
+  goTo: (f) => f.op("return"),
+  lookUp: (f) => f.i32(0).op("return"),
+};
 
 const HIGH_BYTE_REGS = 4;
 const WORD_BYTES = 8;
@@ -35,8 +52,11 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   /** The code so far ends by returning the next entry itself. */
   #finished = false;
 
-  constructor(f: FunctionBuilder, imports: Imports, shape: Decoded, form: number) {
+  readonly #exits: HandlerExits;
+
+  constructor(f: FunctionBuilder, imports: Imports, shape: Decoded, form: number, exits: HandlerExits = FUNCTION_EXITS) {
     super(f, imports);
+    this.#exits = exits;
     this.size = shape.size;
     this.addressSize = shape.addressSize;
     this.rep = shape.rep;
@@ -51,9 +71,9 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.#checks();
     if (row.ends && !this.#jumps()) this.#setRip(this.nextRip());
     row.semantics.run(this);
-    if (this.#finished) this.f.op("unreachable");
-    else if (row.ends) this.leave();
-    else this.f.get(ENTRY).i32(Entry.BYTES).op("i32.add");
+    if (this.#finished) return;
+    if (row.ends) this.leave();
+    else this.#exits.next(this.f);
   }
 
   /** Does the instruction set RIP itself? Found by a trial emission: then no call needs RIP in place. */
@@ -273,7 +293,8 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   /** Ends the block: RIP is in place. */
   leave(): void {
     this.#burn(1);
-    this.f.op("drop").i32(0);
+    this.f.op("drop");
+    this.#exits.lookUp(this.f);
   }
   #setRip(target: Value): void {
     this.f.get(STATE);
@@ -298,7 +319,8 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.#burn(burnt);
     this.f.i32(0).op("i32.ge_s").if();
     this.f.get(ENTRY).memory("i32.load", chain).tee(next).if();
-    this.f.get(next).op("return");
+    this.f.get(next);
+    this.#exits.goTo(this.f);
     this.f.end().end();
     const target = chain === Entry.CHAIN_NEXT ? this.nextRip() : this.#jumpTarget();
     this.#setRip(target);
@@ -308,7 +330,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.push(target);
     this.f.get(STATE).memory("i64.load", Reg.PAGE_VA).op("i64.sub").i64(4096).op("i64.lt_u").op("select");
     this.f.memory("i32.store", Engine.LINK);
-    this.f.i32(0).op("return");
+    this.#exits.lookUp(this.f);
   }
   #jumpTarget(): Value {
     return this.#pageRelative(() => this.f.get(ENTRY).memory("i64.load", Entry.IMM));
@@ -316,13 +338,13 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   /** The pseudo-instruction at the end of a block that simply goes on. */
   emitFallThrough(): void {
     this.#follow(Entry.CHAIN_TAKEN, 0);
-    this.f.op("unreachable");
   }
   /** The pseudo-instruction put over dropped blocks: look this address up again. */
   emitLookUpAgain(): void {
     this.#setRip(this.#pageRelative(() => this.f.get(ENTRY).memory("i64.load16_u", Entry.OFFSET)));
     this.#burn(0);
-    this.f.op("drop").i32(0);
+    this.f.op("drop");
+    this.#exits.lookUp(this.f);
   }
 
   jump(target: Value, _hint: "jump" | "call" | "return"): void {
@@ -334,7 +356,6 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.f.end();
     this.#setRip(target);
     this.leave();
-    this.f.op("return");
     this.#finished = true;
   }
   raise(exception: ExceptionName, errorCode?: Value): void {
@@ -351,10 +372,11 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.f.get(STATE).get(STATE).memory("i32.load", Engine.FUEL).i32(1).op("i32.sub");
     const fuel = this.f.local("i32");
     this.f.tee(fuel).memory("i32.store", Engine.FUEL).get(fuel).i32(0).op("i32.ge_s").if();
-    this.f.get(ENTRY).op("return");
+    this.f.get(ENTRY);
+    this.#exits.goTo(this.f);
     this.f.end();
     this.emitLookUpAgain();
-    this.f.op("return").end();
+    this.f.end();
   }
   call(name: CallName, ...args: Value[]): Value {
     this.f.get(STATE).get(ENTRY);

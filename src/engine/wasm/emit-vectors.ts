@@ -1,5 +1,6 @@
 /* Fourth layer: vectors and exact SSE floating point. Arithmetic uses the host's instruction where the result and the sticky flags are certain
- * (masked exceptions, round to nearest, PE already set, normal operands and result) and calls the soft implementation elsewhere. */
+ * (masked exceptions, round to nearest, PE already set or the result exact, operands and result normal or zero) and calls the soft
+ * implementation elsewhere. */
 import { FP_CONVERSIONS } from "../../isa/softfloat/index.ts";
 import type { FpConversion, FpOp } from "../../isa/sem.ts";
 import type { VectorOp } from "../../isa/vector.ts";
@@ -12,9 +13,10 @@ import { Engine } from "./layout.ts";
 
 /** Order of the operation codes that go to the host. */
 export const FP_OPS: readonly FpOp[] = ["add", "sub", "mul", "div", "sqrt", "min", "max"];
-/** MXCSR bits that must have the value below for the host's result to be the guest's: FTZ, RC, masks, DAZ, PE. */
-const MXCSR_MODE = 0xffe0;
-const MXCSR_FAST = 0x1fa0;
+/** MXCSR bits that must have the value below for the host's result to be the guest's: FTZ, RC, masks, DAZ. */
+const MXCSR_MODE = 0xffc0;
+const MXCSR_FAST = 0x1f80;
+const MXCSR_PE = 0x20;
 
 const TO_INTEGER = new Set<string>(["i8x16.bitmask", "i16x8.bitmask", "i32x4.bitmask", "i64x2.bitmask", "v128.any_true"]);
 type Shape = "i8x16" | "i16x8" | "i32x4" | "i64x2";
@@ -73,14 +75,34 @@ export abstract class EmitVectors extends EmitMemory {
     return this.keep("i64");
   }
   /** Pushes 1 if v is a normal number (neither zero, denormal, infinite nor NaN). */
-  #pushNormal(width: 4 | 8, v: Value): void {
+  #pushNormal(width: 4 | 8, v: Value, leastExponent = 1): void {
     this.push(v);
     const [shift, exponents] = width === 8 ? [52, 0x7ff] : [23, 0xff];
     this.f.i64(shift).op("i64.shr_u").op("i32.wrap_i64").i32(exponents).op("i32.and");
-    this.f.i32(1).op("i32.sub").i32(exponents - 1).op("i32.lt_u");
+    this.f.i32(leastExponent).op("i32.sub").i32(exponents - leastExponent).op("i32.lt_u");
   }
-  #pushFastMode(): void {
-    this.f.get(STATE).memory("i32.load", Reg.MXCSR).i32(MXCSR_MODE).op("i32.and").i32(MXCSR_FAST).op("i32.eq");
+  /** Pushes 1 if v is a normal number or a zero. */
+  #pushNormalOrZero(width: 4 | 8, v: Value): void {
+    this.#pushNormal(width, v);
+    this.#pushZero(width, v);
+    this.f.op("i32.or");
+  }
+  #pushZero(width: 4 | 8, v: Value): void {
+    this.push(v);
+    this.f.i64(width === 8 ? 1 : 33).op("i64.shl").op("i64.eqz");
+  }
+  /** Pushes 1 if the host rounds as the guest and a rounding changes no flag: PE is set already, or the result is exact.
+   *  @param pushExact pushes 1 if the result is surely exact; evaluated only while PE is clear */
+  #pushFastMode(pushExact: () => void): void {
+    this.f.get(STATE).memory("i32.load", Reg.MXCSR);
+    const mxcsr = this.keep("i32");
+    this.push32(mxcsr);
+    this.f.i32(MXCSR_MODE).op("i32.and").i32(MXCSR_FAST).op("i32.eq").if("i32");
+    this.push32(mxcsr);
+    this.f.i32(MXCSR_PE).op("i32.and").if("i32");
+    this.f.i32(1).else();
+    pushExact();
+    this.f.end().else().i32(0).end();
   }
 
   /** Fast bits if the condition (i32 on the stack) holds, else what the host function gives. */
@@ -106,19 +128,76 @@ export abstract class EmitVectors extends EmitMemory {
     if (op !== "sqrt") this.#pushFloat(width, b);
     this.f.op(`${type}.${op}`);
     const fast = this.#keepBits(width);
-    this.#pushFastMode();
-    this.#pushNormal(width, a);
+    this.#pushFastMode(() => this.#pushExact(op, width, a, b, fast));
+    this.#pushNormalOrZero(width, a);
     this.f.op("i32.and");
     if (op === "sqrt") {
       this.push(a);
       this.f.i64(width === 8 ? 63 : 31).op("i64.shr_u").op("i64.eqz").op("i32.and");
     } else {
-      this.#pushNormal(width, b);
+      if (op === "div") this.#pushNormal(width, b);
+      else this.#pushNormalOrZero(width, b);
       this.f.op("i32.and");
     }
-    this.#pushNormal(width, fast);
+    this.#pushNotTiny(op, width, a, b, fast);
     this.f.op("i32.and");
     return this.#fastOr(fast, "fpArithmetic", pushSlow);
+  }
+  /** Pushes 1 if the result is finite and has not underflowed: a sum of normal numbers is exact when it is zero, a product or quotient is if an
+   *  operand is. The smallest binade is left out for the others: what rounds up to it may have been tiny. */
+  #pushNotTiny(op: FpOp, width: 4 | 8, a: Value, b: Value, fast: Value): void {
+    if (op === "add" || op === "sub" || op === "sqrt") {
+      this.#pushNormalOrZero(width, fast);
+      return;
+    }
+    this.#pushNormal(width, fast, 2);
+    this.#pushZero(width, a);
+    this.f.op("i32.or");
+    if (op === "div") return;
+    this.#pushZero(width, b);
+    this.f.op("i32.or");
+  }
+  /** Pushes 1 only if `fast`, which is finite and not tiny, is the exact result. */
+  #pushExact(op: FpOp, width: 4 | 8, a: Value, b: Value, fast: Value): void {
+    const type = width === 8 ? "f64" : "f32";
+    if (op === "add" || op === "sub") {
+      this.#pushSumExact(type, width, op, a, b, fast);
+      return;
+    }
+    const [x, y, product] = op === "mul" ? [a, b, fast] : op === "div" ? [fast, b, a] : [fast, fast, a];
+    const wide = (v: Value): void => {
+      this.#pushFloat(width, v);
+      if (width === 4) this.f.op("f64.promote_f32"); // products of binary32 are exact in binary64
+    };
+    wide(x);
+    wide(y);
+    this.f.op("f64.mul");
+    wide(product);
+    this.f.op("f64.eq");
+    if (width === 4) return;
+    // Significands of n and m bits have a product of at most n + m bits: exact up to 53. Trailing zeros count from the fraction's lowest bit.
+    for (const v of [x, y]) {
+      this.push(v);
+      this.f.i64(1n << 52n).op("i64.or").op("i64.ctz");
+    }
+    this.f.op("i64.add").i64(53).op("i64.ge_u");
+    this.#pushZero(width, product);
+    this.f.op("i32.or").op("i32.and");
+  }
+  /** Knuth's two-sum: the rounding error of a + b is itself a float, computed here and compared with zero. */
+  #pushSumExact(type: "f32" | "f64", width: 4 | 8, op: "add" | "sub", a: Value, b: Value, fast: Value): void {
+    const [x, y, sum, part] = [this.f.local(type), this.f.local(type), this.f.local(type), this.f.local(type)];
+    this.#pushFloat(width, a);
+    this.f.set(x);
+    this.#pushFloat(width, b);
+    if (op === "sub") this.f.op(`${type}.neg`);
+    this.f.set(y);
+    this.#pushFloat(width, fast);
+    this.f.tee(sum).get(x).op(`${type}.sub`).set(part);
+    this.f.get(x).get(sum).get(part).op(`${type}.sub`).op(`${type}.sub`);
+    this.f.get(y).get(part).op(`${type}.sub`).op(`${type}.add`);
+    if (width === 4) this.f.op("f64.promote_f32");
+    this.f.f64(0).op("f64.eq");
   }
   /** MINxx and MAXxx: the second operand unless the first is strictly less (greater); only NaNs and denormals set flags. */
   #minMax(op: "min" | "max", width: 4 | 8, a: Value, b: Value, pushSlow: () => void): Value {
@@ -128,8 +207,8 @@ export abstract class EmitVectors extends EmitMemory {
     this.#pushFloat(width, b);
     this.f.op(`${width === 8 ? "f64" : "f32"}.${op === "min" ? "lt" : "gt"}`).op("select");
     const fast = this.keep("i64");
-    this.#pushNormal(width, a);
-    this.#pushNormal(width, b);
+    this.#pushNormalOrZero(width, a);
+    this.#pushNormalOrZero(width, b);
     this.f.op("i32.and");
     return this.#fastOr(fast, "fpArithmetic", pushSlow);
   }
@@ -172,18 +251,23 @@ export abstract class EmitVectors extends EmitMemory {
         this.#pushFloat(4, a);
         this.f.op("f64.promote_f32");
         const fast = this.#keepBits(8);
-        this.#pushNormal(4, a);
+        this.#pushNormalOrZero(4, a);
         return this.#fastOr(fast, "fpConvert", slow);
       }
       case "f64→f32": {
         this.#pushFloat(8, a);
         this.f.op("f32.demote_f64");
         const fast = this.#keepBits(4);
-        this.#pushFastMode();
+        this.#pushFastMode(() => {
+          this.#pushFloat(4, fast);
+          this.f.op("f64.promote_f32");
+          this.#pushFloat(8, a);
+          this.f.op("f64.eq");
+        });
+        this.#pushZero(8, a);
         this.#pushNormal(8, a);
-        this.f.op("i32.and");
-        this.#pushNormal(4, fast);
-        this.f.op("i32.and");
+        this.#pushNormal(4, fast, 2); // what rounds up to the smallest normal number may have been tiny
+        this.f.op("i32.and").op("i32.or").op("i32.and");
         return this.#fastOr(fast, "fpConvert", slow);
       }
       default:
@@ -196,10 +280,19 @@ export abstract class EmitVectors extends EmitMemory {
     else this.push(a);
     this.f.op(`${width === 8 ? "f64" : "f32"}.convert_${kind.slice(0, 3)}_s`);
     const fast = this.#keepBits(width);
-    this.#pushFastMode();
+    this.#pushFastMode(() => {
+      // Below 2^53 binary64 holds every integer, and so tells whether binary32 does.
+      this.#pushFloat(width, fast);
+      if (width === 4) this.f.op("f64.promote_f32");
+      const value: Local = this.f.local("f64");
+      if (kind.startsWith("i32")) this.push32(a);
+      else this.push(a);
+      this.f.op(`f64.convert_${kind.slice(0, 3)}_s`).tee(value).op("f64.eq");
+      this.f.get(value).op("f64.abs").f64(2 ** 53).op("f64.lt").op("i32.and");
+    });
     return this.#fastOr(fast, "fpConvert", slow);
   }
-  /** Truncation (or nearest-even) is certain where the value is in range and PE is set already. */
+  /** Truncation (or nearest-even) is certain where the value is in range, and PE is set already or the value whole. */
   #toInteger(kind: FpConversion, a: Value, rounding: "mxcsr" | "zero", slow: () => void): Value {
     const width = kind.startsWith("f64") ? 8 : 4;
     const type = width === 8 ? "f64" : "f32";
@@ -210,7 +303,10 @@ export abstract class EmitVectors extends EmitMemory {
     this.f.tee(whole).op(`i64.trunc_sat_${type}_s`);
     if (!wide) this.f.op("i32.wrap_i64").op("i64.extend_i32_u");
     const fast = this.keep("i64");
-    this.#pushFastMode();
+    this.#pushFastMode(() => {
+      this.#pushFloat(width, a);
+      this.f.get(whole).op(`${type}.eq`);
+    });
     // |whole| < 2^31 or 2^62 (well inside the range); false for NaN; denormals (DE is not raised by these) round to zero exactly as here
     this.f.get(whole);
     if (type === "f32") this.f.op("f64.promote_f32");
@@ -236,9 +332,7 @@ export abstract class EmitVectors extends EmitMemory {
     this.f.op(`${type}.gt`).op("i64.extend_i32_u").op("i64.add");
     const fast = this.keep("i64");
     for (const v of [a, b]) {
-      this.#pushNormal(width, v);
-      this.push(v);
-      this.f.i64(width === 8 ? 1 : 33).op("i64.shl").op("i64.eqz").op("i32.or"); // zero is certain too
+      this.#pushNormalOrZero(width, v);
     }
     this.f.op("i32.and");
     return this.#fastOr(fast, "fpCompare", () => {

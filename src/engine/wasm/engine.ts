@@ -3,7 +3,6 @@
 import { CALLS } from "../../isa/system/calls.ts";
 import type { CpuModel } from "../../isa/system/cpu-model.ts";
 import { GuestFault } from "../../isa/cpu.ts";
-import { createDecoder, newDecoded } from "../../isa/decode.ts";
 import { Reg } from "../../isa/registers.ts";
 import { FP_CONVERSIONS, fpCompare, fpConvert, fpRound, fpScalar, raiseFp, truncating, type FpResult } from "../../isa/softfloat/index.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
@@ -34,8 +33,8 @@ export class WasmEngine {
   readonly #ram: GuestRam;
   readonly #vcpus: WasmVcpu[] = [];
   readonly #core: Record<string, unknown>;
-  readonly run: (state: number) => void;
-  readonly step: (state: number, entry: number) => number;
+  /** The run loop (core.ts). @param entry 0, or the entry to begin with */
+  readonly run: (state: number, entry: number) => void;
 
   constructor(state: WebAssembly.Memory, ram: GuestRam) {
     this.state = state;
@@ -45,16 +44,14 @@ export class WasmEngine {
     this.handlers = new HandlerTable(state, frames, ram.pool.pages, {
       resolve: (name) => host[name as HostFunction] ?? (name in CORE_FUNCTIONS ? this.#core[name] : this.#call(name.slice(CALL_PREFIX.length))),
     });
-    const imports = { host, mere: { state, ram: frames, handlers: this.handlers.table } };
-    this.#core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(ram.pool.pages)), imports).exports;
-    this.run = this.#core["run"] as (state: number) => void;
-    this.step = this.#core["step"] as (state: number, entry: number) => number;
+    const imports: { host: Record<string, unknown>; mere: Record<string, unknown> } = { host: { ...host }, mere: { state, ram: frames, handlers: this.handlers.table } };
+    const { handlers, calls } = this.handlers.hot();
+    for (const [name] of calls) imports.host[name] = this.#call(name.slice(CALL_PREFIX.length));
+    this.#core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(ram.pool.pages, handlers, calls)), imports).exports;
+    this.run = this.#core["run"] as (state: number, entry: number) => void;
     this.blocks = new BlockCache(state.buffer, ram, this.handlers);
     this.blocks.onProtect = (frame) => this.#vcpus.forEach((v) => v.mmu.protectFrame(frame));
     this.blocks.onDrop = () => this.#vcpus.forEach((v) => v.mmu.flushJumpCache());
-    const nop = newDecoded();
-    createDecoder().decode(new Uint8Array([0x90]), 0, 1, nop);
-    this.handlers.start(nop);
   }
 
   /** Attaches vCPU n. Its register file must be filled already. */

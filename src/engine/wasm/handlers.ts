@@ -1,12 +1,14 @@
 /* HandlerTable: the interpreter's handlers, made when the decoder first meets an instruction's shape. A shape is all that a handler folds: row, sizes,
  * which operand is memory, address form, LOCK, REP, and the numbers of control, debug, segment and x87 registers. */
+import { createDecoder, newDecoded } from "../../isa/decode.ts";
 import type { Decoded } from "../../isa/decoded.ts";
 import { CALLS } from "../../isa/system/calls.ts";
 import { FunctionBuilder } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import type { ValueTypeName } from "../../wasm/opcodes.ts";
-import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories } from "./core.ts";
-import { AddressForm, EmitHandler } from "./emit-handler.ts";
+import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type HotHandler, type Signature } from "./core.ts";
+import { AddressForm, EmitHandler, FUNCTION_EXITS } from "./emit-handler.ts";
+import { HOT_SHAPES } from "./hot-shapes.ts";
 
 /** Table indices of the handlers that are no instruction. 0 is no handler. */
 export const PSEUDO = { FALL_THROUGH: 1, LOOK_UP_AGAIN: 2, UNDEFINED: 3, TOO_LONG: 4 } as const;
@@ -15,8 +17,6 @@ const TABLE_SIZE = 65536; // a u16 names a handler
 
 /** Names of imports that are calls of semantic functions begin with it. */
 export const CALL_PREFIX = "call:";
-
-type Signature = readonly [readonly ValueTypeName[], readonly ValueTypeName[]];
 
 function signatureOf(name: string): Signature {
   if (name in HOST_FUNCTIONS) return HOST_FUNCTIONS[name as keyof typeof HOST_FUNCTIONS];
@@ -83,15 +83,37 @@ export class HandlerTable {
     return this.#next - FIRST;
   }
 
-  /** Makes the pseudo-handlers; `shape` is any decoded instruction. */
-  start(shape: Decoded): void {
-    this.#install(PSEUDO.FALL_THROUGH, shape, AddressForm.NONE, (e) => e.emitFallThrough());
-    this.#install(PSEUDO.LOOK_UP_AGAIN, shape, AddressForm.NONE, (e) => e.emitLookUpAgain());
-    const raise = (name: "#UD" | "#GP") => (e: EmitHandler) => {
-      e.raise(name);
-    };
-    this.#install(PSEUDO.UNDEFINED, shape, AddressForm.NONE, raise("#UD"));
-    this.#install(PSEUDO.TOO_LONG, shape, AddressForm.NONE, raise("#GP"));
+  /** The handlers for the run loop: the pseudo-handlers and those of HOT_SHAPES. They get the first indices.
+   *  @returns them, and the calls that they import */
+  hot(): { handlers: HotHandler[]; calls: [string, Signature][] } {
+    const d = newDecoded();
+    const decoder = createDecoder();
+    const pseudo = (index: number, emit: (e: EmitHandler) => void): HotHandler => ({
+      index,
+      emit: (f, imports, exits) => emit(new EmitHandler(f, imports, newDecoded(), AddressForm.NONE, exits)),
+    });
+    const handlers = [
+      pseudo(PSEUDO.FALL_THROUGH, (e) => e.emitFallThrough()),
+      pseudo(PSEUDO.LOOK_UP_AGAIN, (e) => e.emitLookUpAgain()),
+      pseudo(PSEUDO.UNDEFINED, (e) => e.raise("#UD")),
+      pseudo(PSEUDO.TOO_LONG, (e) => e.raise("#GP")),
+    ];
+    for (const hex of HOT_SHAPES) {
+      const bytes = Uint8Array.fromHex(hex);
+      if (decoder.decode(bytes, 0, bytes.length, d)) throw new Error(`hot-shapes.ts: ${hex} is no instruction`);
+      const form = addressForm(d);
+      const key = shapeKey(d, form);
+      if (this.#known.has(key)) continue;
+      const shape = structuredClone({ ...d, row: undefined });
+      const kept = { ...shape, row: d.row };
+      this.#known.set(key, this.#next);
+      handlers.push({ index: this.#next++, emit: (f, imports, exits) => new EmitHandler(f, imports, kept, form, exits).emit() });
+    }
+    // what they call is found by a trial
+    const calls = new Set<string>();
+    const trial = { function: (name: string) => (calls.add(name), 0) };
+    for (const { emit } of handlers) emit(new FunctionBuilder(["i32", "i32"], ["i32"]), trial, FUNCTION_EXITS);
+    return { handlers, calls: [...calls].filter((name) => name.startsWith(CALL_PREFIX)).map((name) => [name, signatureOf(name)]) };
   }
 
   /** Handler and address form of an instruction; the answer object is reused. */
@@ -101,7 +123,7 @@ export class HandlerTable {
     let handler = this.#known.get(key);
     if (handler === undefined) {
       handler = this.#next++;
-      this.#install(handler, d, form, (e) => e.emit());
+      this.#install(handler, d, form);
       this.#known.set(key, handler);
     }
     this.#answer.handler = handler;
@@ -109,7 +131,7 @@ export class HandlerTable {
     return this.#answer;
   }
 
-  #install(index: number, shape: Decoded, form: number, emit: (e: EmitHandler) => void): void {
+  #install(index: number, shape: Decoded, form: number): void {
     const m = new ModuleBuilder();
     const names: string[] = [];
     // Which functions are called is known only when the body is written, but imports come first: their order is that of first use.
@@ -120,7 +142,8 @@ export class HandlerTable {
       },
     };
     const f = new FunctionBuilder(["i32", "i32"], ["i32"]);
-    emit(new EmitHandler(f, imports, shape, form));
+    new EmitHandler(f, imports, shape, form).emit();
+    f.op("unreachable"); // handlers end by leaving
     for (const name of names) m.importFunction("host", name, ...signatureOf(name));
     importMemories(m, this.#ramPages);
     m.export("h", m.add(f));

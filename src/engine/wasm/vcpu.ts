@@ -108,7 +108,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     regs.set32(Engine.LINK, 0);
     let done = 0;
     try {
-      this.#engine.run(this.address);
+      this.#engine.run(this.address, 0);
     } catch (error) {
       done = this.#fault(error, fuel);
       return done;
@@ -155,7 +155,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.entry = 0;
     try {
       const entry = this.#engine.blocks.single(...this.#fetch());
-      this.#engine.step(this.address, entry);
+      this.#engine.run(this.address, entry);
     } catch (error) {
       return this.#fault(error, 0);
     }
@@ -176,7 +176,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
         regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
         regs.set32(Engine.FUEL, 0);
         this.entry = 0;
-        this.#engine.step(this.address, this.#engine.blocks.singleFrom(bytes, Number(rip & 0xfffn)));
+        this.#engine.run(this.address, this.#engine.blocks.singleFrom(bytes, Number(rip & 0xfffn)));
         regs.set32(Engine.LINK, 0);
       } while (regs.get64(Reg.RIP) === rip);
     } catch (error) {

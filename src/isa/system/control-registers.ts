@@ -162,6 +162,7 @@ function xgetbv(cpu: Cpu): void {
 
 function xsetbv(cpu: Cpu): void {
   requireXsave(cpu);
+  if (cpu.regs.cpl !== 0) generalProtection();
   const value = ((cpu.regs.gpr(2) & 0xffff_ffffn) << 32n) | (cpu.regs.gpr(0) & 0xffff_ffffn);
   if ((value & ~(XCR0_X87 | XCR0_SSE)) !== 0n || !(value & XCR0_X87)) generalProtection();
   cpu.regs.set64(Reg.XCR0, value);

@@ -1,0 +1,149 @@
+/* For tests: a virtio driver over the MMIO registers, which sets a device up in the order of Linux's virtio_mmio and keeps one ring a queue. */
+import assert from "node:assert/strict";
+import { routePin, testMachine, type TestMachine } from "../test-machine.ts";
+import { VirtioBack } from "./back.ts";
+import type { VirtioDevice } from "./device.ts";
+
+const RING_BYTES = 0x4000;
+const BUFFERS = 0x20000;
+const VECTOR = 0x45;
+
+export interface Part {
+  bytes: Uint8Array | number[];
+  write?: boolean;
+}
+
+export class TestDriver {
+  readonly machine: TestMachine;
+  readonly back: VirtioBack;
+  readonly base: number;
+  readonly #next: number[] = [];
+  readonly #used: number[] = [];
+  #descriptor = 0;
+  #buffer = BUFFERS;
+  size = 64;
+
+  constructor(device: VirtioDevice) {
+    this.machine = testMachine({ virtio: [device.description], memoryBytes: 1 << 20 });
+    this.base = this.machine.devices.layout.virtio[0]!.base;
+    this.back = new VirtioBack(this.machine.devices.virtio[0]!, device, this.machine.memory);
+    routePin(this.machine.devices, this.machine.devices.layout.virtio[0]!.irq, VECTOR);
+  }
+  get(offset: number): number {
+    return this.machine.devices.mmio.read(this.base + offset, 4);
+  }
+  put(offset: number, value: number): void {
+    this.machine.devices.mmio.write(this.base + offset, 4, value);
+  }
+  deviceFeatures(): bigint {
+    this.put(0x014, 1);
+    const high = BigInt(this.get(0x010));
+    this.put(0x014, 0);
+    return (high << 32n) | BigInt(this.get(0x010));
+  }
+  /** Runs the initialisation of virtio 1.2 §3.1.1. @returns was the device willing */
+  start(queues: number, features = this.deviceFeatures()): boolean {
+    this.put(0x070, 0);
+    assert.equal(this.get(0x070), 0);
+    this.put(0x070, 1);
+    this.put(0x070, 3);
+    this.put(0x024, 1);
+    this.put(0x020, Number(features >> 32n));
+    this.put(0x024, 0);
+    this.put(0x020, Number(features & 0xffffffffn));
+    this.put(0x070, 11);
+    if ((this.get(0x070) & 8) === 0) return false;
+    for (let q = 0; q < queues; q++) this.#setUp(q);
+    this.put(0x070, 15);
+    return true;
+  }
+  #setUp(q: number): void {
+    this.put(0x030, q);
+    assert.equal(this.get(0x044), 0);
+    assert.ok(this.get(0x034) >= this.size);
+    const ring = RING_BYTES * (q + 1);
+    this.machine.memory.bytes.fill(0, ring, ring + RING_BYTES);
+    this.put(0x038, this.size);
+    this.put(0x080, ring);
+    this.put(0x084, 0);
+    this.put(0x090, ring + 0x1000);
+    this.put(0x094, 0);
+    this.put(0x0a0, ring + 0x2000);
+    this.put(0x0a4, 0);
+    this.put(0x044, 1);
+    this.#next[q] = 0;
+    this.#used[q] = 0;
+    this.#descriptor = 0;
+  }
+  /** Writes one descriptor of a queue. */
+  describe(q: number, index: number, address: number, length: number, flags: number, next: number): void {
+    this.writeDescriptor(RING_BYTES * (q + 1) + 16 * index, address, length, flags, next);
+  }
+  writeDescriptor(at: number, address: number, length: number, flags: number, next: number): void {
+    const { memory } = this.machine;
+    memory.writeU64(at, BigInt(address));
+    memory.writeU32(at + 8, length);
+    memory.writeU16(at + 12, flags);
+    memory.writeU16(at + 14, next);
+  }
+  /** Puts a head into the available ring and notifies. */
+  offer(q: number, head: number): void {
+    const ring = RING_BYTES * (q + 1) + 0x1000;
+    const { memory } = this.machine;
+    const index = this.#next[q]!;
+    memory.writeU16(ring + 4 + 2 * (index % this.size), head);
+    this.#next[q] = (index + 1) & 0xffff;
+    memory.writeU16(ring + 2, this.#next[q]!);
+    // used_event: tell me of the next one.
+    memory.writeU16(ring + 4 + 2 * this.size, this.#used[q]!);
+    this.put(0x050, q);
+  }
+  /** Offers one chain. @returns the addresses of its parts */
+  send(q: number, parts: readonly Part[], indirect = false): number[] {
+    const addresses = parts.map(({ bytes }) => {
+      const at = this.#buffer;
+      this.machine.memory.write(at, Uint8Array.from(bytes));
+      this.#buffer += Math.ceil((bytes.length + 1) / 64) * 64;
+      return at;
+    });
+    const head = this.#descriptor;
+    const table = indirect ? this.#buffer : RING_BYTES * (q + 1);
+    parts.forEach(({ bytes, write }, i) => {
+      const index = indirect ? i : (head + i) % this.size;
+      const last = i === parts.length - 1;
+      const next = indirect ? i + 1 : (index + 1) % this.size;
+      this.writeDescriptor(table + 16 * index, addresses[i]!, bytes.length, (last ? 0 : 1) | (write ? 2 : 0), next);
+    });
+    if (indirect) {
+      this.#buffer += 16 * parts.length;
+      this.describe(q, head, table, 16 * parts.length, 4, 0);
+    }
+    this.#descriptor = (head + (indirect ? 1 : parts.length)) % this.size;
+    this.offer(q, head);
+    return addresses;
+  }
+  /** Used elements that came since the last call: [head, bytes written]. */
+  used(q: number): [number, number][] {
+    const ring = RING_BYTES * (q + 1) + 0x2000;
+    const { memory } = this.machine;
+    const found: [number, number][] = [];
+    while (this.#used[q] !== memory.readU16(ring + 2)) {
+      const at = ring + 4 + 8 * (this.#used[q]! % this.size);
+      found.push([memory.readU32(at)!, memory.readU32(at + 4)!]);
+      this.#used[q] = (this.#used[q]! + 1) & 0xffff;
+    }
+    return found;
+  }
+  bytes(at: number, length: number): Uint8Array {
+    return this.machine.memory.bytes.slice(at, at + length);
+  }
+  /** Takes the device's interrupt as Linux's vm_interrupt does. @returns InterruptStatus, 0 if there was none */
+  interrupt(): number {
+    const apic = this.machine.devices.localApics.apics[0]!;
+    if (apic.acknowledgeInterrupt() !== VECTOR) return 0;
+    const status = this.get(0x060);
+    this.put(0x064, status);
+    apic.writeMsr(0x80b, 0n);
+    return status;
+  }
+}
