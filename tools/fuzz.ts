@@ -1,6 +1,6 @@
 /* Compares two ways to run instructions on random cases drawn from the tables.
  *
- *   node tools/fuzz.ts --engine oracle|wasm --against native|oracle [--seconds N | --count N] [--seed S] [--row MNEMONIC] [--batch N] [--show N]
+ *   node tools/fuzz.ts --engine oracle|wasm --against native|oracle [--seconds N | --count N] [--seed S] [--row MNEMONIC] [--unit x87|sse] [--batch N] [--show N]
  *
  * Prints the rate and every mismatch (at most --show a row) with what reproduces it; exit status 1 if there was one.
  */
@@ -22,13 +22,14 @@ const { values: options } = parseArgs({
     count: { type: "string" },
     seed: { type: "string", default: "1" },
     row: { type: "string" },
+    unit: { type: "string" },
     batch: { type: "string", default: "1000" },
     show: { type: "string", default: "2" },
     verbose: { type: "boolean", default: false },
   },
 });
 
-const rows = ALL_ROWS.filter((row) => exclusionOf(row) === undefined && (options.row === undefined || row.mnemonic === options.row));
+const rows = ALL_ROWS.filter((row) => exclusionOf(row) === undefined && (options.row === undefined || row.mnemonic === options.row) && (options.unit === undefined || row.unit === options.unit));
 const budget = options.count === undefined ? Infinity : Number(options.count);
 const deadline = performance.now() + 1000 * Number(options.seconds ?? (options.count === undefined ? 10 : 1e6));
 const mismatches = new Map<Row, number>();
@@ -53,7 +54,7 @@ function report(test: GeneratedCase, caseSeed: number, expected: Outcome, found:
   const shown = mismatches.get(test.row) ?? 0;
   mismatches.set(test.row, shown + 1);
   if (shown >= Number(options.show)) return;
-  console.log(`\n${operandList(test.row)}  [${Buffer.from(test.bytes).toString("hex")}]  --seed ${caseSeed} --count 1${options.row ? ` --row ${options.row}` : ""}`);
+  console.log(`\n${operandList(test.row)}  [${Buffer.from(test.bytes).toString("hex")}]  --seed ${caseSeed} --count 1${options.row ? ` --row ${options.row}` : ""}${options.unit ? ` --unit ${options.unit}` : ""}`);
   for (const d of found) console.log(`  ${d.field}: ${options.against} ${d.expected}, ${options.engine} ${d.actual}`);
   if (expected.fault) console.log(`  fault: ${describeFault(expected.fault)}`);
   if (test.memory.length > 0) console.log(`  memory before: ${describeMemory(test.memory)}`);

@@ -10,7 +10,10 @@ import { PackageError } from "./package-error.ts";
 
 test("apt's complaints become one sentence each", () => {
   const cases: [string, string][] = [
-    ["Err:1 http://x bookworm InRelease\n  Temporary failure resolving 'x'\nE: Unable to locate package y", "no-network"],
+    [
+      "Err:1 http://x bookworm InRelease\n  Temporary failure resolving 'x'\nE: Unable to locate package y",
+      "no-network",
+    ],
     ["E: Failed to fetch http://x/y.deb  Could not connect to x:80, connection timed out", "no-network"],
     ["E: You don't have enough free space in /c/", "no-space"],
     ["W: Failed to fetch\nE: Write error - write (28: No space left on device)", "no-space"],
@@ -46,13 +49,22 @@ describe("pulling with stand-ins for apt", () => {
   };
   const cacheDir = (): string => join(directory, "cache");
   const failsWith = (code: string): Promise<void> =>
-    assert.rejects(pullKernel({ cacheDir: cacheDir() }), (error) => error instanceof PackageError && error.code === code);
+    assert.rejects(
+      pullKernel({ cacheDir: cacheDir() }),
+      (error) => error instanceof PackageError && error.code === code,
+    );
 
   test("a pull that fails leaves nothing behind", async () => {
     await script("apt-get", "exit 0");
-    await script("apt-cache", `case "$*" in *linux-image-cloud-amd64*) echo "Version: 1"; echo "Depends: linux-image-6.1.0-1-cloud-amd64 (= 1)";; *) echo Version: 6.1-1;; esac`);
+    await script(
+      "apt-cache",
+      `case "$*" in *linux-image-cloud-amd64*) echo "Version: 1"; echo "Depends: linux-image-6.1.0-1-cloud-amd64 (= 1)";; *) echo Version: 6.1-1;; esac`,
+    );
     await failsWith("failed");
-    await script("apt-get", `case "$*" in *" download "*) echo "E: Failed to fetch x  Connection timed out" >&2; exit 100;; esac`);
+    await script(
+      "apt-get",
+      `case "$*" in *" download "*) echo "E: Failed to fetch x  Connection timed out" >&2; exit 100;; esac`,
+    );
     await failsWith("no-network");
     await script("apt-cache", "exit 100");
     await failsWith("unknown-package");
@@ -80,17 +92,32 @@ describe("pulling with stand-ins for apt", () => {
       await mkdir(join(kernel, "modules"), { recursive: true });
       await writeFile(join(kernel, "modules/a.ko"), "A");
       await writeFile(join(kernel, "modules/b.ko"), "B");
-      const modules = [{ name: "b", depends: [] }, { name: "a", depends: ["b", "builtin"] }];
-      await writeFile(join(kernel, "info.json"), JSON.stringify({ version, packageVersion: "1", modules, builtin: ["builtin"] }));
+      const modules = [
+        { name: "b", depends: [] },
+        { name: "a", depends: ["b", "builtin"] },
+      ];
+      await writeFile(
+        join(kernel, "info.json"),
+        JSON.stringify({ version, packageVersion: "1", modules, builtin: ["builtin"] }),
+      );
     }
     const kernel = await ensureKernel({ cacheDir: cacheDir() });
     assert.equal(kernel.version, "6.1.0-56-cloud-amd64");
     const modules = await readModules(kernel, ["a", "builtin", "absent"]);
-    assert.deepEqual(modules.map(({ name, data }) => [name, Buffer.from(data).toString()]), [["b", "B"], ["a", "A"]]);
+    assert.deepEqual(
+      modules.map(({ name, data }) => [name, Buffer.from(data).toString()]),
+      [
+        ["b", "B"],
+        ["a", "A"],
+      ],
+    );
   });
 });
 
 test("a kernel file that cannot be read", async () => {
-  await assert.rejects(readKernelFile("/nonexistent/vmlinuz"), (error) => error instanceof KernelError && error.code === "missing" && /does not exist/.test(error.message));
+  await assert.rejects(
+    readKernelFile("/nonexistent/vmlinuz"),
+    (error) => error instanceof KernelError && error.code === "missing" && /does not exist/.test(error.message),
+  );
   await assert.rejects(readKernelFile("/"), /is a directory/);
 });

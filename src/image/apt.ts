@@ -7,7 +7,7 @@ import { basename, join } from "node:path";
 import { runCommand } from "./command.ts";
 import { PackageError } from "./package-error.ts";
 
-/** @param done,total percent within the phase, or bytes; done ≤ total */
+/** @param done,total percent within the phase, or steps; done ≤ total */
 export type PullProgress = (phase: "lists" | "download" | "unpack", done: number, total: number) => void;
 
 /** One stanza of the package lists. */
@@ -29,7 +29,12 @@ const DEBIAN_SOURCES = [
   `deb [signed-by=${KEYRING}] http://deb.debian.org/debian-security stable-security main`,
 ];
 /** A host's hooks (docker's images delete packages in theirs) are not for this private state. */
-const CLEARED_HOOKS = ["APT::Update::Pre-Invoke", "APT::Update::Post-Invoke", "APT::Update::Post-Invoke-Success", "APT::Architectures"];
+const CLEARED_HOOKS = [
+  "APT::Update::Pre-Invoke",
+  "APT::Update::Post-Invoke",
+  "APT::Update::Post-Invoke-Success",
+  "APT::Architectures",
+];
 
 export class Apt {
   readonly #directory: string;
@@ -39,7 +44,12 @@ export class Apt {
   /** What `update` complained of: tells "no network" from "no such package". */
   #updateComplaints = "";
 
-  private constructor(directory: string, options: string[], onProgress: PullProgress | undefined, signal: AbortSignal | undefined) {
+  private constructor(
+    directory: string,
+    options: string[],
+    onProgress: PullProgress | undefined,
+    signal: AbortSignal | undefined,
+  ) {
     this.#directory = directory;
     this.#options = options;
     this.#onProgress = onProgress;
@@ -47,8 +57,12 @@ export class Apt {
   }
 
   /** Sets up private state under `directory` and reads the package lists (some seconds). @throws PackageError */
-  static async open(directory: string, options: { onProgress?: PullProgress | undefined; signal?: AbortSignal | undefined } = {}): Promise<Apt> {
-    for (const part of ["state/lists/partial", "cache/archives/partial", "log"]) await mkdir(join(directory, part), { recursive: true });
+  static async open(
+    directory: string,
+    options: { onProgress?: PullProgress | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<Apt> {
+    for (const part of ["state/lists/partial", "cache/archives/partial", "log"])
+      await mkdir(join(directory, part), { recursive: true });
     const status = join(directory, "status");
     await writeFile(status, "");
     const configuration = join(directory, "apt.conf");
@@ -73,13 +87,21 @@ export class Apt {
     };
     if (!(await hasDebianSources())) {
       await access(KEYRING, constants.R_OK).catch(() => {
-        throw new PackageError("no-keys", "Debian's archive keys are not installed; install the package debian-archive-keyring, or give a kernel with --kernel FILE.");
+        throw new PackageError(
+          "no-keys",
+          "Debian's archive keys are not installed; install the package debian-archive-keyring, or give a kernel with --kernel FILE.",
+        );
       });
       settings["Dir::Etc::sourcelist"] = join(directory, "sources.list");
       settings["Dir::Etc::sourceparts"] = "/dev/null";
       await writeFile(settings["Dir::Etc::sourcelist"], `${DEBIAN_SOURCES.join("\n")}\n`);
     }
-    const args = ["-q", "-c", configuration, ...Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`])];
+    const args = [
+      "-q",
+      "-c",
+      configuration,
+      ...Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]),
+    ];
     const apt = new Apt(directory, args, options.onProgress, options.signal);
     // A source that cannot be read (a third party's, say) is no error as long as the packages asked for are in the others.
     apt.#updateComplaints = (await apt.#run("apt-get", ["update"], "lists")).stderr;
@@ -91,7 +113,8 @@ export class Apt {
     const result = await this.#run("apt-cache", ["show", "--no-all-versions", name]);
     const fields = parseStanza(result.stdout);
     const version = fields.get("version");
-    if (result.status !== 0 || version === undefined) throw this.#failure(`${this.#updateComplaints}\nE: Unable to locate package ${name}`, [name]);
+    if (result.status !== 0 || version === undefined)
+      throw this.#failure(`${this.#updateComplaints}\nE: Unable to locate package ${name}`, [name]);
     const depends = (fields.get("depends") ?? "").split(/\s*,\s*/).map((entry) => entry.split(/[\s(|:]/)[0]!);
     return { name, version, depends: depends.filter((entry) => entry !== "") };
   }
@@ -110,7 +133,12 @@ export class Apt {
     });
   }
 
-  async #run(program: string, args: readonly string[], phase?: "lists" | "download", cwd = this.#directory): ReturnType<typeof runCommand> {
+  async #run(
+    program: string,
+    args: readonly string[],
+    phase?: "lists" | "download",
+    cwd = this.#directory,
+  ): ReturnType<typeof runCommand> {
     let farthest = 0;
     const onStatusLine = (line: string): void => {
       const percent = /^dlstatus:[^:]*:([\d.]+):/.exec(line)?.[1];
@@ -120,12 +148,20 @@ export class Apt {
       this.#onProgress?.(phase, farthest, 100);
     };
     try {
-      const result = await runCommand(program, [...this.#options, ...args], { cwd, signal: this.#signal, onStatusLine });
+      const result = await runCommand(program, [...this.#options, ...args], {
+        cwd,
+        signal: this.#signal,
+        onStatusLine,
+      });
       if (phase !== undefined && result.status === 0) this.#onProgress?.(phase, 100, 100);
       return result;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-      throw new PackageError("apt-missing", `${program} was not found: kernels and tools come from Debian's packages; install apt, or give a kernel with --kernel FILE.`, { cause: error });
+      throw new PackageError(
+        "apt-missing",
+        `${program} was not found: kernels and tools come from Debian's packages; install apt, or give a kernel with --kernel FILE.`,
+        { cause: error },
+      );
     }
   }
 
@@ -138,13 +174,29 @@ export class Apt {
 export function aptFailure(output: string, names: readonly string[]): PackageError {
   const what = names.join(", ");
   if (/No space left on device|enough free space/.test(output))
-    return new PackageError("no-space", `There is no space left for the package lists and ${what}; free some, or set XDG_CACHE_HOME to a directory on another disk.`);
-  if (/Could not resolve|Temporary failure resolving|Could not connect|Connection (refused|timed out|failed|reset)|Unable to connect|Network is unreachable|Failed to fetch/i.test(output))
-    return new PackageError("no-network", `Debian's package servers could not be reached for ${what}; check the network or apt's proxy settings, or give a kernel with --kernel FILE.`);
+    return new PackageError(
+      "no-space",
+      `There is no space left for the package lists and ${what}; free some, or set XDG_CACHE_HOME to a directory on another disk.`,
+    );
+  if (
+    /Could not resolve|Temporary failure resolving|Could not connect|Connection (refused|timed out|failed|reset)|Unable to connect|Network is unreachable|Failed to fetch/i.test(
+      output,
+    )
+  )
+    return new PackageError(
+      "no-network",
+      `Debian's package servers could not be reached for ${what}; check the network or apt's proxy settings, or give a kernel with --kernel FILE.`,
+    );
   if (/Unable to locate package|No packages found|no installation candidate|Can't select candidate/.test(output))
-    return new PackageError("unknown-package", `apt knows no package ${what} for amd64; add a Debian source to apt, or give a kernel with --kernel FILE.`);
+    return new PackageError(
+      "unknown-package",
+      `apt knows no package ${what} for amd64; add a Debian source to apt, or give a kernel with --kernel FILE.`,
+    );
   const last = output.split("\n").findLast((line) => line.startsWith("E: ")) ?? "E: it gave no reason";
-  return new PackageError("failed", `apt could not fetch ${what} (${last.slice(3).trim()}); see whether "apt-get update" works, or give a kernel with --kernel FILE.`);
+  return new PackageError(
+    "failed",
+    `apt could not fetch ${what} (${last.slice(3).trim()}); see whether "apt-get update" works, or give a kernel with --kernel FILE.`,
+  );
 }
 
 /** RFC-822-like fields of the first stanza, names in lower case, continuation lines joined. */

@@ -10,6 +10,7 @@ export function busyboxApplets(program: Uint8Array): string[] {
   const bytes = Buffer.from(program.buffer, program.byteOffset, program.byteLength);
   const start = bytes.indexOf(TABLE_START);
   const end = start < 0 ? -1 : bytes.indexOf("\0\0", start + 1, "latin1");
-  if (end < 0 || end - start > LONGEST_TABLE) throw new RangeError("The program is no busybox with [ and [[ among its applets; give Debian's busybox-static.");
+  if (end < 0 || end - start > LONGEST_TABLE)
+    throw new RangeError("The program is no busybox with [ and [[ among its applets; give Debian's busybox-static.");
   return bytes.toString("latin1", start + 1, end).split("\0");
 }

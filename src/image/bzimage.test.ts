@@ -8,8 +8,12 @@ import { makeBzImage, makeElf, withSize } from "./kernel-file.fixture.ts";
 import { KernelError, type KernelErrorCode } from "./kernel-error.ts";
 
 const code = readFileSync(process.execPath).subarray(0x400000, 0x480000);
-const vmlinux = makeElf([{ physicalAddress: 0x1000000, data: code }, { physicalAddress: 0x1100000, data: Buffer.from("data"), memorySize: 0x5000 }]);
-const pack = (program: string, args: string[]): Buffer => execFileSync(program, args, { input: vmlinux, maxBuffer: 1 << 28 });
+const vmlinux = makeElf([
+  { physicalAddress: 0x1000000, data: code },
+  { physicalAddress: 0x1100000, data: Buffer.from("data"), memorySize: 0x5000 },
+]);
+const pack = (program: string, args: string[]): Buffer =>
+  execFileSync(program, args, { input: vmlinux, maxBuffer: 1 << 28 });
 
 const payloads: Record<string, () => Buffer> = {
   gzip: () => gzipSync(vmlinux),
@@ -20,12 +24,15 @@ const payloads: Record<string, () => Buffer> = {
 };
 
 function throwsKernelError(file: Uint8Array, kind: KernelErrorCode, words: RegExp): void {
-  assert.throws(() => readKernelImage(file), (error) => {
-    assert.ok(error instanceof KernelError, String(error));
-    assert.equal(error.code, kind);
-    assert.match(error.message, words);
-    return true;
-  });
+  assert.throws(
+    () => readKernelImage(file),
+    (error) => {
+      assert.ok(error instanceof KernelError, String(error));
+      assert.equal(error.code, kind);
+      assert.match(error.message, words);
+      return true;
+    },
+  );
 }
 
 describe("a bzImage", () => {
@@ -40,7 +47,8 @@ describe("a bzImage", () => {
 
   test("cut off anywhere says so", () => {
     const file = makeBzImage(payloads["lz4"]!());
-    for (const length of [0x210, 0x267, 0x700, file.length - 1]) throwsKernelError(file.subarray(0, length), "truncated", /cut off .* download it again/);
+    for (const length of [0x210, 0x267, 0x700, file.length - 1])
+      throwsKernelError(file.subarray(0, length), "truncated", /cut off .* download it again/);
   });
 
   test("with a damaged payload", () => {
@@ -54,9 +62,18 @@ describe("a bzImage", () => {
   });
 
   test("whose compression is not read names it", () => {
-    const cases = { bzip2: [0x42, 0x5a, 0x68], lzma: [0x5d, 0, 0], lzo: [0x89, 0x4c, 0x5a, 0x4f], "an unknown method": [1, 2, 3] };
+    const cases = {
+      bzip2: [0x42, 0x5a, 0x68],
+      lzma: [0x5d, 0, 0],
+      lzo: [0x89, 0x4c, 0x5a, 0x4f],
+      "an unknown method": [1, 2, 3],
+    };
     for (const [name, magic] of Object.entries(cases))
-      throwsKernelError(makeBzImage(withSize(Buffer.concat([Buffer.from(magic), Buffer.alloc(32)]), 100)), "unsupported-compression", new RegExp(`with ${name};`));
+      throwsKernelError(
+        makeBzImage(withSize(Buffer.concat([Buffer.from(magic), Buffer.alloc(32)]), 100)),
+        "unsupported-compression",
+        new RegExp(`with ${name};`),
+      );
   });
 
   test("for 32-bit processors or of an old protocol", () => {
@@ -73,7 +90,10 @@ describe("other files", () => {
   });
 
   test("a virtual entry point is translated", () => {
-    assert.equal(readKernelImage(makeElf([{ physicalAddress: 0x1000000, data: code }], { entry: 0xffffffff81000040n })).elf.entry, 0x1000040);
+    assert.equal(
+      readKernelImage(makeElf([{ physicalAddress: 0x1000000, data: code }], { entry: 0xffffffff81000040n })).elf.entry,
+      0x1000040,
+    );
   });
 
   test("no kernels", () => {
@@ -83,9 +103,17 @@ describe("other files", () => {
     const bootSector = Buffer.alloc(2048);
     bootSector.writeUInt16LE(0xaa55, 0x1fe);
     throwsKernelError(bootSector, "not-a-kernel", /boot sector/);
-    throwsKernelError(makeElf([{ physicalAddress: 0x1000000, data: code }], { type: 1 }), "not-a-kernel", /not an executable/);
+    throwsKernelError(
+      makeElf([{ physicalAddress: 0x1000000, data: code }], { type: 1 }),
+      "not-a-kernel",
+      /not an executable/,
+    );
     throwsKernelError(makeElf([]), "not-a-kernel", /nothing to load/);
-    throwsKernelError(makeElf([{ physicalAddress: 0x1000000, data: code }], { entry: 0x10n }), "not-a-kernel", /entry point/);
+    throwsKernelError(
+      makeElf([{ physicalAddress: 0x1000000, data: code }], { entry: 0x10n }),
+      "not-a-kernel",
+      /entry point/,
+    );
     throwsKernelError(vmlinux.subarray(0, 20), "truncated", /ELF header/);
     throwsKernelError(vmlinux.subarray(0, 0x2000), "truncated", /cut off/);
   });

@@ -42,17 +42,32 @@ function readSetupHeader(file: Uint8Array): { bytes: Uint8Array; payload: Uint8A
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const foreign = foreignArchitecture(file, view);
   if (foreign !== undefined)
-    throw new KernelError("wrong-architecture", `The kernel is for ${foreign}; Mere runs amd64 guests, so give a kernel for x86-64.`);
+    throw new KernelError(
+      "wrong-architecture",
+      `The kernel is for ${foreign}; Mere runs amd64 guests, so give a kernel for x86-64.`,
+    );
   if (file.length < 0x200 || view.getUint16(0x1fe, true) !== BOOT_FLAG)
-    throw new KernelError("not-a-kernel", "The file is no Linux kernel; give a bzImage (vmlinuz) or an ELF vmlinux for x86-64.");
+    throw new KernelError(
+      "not-a-kernel",
+      "The file is no Linux kernel; give a bzImage (vmlinuz) or an ELF vmlinux for x86-64.",
+    );
   if (file.length < 0x268) throw truncated(file.length, 0x268);
   if (view.getUint32(0x202, true) !== HDRS)
-    throw new KernelError("not-a-kernel", "The file is a boot sector but no Linux kernel; give a bzImage (vmlinuz) or an ELF vmlinux for x86-64.");
+    throw new KernelError(
+      "not-a-kernel",
+      "The file is a boot sector but no Linux kernel; give a bzImage (vmlinuz) or an ELF vmlinux for x86-64.",
+    );
   const version = view.getUint16(0x206, true);
   if (version < OLDEST_VERSION)
-    throw new KernelError("too-old", `The kernel speaks boot protocol ${version >> 8}.${version & 0xff}, older than 2.12; give a kernel from Linux 3.8 on.`);
+    throw new KernelError(
+      "too-old",
+      `The kernel speaks boot protocol ${version >> 8}.${version & 0xff}, older than 2.12; give a kernel from Linux 3.8 on.`,
+    );
   if ((view.getUint16(0x236, true) & XLF_KERNEL_64) === 0)
-    throw new KernelError("32-bit", "The kernel is for 32-bit x86; Mere runs 64-bit kernels only, so give one for x86-64 (amd64).");
+    throw new KernelError(
+      "32-bit",
+      "The kernel is for 32-bit x86; Mere runs 64-bit kernels only, so give one for x86-64 (amd64).",
+    );
   // A setup_sects of 0 means 4, for very old boot loaders' sake.
   const start = ((file[SETUP_HEADER]! || 4) + 1) * 512 + view.getUint32(0x248, true);
   const end = start + view.getUint32(0x24c, true);
@@ -75,12 +90,17 @@ function foreignArchitecture(file: Uint8Array, view: DataView): string | undefin
 
 /** The payload is the compressed vmlinux; its last four bytes are the size that it decompresses to (for gzip they are its own trailer). */
 function decompressPayload(payload: Uint8Array): Uint8Array {
-  if (payload.length < 16) throw new KernelError("corrupt", "The kernel's compressed part is empty; copy or download it again.");
+  if (payload.length < 16)
+    throw new KernelError("corrupt", "The kernel's compressed part is empty; copy or download it again.");
   if (isElf(payload)) return payload;
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const size = view.getUint32(payload.length - 4, true);
   const data = payload.subarray(0, payload.length - 4);
-  if (size > LARGEST_VMLINUX) throw new KernelError("corrupt", "The kernel's compressed part says an impossible size; copy or download it again.");
+  if (size > LARGEST_VMLINUX)
+    throw new KernelError(
+      "corrupt",
+      "The kernel's compressed part says an impossible size; copy or download it again.",
+    );
   const magic = view.getUint32(0, true);
   try {
     let vmlinux: Uint8Array;
@@ -94,13 +114,23 @@ function decompressPayload(payload: Uint8Array): Uint8Array {
   } catch (error) {
     if (error instanceof KernelError) throw error;
     const detail = error instanceof Error ? error.message : String(error);
-    throw new KernelError("corrupt", `The kernel's compressed part is damaged (${detail}); copy or download it again.`, { cause: error });
+    throw new KernelError(
+      "corrupt",
+      `The kernel's compressed part is damaged (${detail}); copy or download it again.`,
+      { cause: error },
+    );
   }
 }
 
 function unsupported(payload: Uint8Array): KernelError {
   const starts = (...bytes: number[]): boolean => bytes.every((byte, i) => payload[i] === byte);
-  const name = starts(0x42, 0x5a, 0x68) ? "bzip2" : starts(0x5d, 0, 0) ? "lzma" : starts(0x89, 0x4c, 0x5a, 0x4f) ? "lzo" : "an unknown method";
+  const name = starts(0x42, 0x5a, 0x68)
+    ? "bzip2"
+    : starts(0x5d, 0, 0)
+      ? "lzma"
+      : starts(0x89, 0x4c, 0x5a, 0x4f)
+        ? "lzo"
+        : "an unknown method";
   return new KernelError(
     "unsupported-compression",
     `The kernel is compressed with ${name}; give one compressed with gzip, xz, lz4 or zstd, or its uncompressed vmlinux.`,
@@ -108,5 +138,8 @@ function unsupported(payload: Uint8Array): KernelError {
 }
 
 function truncated(have: number, need: number): KernelError {
-  return new KernelError("truncated", `The kernel is cut off (${have} of at least ${need} bytes); copy or download it again.`);
+  return new KernelError(
+    "truncated",
+    `The kernel is cut off (${have} of at least ${need} bytes); copy or download it again.`,
+  );
 }

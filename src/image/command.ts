@@ -28,10 +28,15 @@ export function runCommand(
     const chunks: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
     child.stdout!.on("data", (chunk: Buffer) => chunks.stdout.push(chunk));
     child.stderr!.on("data", (chunk: Buffer) => chunks.stderr.push(chunk));
-    if (options.onStatusLine !== undefined) createInterface({ input: child.stdio[3] as Readable }).on("line", options.onStatusLine);
+    if (options.onStatusLine !== undefined)
+      createInterface({ input: child.stdio[3] as Readable }).on("line", options.onStatusLine);
     child.on("error", reject);
     child.on("close", (code) =>
-      resolve({ status: code ?? 255, stdout: Buffer.concat(chunks.stdout).toString(), stderr: Buffer.concat(chunks.stderr).toString() }),
+      resolve({
+        status: code ?? 255,
+        stdout: Buffer.concat(chunks.stdout).toString(),
+        stderr: Buffer.concat(chunks.stderr).toString(),
+      }),
     );
   });
 }

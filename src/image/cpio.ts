@@ -40,7 +40,9 @@ export class CpioWriter {
   #entry(path: string, mode: number, data: Uint8Array, major = 0, minor = 0): void {
     const name = Buffer.from(`${path.replace(/^\/+/, "")}\0`);
     const fields = [++this.#inode, mode, 0, 0, 1, 0, data.length, 0, 0, major, minor, name.length, 0];
-    const header = Buffer.from(`070701${fields.map((value) => value.toString(16).toUpperCase().padStart(8, "0")).join("")}`);
+    const header = Buffer.from(
+      `070701${fields.map((value) => value.toString(16).toUpperCase().padStart(8, "0")).join("")}`,
+    );
     this.#chunks.push(header, name, padding(header.length + name.length), data, padding(data.length));
   }
 }

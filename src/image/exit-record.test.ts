@@ -6,7 +6,10 @@ import { ExitRecordFilter } from "./exit-record.ts";
 const record = (token: string, status: number): string => `\x1emere-exit ${token} ${status}\x1e`;
 
 /** Feeds the text in pieces of the given lengths. */
-function filter(text: string, pieces: readonly number[] = [text.length]): { output: string; status: number | undefined } {
+function filter(
+  text: string,
+  pieces: readonly number[] = [text.length],
+): { output: string; status: number | undefined } {
   const filter = new ExitRecordFilter("t0ken");
   const bytes = Buffer.from(text, "latin1");
   const out: Uint8Array[] = [];
@@ -26,7 +29,13 @@ test("the record is taken out, wherever the pieces end", () => {
 });
 
 test("another token's record, a half record and a record-like text are output", () => {
-  for (const text of [record("other", 1), "\x1emere-exit t0ken 1", "\x1emere-exit t0ken x\x1e", `\x1emere-exit t0ken ${"1".repeat(500)}`, "\x1e\x1e\x1e"])
+  for (const text of [
+    record("other", 1),
+    "\x1emere-exit t0ken 1",
+    "\x1emere-exit t0ken x\x1e",
+    `\x1emere-exit t0ken ${"1".repeat(500)}`,
+    "\x1e\x1e\x1e",
+  ])
     assert.deepEqual(filter(text), { output: text, status: undefined });
 });
 
@@ -35,7 +44,9 @@ test("a record right after a lone RS is found", () => {
 });
 
 test("without a record nothing is lost or changed", () => {
-  const text = fc.array(fc.constantFrom("\x1e", "mere-exit ", "t0ken ", "x", "\n", "t0"), { maxLength: 40 }).map((parts) => parts.join(""));
+  const text = fc
+    .array(fc.constantFrom("\x1e", "mere-exit ", "t0ken ", "x", "\n", "t0"), { maxLength: 40 })
+    .map((parts) => parts.join(""));
   fc.assert(
     fc.property(text, fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }), (input, pieces) => {
       assert.deepEqual(filter(input, pieces), { output: input, status: undefined });

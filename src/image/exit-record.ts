@@ -65,7 +65,10 @@ export class ExitRecordFilter {
 
   #mayBecomeRecord(): boolean {
     const text = this.#text();
-    return this.#held.length < LONGEST_RECORD && (text.length <= this.#prefix.length ? this.#prefix.startsWith(text) : text.startsWith(this.#prefix));
+    return (
+      this.#held.length < LONGEST_RECORD &&
+      (text.length <= this.#prefix.length ? this.#prefix.startsWith(text) : text.startsWith(this.#prefix))
+    );
   }
 
   #parse(): number | undefined {

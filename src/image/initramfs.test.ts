@@ -10,17 +10,28 @@ import { CpioWriter } from "./cpio.ts";
 import { buildInitramfs, type InitramfsOptions, LARGEST_STDIN } from "./initramfs.ts";
 
 const busybox = Buffer.from("\x7fELF…\0[\0[[\0cat\0insmod\0sh\0\0rest", "latin1");
-const options: InitramfsOptions = { busybox, modules: [{ name: "virtio", data: Buffer.from("VIRTIO") }], command: ["true"], stdin: "none", token: "t" };
+const options: InitramfsOptions = {
+  busybox,
+  modules: [{ name: "virtio", data: Buffer.from("VIRTIO") }],
+  command: ["true"],
+  stdin: "none",
+  token: "t",
+};
 
-interface Entry { mode: number; data: Buffer; rdev: [number, number] }
+interface Entry {
+  mode: number;
+  data: Buffer;
+  rdev: [number, number];
+}
 
 /** An independent reader of newc archives. */
 function readCpio(archive: Uint8Array): Map<string, Entry> {
   const bytes = Buffer.from(archive);
   const entries = new Map<string, Entry>();
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     assert.equal(bytes.toString("latin1", at, at + 6), "070701");
-    const field = (index: number): number => Number.parseInt(bytes.toString("latin1", at + 6 + index * 8, at + 14 + index * 8), 16);
+    const field = (index: number): number =>
+      Number.parseInt(bytes.toString("latin1", at + 6 + index * 8, at + 14 + index * 8), 16);
     const name = bytes.toString("utf8", at + 110, at + 110 + field(11) - 1);
     const start = (at + 110 + field(11) + 3) & ~3;
     if (name === "TRAILER!!!") return entries;
@@ -51,7 +62,11 @@ test("a cpio program reads it", (t) => {
   cpio.symlink("l", "d/odd name");
   let listing: string;
   try {
-    listing = execFileSync("busybox", ["cpio", "-itv"], { input: cpio.finish(), encoding: "utf8", stdio: ["pipe", "pipe", "ignore"] });
+    listing = execFileSync("busybox", ["cpio", "-itv"], {
+      input: cpio.finish(),
+      encoding: "utf8",
+      stdio: ["pipe", "pipe", "ignore"],
+    });
   } catch {
     return t.skip("no busybox here");
   }
@@ -64,11 +79,14 @@ test("the same input gives the same bytes", () => {
 
 test("any words reach the guest's shell unchanged", () => {
   const directory = mkdtempSync(join(tmpdir(), "mere-initramfs-"));
-  const word = fc.string({ unit: "binary", maxLength: 20 }).filter((text) => !text.includes("\0") && text.isWellFormed());
+  const word = fc
+    .string({ unit: "binary", maxLength: 20 })
+    .filter((text) => !text.includes("\0") && text.isWellFormed());
   fc.assert(
     fc.property(fc.array(word, { minLength: 1, maxLength: 4 }), word, (command, value) => {
       const entries = readCpio(buildInitramfs({ ...options, command, environment: { NAME: value } }));
-      const script = `${entries.get(".mere/command")!.data}${entries.get(".mere/environment")!.data}printf '%s\\0' "$@" "$NAME"`;
+      const text = (name: string): string => entries.get(name)!.data.toString();
+      const script = `${text(".mere/command")}${text(".mere/environment")}printf '%s\\0' "$@" "$NAME"`;
       const output = execFileSync("sh", [], { input: script, cwd: directory, encoding: "utf8" });
       assert.deepEqual(output.split("\0").slice(0, -1), [...command, value]);
     }),

@@ -33,7 +33,21 @@ export interface InitramfsOptions {
 /** Builds the archive. @throws RangeError when the input is larger than LARGEST_STDIN, or something cannot be a word in the guest */
 export function buildInitramfs(options: InitramfsOptions): Uint8Array {
   const cpio = new CpioWriter();
-  for (const path of ["bin", "dev", "etc", "proc", "root", "run", "sys", "usr", "var", ".mere", ".mere/modules", ".mere/root"]) cpio.directory(path);
+  for (const path of [
+    "bin",
+    "dev",
+    "etc",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "usr",
+    "var",
+    ".mere",
+    ".mere/modules",
+    ".mere/root",
+  ])
+    cpio.directory(path);
   cpio.directory("tmp", 0o1777);
   cpio.symlink("sbin", "bin");
   cpio.symlink("usr/bin", "../bin");
@@ -44,15 +58,21 @@ export function buildInitramfs(options: InitramfsOptions): Uint8Array {
   cpio.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
   cpio.file("etc/hosts", `127.0.0.1 localhost ${options.hostname ?? ""}\n`);
   cpio.file("bin/busybox", options.busybox, 0o755);
-  for (const applet of busyboxApplets(options.busybox)) if (applet !== "busybox") cpio.symlink(`bin/${applet}`, "busybox");
+  for (const applet of busyboxApplets(options.busybox))
+    if (applet !== "busybox") cpio.symlink(`bin/${applet}`, "busybox");
   for (const module of options.modules) cpio.file(`.mere/modules/${module.name}.ko`, module.data);
   cpio.file(".mere/config", configuration(options), 0o600);
   cpio.file(".mere/command", options.command === undefined ? "" : `set -- ${options.command.map(quote).join(" ")}\n`);
   const environment = Object.entries(options.environment ?? {});
-  cpio.file(".mere/environment", environment.map(([name, value]) => `export ${variableName(name)}=${quote(value)}\n`).join(""));
+  cpio.file(
+    ".mere/environment",
+    environment.map(([name, value]) => `export ${variableName(name)}=${quote(value)}\n`).join(""),
+  );
   if (options.stdin instanceof Uint8Array) {
     if (options.stdin.length > LARGEST_STDIN)
-      throw new RangeError(`The input has ${options.stdin.length} bytes, but at most ${LARGEST_STDIN} can be piped in; put it on a disk with --disk.`);
+      throw new RangeError(
+        `The input has ${options.stdin.length} bytes, but at most ${LARGEST_STDIN} can be piped in; put it on a disk with --disk.`,
+      );
     cpio.file(".mere/stdin", options.stdin);
   }
   cpio.file("init", initScript(), 0o755);
@@ -69,7 +89,9 @@ function configuration(options: InitramfsOptions): string {
     ROOT: options.root?.device ?? "",
     ROOTFSTYPE: options.root?.fstype ?? "",
   };
-  return Object.entries(values).map(([name, value]) => `${name}=${quote(value)}\n`).join("");
+  return Object.entries(values)
+    .map(([name, value]) => `${name}=${quote(value)}\n`)
+    .join("");
 }
 
 /** One word of a POSIX shell, whatever is in it. */
@@ -79,7 +101,8 @@ function quote(text: string): string {
 }
 
 function variableName(name: string): string {
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new RangeError(`"${name}" cannot be an environment variable's name; use letters, digits and underscores.`);
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+    throw new RangeError(`"${name}" cannot be an environment variable's name; use letters, digits and underscores.`);
   return name;
 }
 

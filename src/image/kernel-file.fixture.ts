@@ -8,7 +8,10 @@ export interface FixtureSegment {
 }
 
 /** An ELF64 file with the segments' data one after the other from 0x1000. */
-export function makeElf(segments: readonly FixtureSegment[], options: { entry?: bigint; machine?: number; type?: number; elfClass?: number } = {}): Buffer {
+export function makeElf(
+  segments: readonly FixtureSegment[],
+  options: { entry?: bigint; machine?: number; type?: number; elfClass?: number } = {},
+): Buffer {
   const size = 0x1000 + segments.reduce((sum, s) => sum + s.data.length, 0);
   const file = Buffer.alloc(size);
   file.set([0x7f, 0x45, 0x4c, 0x46, options.elfClass ?? 2, 1, 1]);

@@ -52,8 +52,17 @@ export function defaultCacheDir(): string {
 /** Reads a kernel file that the user named. @throws KernelError "missing" with the reason */
 export async function readKernelFile(path: string): Promise<Uint8Array> {
   return readFile(path).catch((error: NodeJS.ErrnoException) => {
-    const why = error.code === "ENOENT" ? "does not exist" : error.code === "EISDIR" ? "is a directory" : `cannot be read (${error.code ?? error.message})`;
-    throw new KernelError("missing", `The kernel file ${path} ${why}; give a bzImage (vmlinuz) or a vmlinux with --kernel, or leave it out for Debian's.`, { cause: error });
+    const why =
+      error.code === "ENOENT"
+        ? "does not exist"
+        : error.code === "EISDIR"
+          ? "is a directory"
+          : `cannot be read (${error.code ?? error.message})`;
+    throw new KernelError(
+      "missing",
+      `The kernel file ${path} ${why}; give a bzImage (vmlinuz) or a vmlinux with --kernel, or leave it out for Debian's.`,
+      { cause: error },
+    );
   });
 }
 
@@ -82,7 +91,10 @@ export async function pullKernel(options: PullOptions = {}): Promise<CachedKerne
     const meta = await apt.show(KERNEL_PACKAGE);
     const name = meta.depends.find((entry) => /^linux-image-\d.*-cloud-amd64$/.test(entry));
     if (name === undefined)
-      throw new PackageError("unexpected-content", `Debian's ${KERNEL_PACKAGE} names no cloud kernel; add a Debian source to apt, or give a kernel with --kernel FILE.`);
+      throw new PackageError(
+        "unexpected-content",
+        `Debian's ${KERNEL_PACKAGE} names no cloud kernel; add a Debian source to apt, or give a kernel with --kernel FILE.`,
+      );
     const version = name.slice("linux-image-".length);
     const { version: packageVersion } = await apt.show(name);
     const cached = (await listKernels(options)).find((kernel) => kernel.version === version);
@@ -104,7 +116,13 @@ export async function pullKernel(options: PullOptions = {}): Promise<CachedKerne
 }
 
 /** Takes vmlinux and modules out of an unpacked package into `result`. */
-async function assembleKernel(root: string, result: string, version: string, packageVersion: string, onKernel: () => void): Promise<Omit<CachedKernel, "directory">> {
+async function assembleKernel(
+  root: string,
+  result: string,
+  version: string,
+  packageVersion: string,
+  onKernel: () => void,
+): Promise<Omit<CachedKernel, "directory">> {
   await mkdir(join(result, "modules"), { recursive: true });
   const image = readKernelImage(await readKernelFile(join(root, "boot", `vmlinuz-${version}`)));
   await writeFile(join(result, "vmlinux"), image.vmlinux);
@@ -138,13 +156,18 @@ async function assembleKernel(root: string, result: string, version: string, pac
 
 async function firstDirectory(candidates: readonly string[]): Promise<string> {
   for (const candidate of candidates) if (await readdir(candidate).catch(() => undefined)) return candidate;
-  throw new PackageError("unexpected-content", "Debian's kernel package has no modules where they are expected; give a kernel with --kernel FILE.");
+  throw new PackageError(
+    "unexpected-content",
+    "Debian's kernel package has no modules where they are expected; give a kernel with --kernel FILE.",
+  );
 }
 
 /** The modules named and all that they depend on, in load order. Names that the kernel has built in, or lacks, are passed over. */
 export async function readModules(kernel: CachedKernel, names: readonly string[]): Promise<KernelModule[]> {
   const order = loadOrder(names, (name) => kernel.modules.find((entry) => entry.name === name));
-  return Promise.all(order.map(async ({ name }) => ({ name, data: await readFile(join(kernel.directory, "modules", `${name}.ko`)) })));
+  return Promise.all(
+    order.map(async ({ name }) => ({ name, data: await readFile(join(kernel.directory, "modules", `${name}.ko`)) })),
+  );
 }
 
 /** Path of the cached vmlinux. */
@@ -165,11 +188,14 @@ export async function pullBusybox(options: PullOptions = {}): Promise<string> {
   return inPullDirectory(options, "busybox", async (parent, work) => {
     const apt = await Apt.open(join(work, "apt"), options);
     const [deb] = await apt.download([BUSYBOX_PACKAGE], false);
-    if (deb === undefined) throw new PackageError("failed", `apt downloaded no file for ${BUSYBOX_PACKAGE}; try again.`);
+    if (deb === undefined)
+      throw new PackageError("failed", `apt downloaded no file for ${BUSYBOX_PACKAGE}; try again.`);
     await unpackDeb(deb.path, join(work, "root"), options.signal);
     const result = join(work, "result");
     await mkdir(result);
-    await copyFile(join(work, "root/bin/busybox"), join(result, "busybox")).catch(() => copyFile(join(work, "root/usr/bin/busybox"), join(result, "busybox")));
+    await copyFile(join(work, "root/bin/busybox"), join(result, "busybox")).catch(() =>
+      copyFile(join(work, "root/usr/bin/busybox"), join(result, "busybox")),
+    );
     await chmod(join(result, "busybox"), 0o755);
     const directory = join(parent, deb.version);
     await rm(directory, { recursive: true, force: true });
@@ -179,7 +205,11 @@ export async function pullBusybox(options: PullOptions = {}): Promise<string> {
 }
 
 /** Runs `body` with the cache's part `kind` and a work directory in it, which goes away afterwards, as do those of pulls that died. */
-async function inPullDirectory<T>(options: PullOptions, kind: string, body: (parent: string, work: string) => Promise<T>): Promise<T> {
+async function inPullDirectory<T>(
+  options: PullOptions,
+  kind: string,
+  body: (parent: string, work: string) => Promise<T>,
+): Promise<T> {
   const parent = join(options.cacheDir ?? defaultCacheDir(), kind);
   try {
     await mkdir(parent, { recursive: true });
@@ -196,9 +226,17 @@ async function inPullDirectory<T>(options: PullOptions, kind: string, body: (par
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOSPC")
-      throw new PackageError("no-space", `There is no space left under ${parent}; free some, or set XDG_CACHE_HOME to a directory on another disk.`, { cause: error });
+      throw new PackageError(
+        "no-space",
+        `There is no space left under ${parent}; free some, or set XDG_CACHE_HOME to a directory on another disk.`,
+        { cause: error },
+      );
     if (code === "EACCES" || code === "EROFS")
-      throw new PackageError("failed", `The cache ${parent} cannot be written; set XDG_CACHE_HOME to a directory that can.`, { cause: error });
+      throw new PackageError(
+        "failed",
+        `The cache ${parent} cannot be written; set XDG_CACHE_HOME to a directory that can.`,
+        { cause: error },
+      );
     throw error;
   }
 }

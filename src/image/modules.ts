@@ -6,9 +6,30 @@ import { elfSection } from "./elf.ts";
 
 /** What Mere's machine and its guests may need. Those that a kernel has built in, or lacks, are passed over. */
 export const WANTED_MODULES = [
-  "virtio", "virtio_ring", "virtio_mmio", "virtio_pci", "virtio_console", "virtio_blk", "virtio_rng", "virtio_net", "virtio_balloon", "virtio_mem",
-  "vsock", "vmw_vsock_virtio_transport", "fuse", "virtiofs", "9p", "9pnet_virtio",
-  "ext4", "overlay", "squashfs", "erofs", "crc32c_generic", "crc32c_intel", "loop", "af_packet",
+  "virtio",
+  "virtio_ring",
+  "virtio_mmio",
+  "virtio_pci",
+  "virtio_console",
+  "virtio_blk",
+  "virtio_rng",
+  "virtio_net",
+  "virtio_balloon",
+  "virtio_mem",
+  "vsock",
+  "vmw_vsock_virtio_transport",
+  "fuse",
+  "virtiofs",
+  "9p",
+  "9pnet_virtio",
+  "ext4",
+  "overlay",
+  "squashfs",
+  "erofs",
+  "crc32c_generic",
+  "crc32c_intel",
+  "loop",
+  "af_packet",
 ] as const;
 
 /** One module of a kernel. */
@@ -34,13 +55,19 @@ export function decompressModule(path: string, data: Uint8Array): Uint8Array {
 
 /** Reads .modinfo: NUL-separated "key=value". Soft dependencies ("pre:") count as dependencies: the module works worse or not without them. */
 export function readModuleInfo(name: string, ko: Uint8Array): ModuleInfo {
-  const fields = Buffer.from(elfSection(ko, ".modinfo") ?? []).toString("latin1").split("\0");
+  const fields = Buffer.from(elfSection(ko, ".modinfo") ?? [])
+    .toString("latin1")
+    .split("\0");
   const depends: string[] = [];
   for (const field of fields) {
     if (field.startsWith("depends=")) depends.push(...field.slice(8).split(","));
-    else if (field.startsWith("softdep=")) depends.push(...(/pre:\s*(.*?)\s*(post:|$)/.exec(field.slice(8))?.[1]?.split(/\s+/) ?? []));
+    else if (field.startsWith("softdep="))
+      depends.push(...(/pre:\s*(.*?)\s*(post:|$)/.exec(field.slice(8))?.[1]?.split(/\s+/) ?? []));
   }
-  return { name, depends: [...new Set(depends.filter((entry) => entry !== "").map((entry) => entry.replaceAll("-", "_")))] };
+  return {
+    name,
+    depends: [...new Set(depends.filter((entry) => entry !== "").map((entry) => entry.replaceAll("-", "_")))],
+  };
 }
 
 /** The modules that `wanted` needs, each after those it depends on; names without a module are left out. Cycles are cut.

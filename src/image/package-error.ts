@@ -1,5 +1,12 @@
 /** What can go wrong with Debian packages. */
-export type PackageErrorCode = "apt-missing" | "no-keys" | "no-network" | "no-space" | "unknown-package" | "unexpected-content" | "failed";
+export type PackageErrorCode =
+  | "apt-missing"
+  | "no-keys"
+  | "no-network"
+  | "no-space"
+  | "unknown-package"
+  | "unexpected-content"
+  | "failed";
 
 /** A package could not be had or unpacked. The message is one sentence that says what to do. */
 export class PackageError extends Error {

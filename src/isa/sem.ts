@@ -141,13 +141,19 @@ export interface Sem<V> {
   nextRip(): V;
   /** Goes to nextRip + relative operand 0 if cond (always, if absent). Ends the instruction: last statement. */
   jumpRelative(cond?: V): void;
-  /** Goes to an address; "call" and "return" are hints for prediction. Checks that it is canonical (#GP). */
+  /** Goes to an address. "jump" checks that it is canonical (#GP); "call" and "return" are hints for prediction and leave that to the semantics,
+   *  which checks before the stack pointer changes. */
   jump(target: V, hint: "jump" | "call" | "return"): void;
   /** Raises an exception: "#DE", "#UD", "#GP" (error code 0 unless given), … Nothing after it runs. */
   raise(exception: ExceptionName, errorCode?: V): void;
   /** One step of a REP string instruction has been done (registers updated): run the instruction again from its
    *  start (after looking for interrupts) if cond; else go on to the next instruction. */
   repeat(cond: V): void;
+  /** Decoding or running on must not continue in this block (privilege, interrupts, mode changed): looks at RIP, events and translations anew
+   *  after this instruction. Last statement on its path. */
+  endBlock(): void;
+  /** CPL or RFLAGS.AC was changed by setField: memory is accessed with the new rights from here on. */
+  accessRightsChanged(): void;
   /** Rare, stateful work in plain TypeScript: see calls.ts for names, arguments and results. A call may fault. */
   call(name: CallName, ...args: V[]): V;
 

@@ -102,6 +102,18 @@ function controlWord({ random, regs, patch64, target }: Draft): void {
   if (!random.oneIn(4)) patch64(target!, BigInt(new DataView(baseState(random.u32()).buffer).getUint32(Reg.MXCSR, true)) | (regs.gpr(RBX) << 32n));
 }
 
+const EXPONENT_BIAS = 0x3fff;
+
+/** ST(0) small enough for F2XM1 (at most 1) and FYL2XP1 (at most 1 − √½), beyond which the result is undefined. Specials stay. */
+function smallOperand({ d, regs, random }: Draft): void {
+  const top = (regs.get16(Reg.FSW) >> 11) & 7;
+  const at = Reg.ST + 16 * top + 8;
+  const [sign, exponent] = [regs.get16(at) & 0x8000, regs.get16(at) & 0x7fff];
+  const largest = d.row.mnemonic === "f2xm1" ? EXPONENT_BIAS - 1 : EXPONENT_BIAS - 3;
+  const infinite = exponent === 0x7fff && (d.row.mnemonic === "f2xm1" || sign === 0);
+  if (exponent > largest && !infinite) regs.set16(at, sign | (largest - random.below(70)));
+}
+
 const STACK_USERS = /^(push|pop|call|ret|enter|leave)/;
 
 export function prepare(draft: Draft): void {
@@ -113,6 +125,7 @@ export function prepare(draft: Draft): void {
   if (mnemonic.startsWith("cmpxchg")) compareExchange(draft);
   if (/^bt[rsc]?$/.test(mnemonic)) bitOffset(draft);
   if (/^(fx|x)(save|rstor)/.test(mnemonic)) saveArea(draft);
+  if (mnemonic === "f2xm1" || mnemonic === "fyl2xp1") smallOperand(draft);
   if (mnemonic === "ldmxcsr") controlWord(draft);
   if ((mnemonic === "jmp" || mnemonic === "call") && d.operandCount === 1 && d.operands[0]!.kind !== "rel") setOperand(draft, 0, landing(random));
   if (mnemonic.startsWith("xlat")) regs.setGpr(RBX, dataAddress(random));

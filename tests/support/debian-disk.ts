@@ -10,8 +10,30 @@ import { defaultCacheDir } from "../../src/image/kernel.ts";
 
 /** A userland for boot tests: shells, the core tools, and interpreters and compressors that exercise the processor. */
 export const TEST_PACKAGES = [
-  "bash", "dash", "coreutils", "findutils", "grep", "sed", "mawk", "gawk", "util-linux", "procps", "mount", "busybox-static",
-  "python3-minimal", "libpython3-stdlib", "perl-base", "openssl", "sqlite3", "bc", "gzip", "xz-utils", "zstd", "tar", "base-files", "base-passwd",
+  "bash",
+  "dash",
+  "coreutils",
+  "findutils",
+  "grep",
+  "sed",
+  "mawk",
+  "gawk",
+  "util-linux",
+  "procps",
+  "mount",
+  "busybox-static",
+  "python3-minimal",
+  "libpython3-stdlib",
+  "perl-base",
+  "openssl",
+  "sqlite3",
+  "bc",
+  "gzip",
+  "xz-utils",
+  "zstd",
+  "tar",
+  "base-files",
+  "base-passwd",
 ] as const;
 
 /** Changes when the making does, so that older cached disks are not taken. */
@@ -27,15 +49,25 @@ export async function debianDisk(
 ): Promise<string> {
   const sizeMib = options.sizeMib ?? 512;
   const parent = join(options.cacheDir ?? defaultCacheDir(), "test-disks");
-  const key = createHash("sha256").update(JSON.stringify([RECIPE, [...packages].sort(), sizeMib, options.extraFiles ?? {}])).digest("hex").slice(0, 16);
+  const key = createHash("sha256")
+    .update(JSON.stringify([RECIPE, [...packages].sort(), sizeMib, options.extraFiles ?? {}]))
+    .digest("hex")
+    .slice(0, 16);
   const result = join(parent, `debian-${key}.ext4`);
-  if (await access(result).then(() => true, () => false)) return result;
+  if (
+    await access(result).then(
+      () => true,
+      () => false,
+    )
+  )
+    return result;
   await mkdir(parent, { recursive: true });
   const work = await mkdtemp(join(parent, ".make-"));
   try {
     const root = join(work, "root");
     await makeTree(root, await fetchPackages(packages, { directory: join(work, "debs"), dependencies: true }));
-    for (const [path, text] of Object.entries(options.extraFiles ?? {})) await writeFile(join(root, path), text, { mode: 0o755 });
+    for (const [path, text] of Object.entries(options.extraFiles ?? {}))
+      await writeFile(join(root, path), text, { mode: 0o755 });
     const image = join(work, "disk.ext4");
     await makeExt4(root, image, sizeMib);
     await rename(image, result);
@@ -51,11 +83,18 @@ async function makeTree(root: string, debs: readonly { path: string }[]): Promis
     await moveInto(join(root, name), join(root, "usr", name));
     await symlink(`usr/${name}`, join(root, name));
   }
-  for (const name of ["proc", "sys", "dev", "run", "tmp", "root", "etc", "var/tmp"]) await mkdir(join(root, name), { recursive: true });
+  for (const name of ["proc", "sys", "dev", "run", "tmp", "root", "etc", "var/tmp"])
+    await mkdir(join(root, name), { recursive: true });
   // What the packages' scripts would have made.
-  const links: [string, string][] = [["bash", "bin/sh"], ["mawk", "bin/awk"]];
+  const links: [string, string][] = [
+    ["bash", "bin/sh"],
+    ["mawk", "bin/awk"],
+  ];
   for (const [target, link] of links) await symlink(target, join(root, link)).catch(ignoreExisting);
-  await writeFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
+  await writeFile(
+    join(root, "etc/passwd"),
+    "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+  );
   await writeFile(join(root, "etc/group"), "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n");
   await writeFile(join(root, "etc/hosts"), "127.0.0.1 localhost\n");
 }

@@ -91,6 +91,7 @@ export class Oracle implements Sem<bigint> {
       case "mem": return this.#getMemory(i, op.width);
       case "imm": case "rel": return BigInt.asUintN(8 * op.width, this.#d.imm);
       case "seg": return BigInt(regs.segment(op.reg).selector);
+      case "st": return BigInt(op.reg);
       default: throw new Error(`operand ${i} of ${this.#d.row.mnemonic} (${op.kind}) has no plain value`);
     }
   }
@@ -356,6 +357,10 @@ export class Oracle implements Sem<bigint> {
   }
   repeat(cond: bigint): void {
     this.#again = cond !== 0n;
+  }
+  endBlock(): void {} // there are no blocks here
+  accessRightsChanged(): void {
+    this.#cpu.modeChanged();
   }
   call(name: string, ...args: bigint[]): bigint {
     const spec = this.#calls[name];

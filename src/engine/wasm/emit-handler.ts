@@ -5,7 +5,7 @@ import type { Decoded, Operand } from "../../isa/decoded.ts";
 import type { CallName } from "../../isa/calls.ts";
 import { CALLS } from "../../isa/system/calls.ts";
 import { Vector } from "../../isa/cpu.ts";
-import { Reg } from "../../isa/registers.ts";
+import { Reg, Rflags } from "../../isa/registers.ts";
 import type { ExceptionName, Sem, Size } from "../../isa/sem.ts";
 import { FunctionBuilder, type Local } from "../../wasm/function.ts";
 import { EmitVectors } from "./emit-vectors.ts";
@@ -347,16 +347,19 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.#exits.lookUp(this.f);
   }
 
-  jump(target: Value, _hint: "jump" | "call" | "return"): void {
+  jump(target: Value, hint: "jump" | "call" | "return"): void {
+    if (hint === "jump") this.#requireCanonical(target); // calls and returns have looked, before the stack changed
+    this.#setRip(target);
+    this.leave();
+    this.#finished = true;
+  }
+  #requireCanonical(target: Value): void {
     this.push(target);
     this.f.i64(16).op("i64.shl").i64(16).op("i64.shr_s");
     this.push(target);
     this.f.op("i64.ne").if();
     this.raise("#GP");
     this.f.end();
-    this.#setRip(target);
-    this.leave();
-    this.#finished = true;
   }
   raise(exception: ExceptionName, errorCode?: Value): void {
     const vector = Vector[exception.slice(1) as keyof typeof Vector];
@@ -377,6 +380,20 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.f.end();
     this.emitLookUpAgain();
     this.f.end();
+  }
+  endBlock(): void {
+    this.#setRip(this.nextRip());
+    this.leave();
+  }
+  /** The bank is chosen here: RFLAGS.AC matters only to supervisors, and only under SMAP. */
+  accessRightsChanged(): void {
+    this.f.get(STATE);
+    this.f.get(STATE).memory("i32.load", Engine.BANK_USER);
+    this.f.get(STATE).memory("i32.load", Engine.BANK_SUPERVISOR_AC);
+    this.f.get(STATE).memory("i32.load", Engine.BANK_SUPERVISOR);
+    this.f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.AC).op("i32.and").op("select");
+    this.f.get(STATE).memory("i32.load", Reg.CPL).i32(3).op("i32.eq").op("select");
+    this.f.memory("i32.store", Engine.TLB);
   }
   call(name: CallName, ...args: Value[]): Value {
     this.f.get(STATE).get(ENTRY);

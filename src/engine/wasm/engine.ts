@@ -14,6 +14,9 @@ import { CALL_PREFIX, HandlerTable } from "./handlers.ts";
 import { Engine, STATE_PAGES, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
 import { WasmVcpu } from "./vcpu.ts";
 
+/** An i64 comes out of wasm signed. */
+const unsigned64 = (v: bigint): bigint => BigInt.asUintN(64, v);
+
 type Width = 4 | 8;
 type FloatFunction = "fpArithmetic" | "fpConvert" | "fpRound" | "fpCompare";
 
@@ -75,12 +78,12 @@ export class WasmEngine {
     if (result) {
       return (_state: number, entry: number, ...args: bigint[]) => {
         this.current.entry = entry;
-        return run(this.current, ...args) ?? 0n;
+        return run(this.current, ...args.map(unsigned64)) ?? 0n;
       };
     }
     return (_state: number, entry: number, ...args: bigint[]) => {
       this.current.entry = entry;
-      run(this.current, ...args);
+      run(this.current, ...args.map(unsigned64));
     };
   }
 

@@ -89,6 +89,10 @@ export const Engine = {
   X87_TRAP: Reg.ENGINE + 16,
   /** MXCSR flags gathered from the lanes of a packed operation. */
   FP_FLAGS: Reg.ENGINE + 20,
+  /** The current address space's banks, by access rights; BANK_SUPERVISOR is BANK_SUPERVISOR_AC while SMAP is off. */
+  BANK_USER: Reg.ENGINE + 24,
+  BANK_SUPERVISOR: Reg.ENGINE + 28,
+  BANK_SUPERVISOR_AC: Reg.ENGINE + 48,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;

@@ -46,8 +46,6 @@ export class Mmu implements PhysicalReader {
   readonly #large = Array.from({ length: BANK_SETS }, () => new Set<number>());
   /** Linear pages that the jump cache may have entries of. */
   readonly #jumpPages = new Set<number>();
-  #user = false;
-  #ac = false;
 
   /** @param base the vCPU's area in the state memory */
   constructor(base: number, stateBuffer: ArrayBufferLike, regs: RegisterFile, ram: GuestRam, ports: VcpuPorts, blocks: BlockCache) {
@@ -81,8 +79,6 @@ export class Mmu implements PhysicalReader {
   modeChanged(): void {
     const regs = this.#regs;
     this.mode.update(regs);
-    this.#user = regs.cpl === 3;
-    this.#ac = !this.mode.smap || (regs.get32(Reg.RFLAGS) & Rflags.AC) !== 0;
     const pcid = regs.get32(Reg.CR4) & 0x2_0000 ? regs.get32(Reg.CR3) & 0xfff : 0;
     if (this.#pcids[this.#set] !== pcid) this.#selectSet(pcid);
     this.#selectBank();
@@ -90,9 +86,20 @@ export class Mmu implements PhysicalReader {
     regs.set32(Engine.X87_TRAP, cr0 & 0xc);
     regs.set32(Engine.SSE_TRAP, (cr0 & 0xc) | (regs.get32(Reg.CR4) & 0x200 ? 0 : 1));
   }
+  get #user(): boolean {
+    return this.#words[(this.#base + Reg.CPL) >> 2] === 3;
+  }
+  get #ac(): boolean {
+    return !this.mode.smap || (this.#words[(this.#base + Reg.RFLAGS) >> 2] & Rflags.AC) !== 0;
+  }
   #selectBank(): void {
-    const kind = this.#user ? BankMode.USER : this.#ac ? BankMode.SUPERVISOR_AC : BankMode.SUPERVISOR;
-    this.#words[(this.#base + Engine.TLB) >> 2] = this.#bank(this.#set, kind);
+    const words = this.#words;
+    const base = this.#base;
+    words[(base + Engine.BANK_USER) >> 2] = this.#bank(this.#set, BankMode.USER);
+    words[(base + Engine.BANK_SUPERVISOR_AC) >> 2] = this.#bank(this.#set, BankMode.SUPERVISOR_AC);
+    words[(base + Engine.BANK_SUPERVISOR) >> 2] = this.#bank(this.#set, this.mode.smap ? BankMode.SUPERVISOR : BankMode.SUPERVISOR_AC);
+    const kind = this.#user ? Engine.BANK_USER : this.#ac ? Engine.BANK_SUPERVISOR_AC : Engine.BANK_SUPERVISOR;
+    words[(base + Engine.TLB) >> 2] = words[(base + kind) >> 2];
   }
   #bank(set: number, kind: number): number {
     return this.#base + VCPU_TLB + (set * BANK_MODES + kind) * TLB_BANK_BYTES;

@@ -17,7 +17,8 @@ const inputs: Record<string, Buffer> = {
   "one byte": Buffer.from("x"),
 };
 
-const pack = (program: string, args: string[], input: Buffer): Buffer => execFileSync(program, args, { input, maxBuffer: 1 << 28 });
+const pack = (program: string, args: string[], input: Buffer): Buffer =>
+  execFileSync(program, args, { input, maxBuffer: 1 << 28 });
 
 describe("xz", () => {
   for (const [name, input] of Object.entries(inputs))
@@ -28,7 +29,11 @@ describe("xz", () => {
       });
 
   test("several blocks, other literal and position parameters, no check", () => {
-    const packed = pack("xz", ["-c", "--check=none", "--block-size=100000", "--lzma2=preset=1,lc=1,lp=3,pb=0"], machineCode);
+    const packed = pack(
+      "xz",
+      ["-c", "--check=none", "--block-size=100000", "--lzma2=preset=1,lc=1,lp=3,pb=0"],
+      machineCode,
+    );
     assert.deepEqual(Buffer.from(decompressXz(packed)), machineCode);
   });
 
@@ -41,7 +46,8 @@ describe("xz", () => {
       damaged[at]! ^= 0x10;
       assert.throws(() => decompressXz(damaged, 5000), CompressionError, `byte ${at}`);
     }
-    for (const length of [0, 5, 12, 30, 1000]) assert.throws(() => decompressXz(packed.subarray(0, length), 5000), CompressionError);
+    for (const length of [0, 5, 12, 30, 1000])
+      assert.throws(() => decompressXz(packed.subarray(0, length), 5000), CompressionError);
   });
 
   test("a check that Linux does not read is refused by name", () => {
@@ -59,7 +65,10 @@ describe("xz", () => {
 describe("lz4 legacy", () => {
   for (const [name, input] of Object.entries(inputs))
     test(name, () => {
-      assert.deepEqual(Buffer.from(decompressLz4Legacy(pack("lz4", ["-l", "-9", "-c", "-"], input), input.length)), input);
+      assert.deepEqual(
+        Buffer.from(decompressLz4Legacy(pack("lz4", ["-l", "-9", "-c", "-"], input), input.length)),
+        input,
+      );
     });
 
   test("more than one block (8 MiB each)", () => {
@@ -69,7 +78,8 @@ describe("lz4 legacy", () => {
 
   test("damaged data ends in an error, never in a hang or a write outside", () => {
     const packed = pack("lz4", ["-l", "-9", "-c", "-"], machineCode.subarray(0, 20_000));
-    for (const length of [0, 3, 6, 100, packed.length - 1]) assert.throws(() => decompressLz4Legacy(packed.subarray(0, length), 20_000), CompressionError);
+    for (const length of [0, 3, 6, 100, packed.length - 1])
+      assert.throws(() => decompressLz4Legacy(packed.subarray(0, length), 20_000), CompressionError);
     for (let at = 0; at < packed.length; at += 7) {
       const damaged = Buffer.from(packed);
       damaged[at] = 0xff;

@@ -11,7 +11,8 @@ const MIN_MATCH = 4;
  *  @param sizeBytes what the data must decompress to  @throws CompressionError on damaged data, or a different size */
 export function decompressLz4Legacy(data: Uint8Array, sizeBytes: number): Uint8Array {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  if (data.length < 4 || view.getUint32(0, true) !== LZ4_LEGACY_MAGIC) throw new CompressionError("no LZ4 legacy frame");
+  if (data.length < 4 || view.getUint32(0, true) !== LZ4_LEGACY_MAGIC)
+    throw new CompressionError("no LZ4 legacy frame");
   const out = new Uint8Array(sizeBytes);
   let at = 4;
   let written = 0;
@@ -41,7 +42,8 @@ function decompressBlock(data: Uint8Array, start: number, end: number, out: Uint
         literals += more = data[at++]!;
       } while (more === 255);
     }
-    if (literals > end - at || literals > out.length - written) throw new CompressionError("LZ4 literals run out of their block");
+    if (literals > end - at || literals > out.length - written)
+      throw new CompressionError("LZ4 literals run out of their block");
     if (literals > 32) out.set(data.subarray(at, at + literals), written);
     else for (let i = 0; i < literals; i++) out[written + i] = data[at + i]!;
     at += literals;

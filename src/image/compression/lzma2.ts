@@ -36,7 +36,12 @@ const PROBABILITIES = LITERAL + LITERAL_CODERS_MAX * 0x300;
 
 /** Decodes one LZMA2 stream from `input[at]` on into `out` from `written` on.
  *  @returns where input and output ended  @throws CompressionError on damaged data or when `out` is too small */
-export function decodeLzma2(input: Uint8Array, at: number, out: Uint8Array, written: number): { at: number; written: number } {
+export function decodeLzma2(
+  input: Uint8Array,
+  at: number,
+  out: Uint8Array,
+  written: number,
+): { at: number; written: number } {
   const decoder = new LzmaDecoder(input, out, written);
   let needsProperties = true;
   let needsDictionary = true;
@@ -205,8 +210,10 @@ class LzmaDecoder {
   }
 
   #length(at: number, posState: number): number {
-    if (this.#bit(at) === 0) return MIN_MATCH + this.#tree(at + LENGTH_LOW + (posState << LOW_LENGTH_BITS), LOW_LENGTH_BITS);
-    if (this.#bit(at + 1) === 0) return MIN_MATCH + 8 + this.#tree(at + LENGTH_MID + (posState << LOW_LENGTH_BITS), LOW_LENGTH_BITS);
+    if (this.#bit(at) === 0)
+      return MIN_MATCH + this.#tree(at + LENGTH_LOW + (posState << LOW_LENGTH_BITS), LOW_LENGTH_BITS);
+    if (this.#bit(at + 1) === 0)
+      return MIN_MATCH + 8 + this.#tree(at + LENGTH_MID + (posState << LOW_LENGTH_BITS), LOW_LENGTH_BITS);
     return MIN_MATCH + 16 + this.#tree(at + LENGTH_HIGH, HIGH_LENGTH_BITS);
   }
 
@@ -216,7 +223,9 @@ class LzmaDecoder {
     const bits = (slot >>> 1) - 1;
     const base = ((2 | (slot & 1)) << bits) >>> 0;
     if (slot < 14) return base + this.#reverseTree(DISTANCE_SPECIAL + base - slot, bits);
-    return base + this.#directBits(bits - ALIGN_BITS) * (1 << ALIGN_BITS) + this.#reverseTree(DISTANCE_ALIGN, ALIGN_BITS);
+    return (
+      base + this.#directBits(bits - ALIGN_BITS) * (1 << ALIGN_BITS) + this.#reverseTree(DISTANCE_ALIGN, ALIGN_BITS)
+    );
   }
 
   /** Copies `length` bytes from rep0 + 1 back; the copy may overlap itself. */

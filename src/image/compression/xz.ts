@@ -23,7 +23,8 @@ export function decompressXz(data: Uint8Array, sizeBytes: number = indexedSize(d
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const check = data[7]!;
   if (crc32(data.subarray(6, 8)) !== view.getUint32(8, true)) throw new CompressionError("xz stream header is damaged");
-  if (data[6] !== 0 || check > CHECK_CRC32) throw new CompressionError(`xz check of kind ${check} is not supported (only CRC32)`);
+  if (data[6] !== 0 || check > CHECK_CRC32)
+    throw new CompressionError(`xz check of kind ${check} is not supported (only CRC32)`);
   const out = new Uint8Array(sizeBytes);
   let at = HEADER_SIZE;
   let written = 0;
@@ -32,9 +33,11 @@ export function decompressXz(data: Uint8Array, sizeBytes: number = indexedSize(d
     const end = decodeLzma2(data, block.dataAt, out, written);
     const plain = out.subarray(written, end.written);
     if (block.x86Start !== undefined) unfilterX86(plain, block.x86Start);
-    at = end.at + ((4 - ((end.at - block.dataAt) & 3)) & 3);
+    for (at = end.at; (at - block.dataAt) % 4 !== 0; at++)
+      if (data[at] !== 0) throw new CompressionError("xz block padding is damaged");
     if (check === CHECK_CRC32) {
-      if (at + 4 > data.length || crc32(plain) !== view.getUint32(at, true)) throw new CompressionError("xz block does not match its check");
+      if (at + 4 > data.length || crc32(plain) !== view.getUint32(at, true))
+        throw new CompressionError("xz block does not match its check");
       at += 4;
     }
     written = end.written;
@@ -46,7 +49,8 @@ export function decompressXz(data: Uint8Array, sizeBytes: number = indexedSize(d
 /** The sum of the blocks' sizes, from the index at the stream's end. */
 function indexedSize(data: Uint8Array): number {
   const footer = data.length - FOOTER_SIZE;
-  if (footer < HEADER_SIZE || data[data.length - 2] !== 0x59 || data[data.length - 1] !== 0x5a) throw new CompressionError("xz stream has no footer");
+  if (footer < HEADER_SIZE || data[data.length - 2] !== 0x59 || data[data.length - 1] !== 0x5a)
+    throw new CompressionError("xz stream has no footer");
   const backward = (new DataView(data.buffer, data.byteOffset, data.byteLength).getUint32(footer + 4, true) + 1) * 4;
   if (backward > footer) throw new CompressionError("xz index lies outside its stream");
   const reader = { data, at: footer - backward + 1 };
@@ -75,7 +79,8 @@ function readBlockHeader(data: Uint8Array, at: number): { dataAt: number; x86Sta
     last = readVli(reader);
     const properties = readVli(reader);
     if (last === FILTER_X86) x86Start = properties === 4 ? view.getUint32(reader.at, true) : 0;
-    else if (last !== FILTER_LZMA2) throw new CompressionError(`xz filter 0x${last.toString(16)} is not supported (only x86 and LZMA2)`);
+    else if (last !== FILTER_LZMA2)
+      throw new CompressionError(`xz filter 0x${last.toString(16)} is not supported (only x86 and LZMA2)`);
     reader.at += properties;
   }
   if (last !== FILTER_LZMA2) throw new CompressionError("xz block does not end in LZMA2");
@@ -103,7 +108,7 @@ const MASK_BYTE = [0, 1, 2, 2, 3, 3, 3, 3] as const;
 function unfilterX86(code: Uint8Array, start: number): void {
   let mask = 0;
   let previous = -5;
-  for (let at = 0; at + 5 <= code.length; ) {
+  for (let at = 0; at + 5 <= code.length;) {
     if ((code[at]! & 0xfe) !== 0xe8) {
       at++;
       continue;

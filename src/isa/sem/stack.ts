@@ -46,13 +46,6 @@ export const popSegment = (index: number): Semantics =>
     s.setReg(RSP, 8, s.add(top, s.const(s.size)));
   });
 
-export const PUSHF = semantics("", (s) => {
-  s.call("pushf", s.const(s.size));
-});
-export const POPF = semantics("", (s) => {
-  s.call("popf", s.const(s.size));
-});
-
 export const LEAVE = semantics("", (s) => {
   const frame = s.reg(RBP, 8);
   requireCanonical(s, frame, "#SS");

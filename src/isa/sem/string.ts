@@ -61,8 +61,8 @@ export const SCAS = stringSemantics("r", (s) => {
   advance(s, RDI);
 }, true);
 export const CMPS = stringSemantics("r", (s) => {
+  const b = s.load(s.reg(RDI, s.addressSize), s.size); // first: if both fault, processors tell of this one
   const a = s.get(0);
-  const b = s.load(s.reg(RDI, s.addressSize), s.size);
   s.flags("sub", a, b, s.sub(a, b));
   advance(s, RSI, RDI);
 }, true);

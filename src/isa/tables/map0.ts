@@ -10,7 +10,8 @@ import { AND, CLC, CLD, CMC, LAHF, NOT, OR, SAHF, STC, STD, TEST, XOR } from "..
 import { CBW, CWD, LEA, MOV, MOVSX, XCHG, XLAT } from "../sem/moves.ts";
 import { DIV, IDIV, IMUL, IMUL3, MUL } from "../sem/muldiv.ts";
 import { SHIFT_BY_COUNT, SHIFT_BY_ONE } from "../sem/shift.ts";
-import { ENTER, LEAVE, POP, POPF, PUSH, PUSHF } from "../sem/stack.ts";
+import { CLI, POPF, PUSHF, STI } from "../sem/kernel-entry.ts";
+import { ENTER, LEAVE, POP, PUSH } from "../sem/stack.ts";
 import { CMPS, INS, LODS, MOVS, OUTS, SCAS, STOS } from "../sem/string.ts";
 import {
   CALL_FAR, IN, JMP_FAR, loadSegment, OUT, plainCall, RETF, RETF_POP, sizedCall, storeSelector, valueCall,
@@ -128,7 +129,7 @@ const stackRows: Row[] = [
   row(0x6a, "push", PUSH, ["sIb"], d64),
   row(0x8f, "pop", POP, ["Ev"], { ...d64, ext: 0 }),
   row(0x9c, "pushf", PUSHF, [], d64),
-  row(0x9d, "popf", POPF, [], { ...d64, ends: true }),
+  row(0x9d, "popf", POPF, [], d64),
   row(0xc8, "enter", ENTER, ["Iwb"], d64),
   row(0xc9, "leave", LEAVE, [], d64),
 ];
@@ -180,8 +181,8 @@ export const MAP0_ROWS: readonly Row[] = [
   ...group3(0xf7, "Ev", "Iz", {}),
   row(0xf8, "clc", CLC),
   row(0xf9, "stc", STC),
-  row(0xfa, "cli", plainCall("cli"), [], ends),
-  row(0xfb, "sti", plainCall("sti"), [], ends),
+  row(0xfa, "cli", CLI),
+  row(0xfb, "sti", STI),
   row(0xfc, "cld", CLD),
   row(0xfd, "std", STD),
   row(0xfe, "inc", INC, ["Eb"], { ...byte, ext: 0, lock: true }),

@@ -6,6 +6,7 @@ import { CONDITIONS } from "../sem.ts";
 import { CMPXCHG, CMPXCHG16B, CMPXCHG8B, XADD } from "../sem/atomic.ts";
 import { BIT_IMMEDIATE, BSF, BSR, BT, BTC, BTR, BTS, LZCNT, POPCNT, TZCNT } from "../sem/bits.ts";
 import { JCC, NOP, NOP_OPERAND, TOUCH, UNDEFINED } from "../sem/control.ts";
+import { CLAC, STAC, SWAPGS, SYSCALL, SYSRET } from "../sem/kernel-entry.ts";
 import { BSWAP, CMOV, MOV, MOVSX, SET } from "../sem/moves.ts";
 import { IMUL2 } from "../sem/muldiv.ts";
 import { SHLD, SHRD } from "../sem/shift.ts";
@@ -31,12 +32,12 @@ const group7: Row[] = [
   row(0x01, "vmcall", plainCall("vmcall"), [], fixed(0, 1, { ends: true })),
   row(0x01, "monitor", plainCall("monitor"), [], fixed(1, 0, { feature: "monitor", ...privileged })),
   row(0x01, "mwait", plainCall("mwait"), [], fixed(1, 1, { feature: "monitor", ...privileged })),
-  row(0x01, "clac", plainCall("clac"), [], fixed(1, 2, { feature: "smap", ends: true, prefix: "none" })),
-  row(0x01, "stac", plainCall("stac"), [], fixed(1, 3, { feature: "smap", ends: true, prefix: "none" })),
+  row(0x01, "clac", CLAC, [], fixed(1, 2, { feature: "smap", prefix: "none" })),
+  row(0x01, "stac", STAC, [], fixed(1, 3, { feature: "smap", prefix: "none" })),
   row(0x01, "xgetbv", plainCall("xgetbv"), [], fixed(2, 0, { feature: "xsave", prefix: "none" })),
   row(0x01, "xsetbv", plainCall("xsetbv"), [], fixed(2, 1, { feature: "xsave", prefix: "none", ends: true })),
   row(0x01, "vmmcall", plainCall("vmcall"), [], fixed(3, 1, { ends: true })),
-  row(0x01, "swapgs", plainCall("swapgs"), [], fixed(7, 0, privileged)),
+  row(0x01, "swapgs", SWAPGS, [], fixed(7, 0, { privileged: true })),
   row(0x01, "rdtscp", plainCall("rdtscp"), [], fixed(7, 1, { feature: "rdtscp" })),
 ];
 
@@ -62,9 +63,9 @@ const systemRows: Row[] = [
   row(0x00, "verw", valueCall("verw"), ["Ew"], { ext: 5 }),
   row(0x02, "lar", LAR, ["Gv", "Ew"]),
   row(0x03, "lsl", LSL, ["Gv", "Ew"]),
-  row(0x05, "syscall", plainCall("syscall"), [], { feature: "syscall", ends: true }),
+  row(0x05, "syscall", SYSCALL, [], { feature: "syscall", ends: true }),
   row(0x06, "clts", plainCall("clts"), [], privileged),
-  row(0x07, "sysret", sizedCall("sysret"), [], { feature: "syscall", ...privileged }),
+  row(0x07, "sysret", SYSRET, [], { feature: "syscall", ...privileged }),
   row(0x08, "invd", plainCall("wbinvd"), [], privileged),
   row(0x09, "wbinvd", plainCall("wbinvd"), [], privileged),
   row(0x0b, "ud2", UNDEFINED, [], { ends: true }),

@@ -56,16 +56,16 @@ export function x87Compare(cpu: Cpu): void {
     readPhysical(v, top, a);
     compare(rounding, a, b, (arg & Arg.VARIANT) !== 0, denormal);
   }
-  let affected: number = Status.C1 | UNORDERED;
+  let codes: number = UNORDERED;
   if ((arg & Arg.TO_FLAGS) !== 0) {
     // C0 → CF, C2 → PF, C3 → ZF; the condition codes stay as they are.
-    const codes = rounding.flags;
-    v.setUint32(Reg.X87_VALUE, (codes & Status.C0 ? 1 : 0) | (codes & Status.C2 ? 4 : 0) | (codes & Status.C3 ? 0x40 : 0), true);
+    const { flags } = rounding;
+    v.setUint32(Reg.X87_VALUE, (flags & Status.C0 ? 1 : 0) | (flags & Status.C2 ? 4 : 0) | (flags & Status.C3 ? 0x40 : 0), true);
     v.setUint32(Reg.X87_VALUE + 4, 0, true);
     rounding.flags &= ~UNORDERED;
-    affected = Status.C1;
+    codes = 0;
   }
-  const done = conclude(cpu, affected);
+  const done = conclude(cpu, Status.C1 | codes, codes);
   v.setUint32(Reg.X87_DONE, done ? 1 : 0, true);
   if (!done) return;
   if ((arg & Arg.POP) !== 0) pop(v);

@@ -118,15 +118,15 @@ function narrow(r: Rounding, a: Float80, size: 4 | 8): void {
   const carry = roundTo(r, size, a.sign, work.hi, work.lo, 0);
   const e = carry ? exp + 1 : exp;
   if (e >= expMax) {
-    r.flags |= Status.OE;
+    r.flags = (r.flags | Status.OE) & ~(Status.PE | Status.C1);
     if ((r.masks & Status.OE) === 0) return;
-    r.flags = (r.flags | Status.PE) & ~Status.C1;
+    r.flags |= Status.PE;
     if (r.mode === 0 || r.mode === (a.sign === 0 ? 2 : 1)) {
       r.flags |= Status.C1;
       packFloat(size, a.sign, expMax, INTEGER_BIT, 0);
     } else packFloat(size, a.sign, expMax - 1, -1, -1);
   } else if (e > 0) packFloat(size, a.sign, e, rounded.hi, rounded.lo);
-  else if ((r.masks & Status.UE) === 0) r.flags |= Status.UE;
+  else if ((r.masks & Status.UE) === 0) r.flags = (r.flags | Status.UE) & ~(Status.PE | Status.C1);
   else {
     shiftRightSticky(work.hi, work.lo, 0, 1 - exp);
     roundTo(r, size, a.sign, shifted.hi, shifted.lo, shifted.ext);

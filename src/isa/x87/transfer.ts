@@ -42,7 +42,8 @@ export function load(cpu: Cpu): void {
       x.hi |= QUIET_BIT;
     }
   }
-  if (conclude(cpu)) push(v, x);
+  // A denormal is loaded even if DE is not masked; processors agree, the manual does not say.
+  if (conclude(cpu) || (rounding.flags & Status.IE) === 0) push(v, x);
 }
 
 // FLD1 FLDL2T FLDL2E FLDPI FLDLG2 FLDLN2 FLDZ in encoding order: exponent, significand truncated to 64 bits, and whether

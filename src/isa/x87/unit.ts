@@ -91,8 +91,10 @@ export function stackOverflow(out: Float80): void {
 }
 
 /** Ends an instruction: merges rounding.flags into the status word, makes an unmasked exception pending.
- *  @param affected condition codes that the instruction writes  @returns false if an unmasked exception forbids the result */
-export function conclude(cpu: Cpu, affected: number = Status.C1): boolean {
+ *  @param affected condition codes that the instruction writes
+ *  @param always condition codes among them that it writes even if it has no result: those of comparisons
+ *  @returns false if an unmasked exception forbids the result */
+export function conclude(cpu: Cpu, affected: number = Status.C1, always = 0): boolean {
   const v = cpu.regs.view;
   let flags = rounding.flags;
   const unmasked = flags & ~rounding.masks & 0x3f;
@@ -101,8 +103,8 @@ export function conclude(cpu: Cpu, affected: number = Status.C1): boolean {
     return true;
   }
   const blocked = (unmasked & (Status.IE | Status.DE | Status.ZE)) !== 0;
-  if (blocked) flags &= Status.IE | Status.DE | Status.ZE | ((flags & Status.SF) !== 0 ? Status.SF | Status.C1 : 0);
-  const kept = v.getUint16(Reg.FSW, true) & ~(blocked ? Status.C1 : affected);
+  if (blocked) flags &= Status.IE | Status.DE | Status.ZE | always | ((flags & Status.SF) !== 0 ? Status.SF | Status.C1 : 0);
+  const kept = v.getUint16(Reg.FSW, true) & ~(blocked ? Status.C1 | always : affected);
   v.setUint16(Reg.FSW, kept | flags | Status.ES | Status.B, true);
   recordInstruction(cpu);
   return !blocked;

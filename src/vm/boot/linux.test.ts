@@ -19,13 +19,17 @@ class SparseMemory implements GuestMemory {
   }
   ranges(): { start: number; end: number }[] {
     const low = Math.min(this.sizeBytes, 3072 * MIB);
-    return [{ start: 0, end: low }, ...(this.sizeBytes > low ? [{ start: 4096 * MIB, end: 4096 * MIB + this.sizeBytes - low }] : [])];
+    return [
+      { start: 0, end: low },
+      ...(this.sizeBytes > low ? [{ start: 4096 * MIB, end: 4096 * MIB + this.sizeBytes - low }] : []),
+    ];
   }
   contains(gpa: number, length: number): boolean {
     return this.ranges().some((range) => gpa >= range.start && gpa + length <= range.end);
   }
   read(gpa: number, into: Uint8Array): boolean {
-    for (let i = 0; i < into.length; i++) into[i] = this.pages.get(Math.floor((gpa + i) / PAGE))?.[(gpa + i) % PAGE] ?? 0;
+    for (let i = 0; i < into.length; i++)
+      into[i] = this.pages.get(Math.floor((gpa + i) / PAGE))?.[(gpa + i) % PAGE] ?? 0;
     return this.contains(gpa, into.length);
   }
   write(gpa: number, from: Uint8Array): boolean {
@@ -61,9 +65,14 @@ class SparseMemory implements GuestMemory {
 
 // Data, a page and a half of zeros in the middle, more data; then .bss.
 const text = Buffer.concat([Buffer.alloc(5000, 1), Buffer.alloc(3 * PAGE), Buffer.alloc(100, 2)]);
-const vmlinux = makeElf([{ physicalAddress: 16 * MIB + 0x200, data: text, memorySize: MIB }], { entry: BigInt(16 * MIB + 0x200) });
+const vmlinux = makeElf([{ physicalAddress: 16 * MIB + 0x200, data: text, memorySize: MIB }], {
+  entry: BigInt(16 * MIB + 0x200),
+});
 
-function load(memoryMib: number, options: Partial<Parameters<typeof loadLinux>[1]> = {}): { memory: SparseMemory; start: ReturnType<typeof loadLinux>; params: Buffer } {
+function load(
+  memoryMib: number,
+  options: Partial<Parameters<typeof loadLinux>[1]> = {},
+): { memory: SparseMemory; start: ReturnType<typeof loadLinux>; params: Buffer } {
   const memory = new SparseMemory(memoryMib * MIB);
   const start = loadLinux(memory, { kernel: vmlinux, commandLine: "console=ttyS0", ...options });
   return { memory, start, params: memory.bytes(start.bootParams, PAGE) };
@@ -148,26 +157,48 @@ describe("loadLinux", () => {
 
   test("says what to do when something does not fit", () => {
     const refused = (run: () => unknown, code: string, words: RegExp): void =>
-      assert.throws(run, (error) => error instanceof KernelError && error.code === code && (assert.match(error.message, words), true));
-    refused(() => load(16), "does-not-fit", /kernel does not fit into 16 MiB of memory \(kernel up to 18 MiB\); use --memory 128M or more/);
-    refused(() => load(32, { initrd: Buffer.alloc(20 * MIB) }), "does-not-fit", /initramfs does not fit into 32 MiB .*initramfs 20 MiB\); use --memory 128M/);
-    refused(() => load(64, { commandLine: "x".repeat(2048) }), "command-line-too-long", /2048 bytes but this kernel takes 2047/);
+      assert.throws(
+        run,
+        (error) => error instanceof KernelError && error.code === code && (assert.match(error.message, words), true),
+      );
+    refused(
+      () => load(16),
+      "does-not-fit",
+      /kernel does not fit into 16 MiB of memory \(kernel up to 18 MiB\); use --memory 128M or more/,
+    );
+    refused(
+      () => load(32, { initrd: Buffer.alloc(20 * MIB) }),
+      "does-not-fit",
+      /initramfs does not fit into 32 MiB .*initramfs 20 MiB\); use --memory 128M/,
+    );
+    refused(
+      () => load(64, { commandLine: "x".repeat(2048) }),
+      "command-line-too-long",
+      /2048 bytes but this kernel takes 2047/,
+    );
     load(64, { commandLine: "x".repeat(2047) });
   });
 });
 
 test("memoryMap: nothing overlaps, firmware is kept, no RAM outside the ranges", () => {
-  const range = fc.tuple(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 1, max: 20 })).map(([start, length]) => ({ start: start * 0x10000, end: (start + length) * 0x10000 }));
+  const range = fc
+    .tuple(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 1, max: 20 }))
+    .map(([start, length]) => ({ start: start * 0x10000, end: (start + length) * 0x10000 }));
   fc.assert(
     fc.property(range, range, (first, second) => {
-      const firmware = [{ ...first, type: E820.ACPI }, { start: first.end + second.start, end: first.end + second.end, type: E820.RESERVED }];
+      const firmware = [
+        { ...first, type: E820.ACPI },
+        { start: first.end + second.start, end: first.end + second.end, type: E820.RESERVED },
+      ];
       const ram = [{ start: 0, end: 0x1800000 }];
       const map = memoryMap(ram, firmware);
-      for (let i = 1; i < map.length; i++) assert.ok(map[i]!.start >= map[i - 1]!.end || map[i]!.type !== E820.RAM || map[i - 1]!.type !== E820.RAM);
+      for (let i = 1; i < map.length; i++)
+        assert.ok(map[i]!.start >= map[i - 1]!.end || map[i]!.type !== E820.RAM || map[i - 1]!.type !== E820.RAM);
       const free = map.filter((entry) => entry.type === E820.RAM);
       for (const entry of free) {
         assert.ok(entry.start < entry.end && entry.end <= 0x1800000);
-        for (const hole of [{ start: 0x9fc00, end: 0x100000 }, ...firmware]) assert.ok(entry.end <= hole.start || entry.start >= hole.end);
+        for (const hole of [{ start: 0x9fc00, end: 0x100000 }, ...firmware])
+          assert.ok(entry.end <= hole.start || entry.start >= hole.end);
       }
       assert.equal(map.filter((entry) => entry.type !== E820.RAM).length, firmware.length);
     }),

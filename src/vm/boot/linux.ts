@@ -69,7 +69,12 @@ export interface LinuxStart {
   readonly entry: number;
   readonly bootParams: number;
   readonly cr3: number;
-  readonly gdt: { readonly base: number; readonly limit: number; readonly codeSelector: number; readonly dataSelector: number };
+  readonly gdt: {
+    readonly base: number;
+    readonly limit: number;
+    readonly codeSelector: number;
+    readonly dataSelector: number;
+  };
   /** Where things lie, for messages and tests: [start, end). */
   readonly kernelRange: { readonly start: number; readonly end: number };
   readonly initrdRange: { readonly start: number; readonly end: number } | undefined;
@@ -84,12 +89,17 @@ export function loadLinux(memory: GuestMemory, boot: LinuxBoot): LinuxStart {
   const view = new DataView(params.buffer);
   const lowRam = memory.ranges()[0] ?? { start: 0, end: 0 };
   const initrdSize = boot.initrd?.length ?? 0;
-  if (image.elf.end > lowRam.end || !memory.contains(0, 16 * MIB)) throw doesNotFit("The kernel", image.elf.end, initrdSize, memory);
+  if (image.elf.end > lowRam.end || !memory.contains(0, 16 * MIB))
+    throw doesNotFit("The kernel", image.elf.end, initrdSize, memory);
   loadSegments(memory, image);
 
   let initrdRange: { start: number; end: number } | undefined;
   if (boot.initrd !== undefined && initrdSize > 0) {
-    const limit = Math.min(lowRam.end, view.getUint32(INITRD_ADDR_MAX, true) + 1, ...firmwareAbove(image.elf.end, boot.firmware));
+    const limit = Math.min(
+      lowRam.end,
+      view.getUint32(INITRD_ADDR_MAX, true) + 1,
+      ...firmwareAbove(image.elf.end, boot.firmware),
+    );
     const start = Math.floor((limit - initrdSize) / PAGE) * PAGE;
     if (start < image.elf.end) throw doesNotFit("The initramfs", image.elf.end, initrdSize, memory);
     memory.write(start, boot.initrd);
@@ -141,7 +151,7 @@ function loadSegments(memory: GuestMemory, image: KernelImage): void {
   for (const segment of image.elf.segments) {
     const bytes = Buffer.from(image.vmlinux.buffer, image.vmlinux.byteOffset + segment.offset, segment.fileSize);
     let runStart = 0;
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const next = Math.min(bytes.length, at + PAGE - ((segment.physicalAddress + at) % PAGE));
       if (bytes.compare(zero, 0, next - at, at, next) === 0) {
         if (at > runStart) memory.write(segment.physicalAddress + runStart, bytes.subarray(runStart, at));
@@ -162,7 +172,10 @@ function writeCommandLine(memory: GuestMemory, view: DataView, commandLine: stri
   const bytes = Buffer.from(`${commandLine}\0`);
   const limit = view.getUint32(CMDLINE_SIZE, true) || DEFAULT_CMDLINE_SIZE;
   if (bytes.length - 1 > limit)
-    throw new KernelError("command-line-too-long", `The kernel command line has ${bytes.length - 1} bytes but this kernel takes ${limit}; shorten --append.`);
+    throw new KernelError(
+      "command-line-too-long",
+      `The kernel command line has ${bytes.length - 1} bytes but this kernel takes ${limit}; shorten --append.`,
+    );
   memory.write(COMMAND_LINE, bytes);
   view.setUint32(CMD_LINE_PTR, COMMAND_LINE, true);
 }
@@ -198,7 +211,8 @@ function writePageTables(memory: GuestMemory): void {
   for (let gib = 0; gib < 4; gib++) {
     const directory = pdpt + PAGE * (1 + gib);
     memory.writeU64(pdpt + gib * 8, BigInt(directory) | PRESENT_WRITABLE);
-    for (let i = 0; i < 512; i++) memory.writeU64(directory + i * 8, (BigInt(gib * 512 + i) << 21n) | LARGE | PRESENT_WRITABLE);
+    for (let i = 0; i < 512; i++)
+      memory.writeU64(directory + i * 8, (BigInt(gib * 512 + i) << 21n) | LARGE | PRESENT_WRITABLE);
   }
 }
 
@@ -209,6 +223,12 @@ function doesNotFit(what: string, kernelEnd: number, initrdSize: number, memory:
   const needs = `kernel up to ${mib(kernelEnd)} MiB${initrdSize > 0 ? `, initramfs ${mib(initrdSize)} MiB` : ""}`;
   // RAM above 4 GiB does not help: both must lie below initrd_addr_max (2 GiB).
   if (kernelEnd + initrdSize > DEFAULT_INITRD_ADDR_MAX)
-    return new KernelError("does-not-fit", `${what} is too large for the boot protocol (${needs}; both must fit into 2 GiB); give a smaller one, or put its files on a disk.`);
-  return new KernelError("does-not-fit", `${what} does not fit into ${Math.floor(memory.sizeBytes / MIB)} MiB of memory (${needs}); use --memory ${advised}M or more.`);
+    return new KernelError(
+      "does-not-fit",
+      `${what} is too large for the boot protocol (${needs}; both must fit into 2 GiB); give a smaller one, or put its files on a disk.`,
+    );
+  return new KernelError(
+    "does-not-fit",
+    `${what} does not fit into ${Math.floor(memory.sizeBytes / MIB)} MiB of memory (${needs}); use --memory ${advised}M or more.`,
+  );
 }

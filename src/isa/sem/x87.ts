@@ -1,0 +1,126 @@
+/* x87 instructions: memory is read and written here, the work is done by calls of isa/x87, which find the form of the instruction and its
+ * operand in the mailbox (x87/unit.ts). Also FXSAVE and XSAVE.
+ * @source SDM vol. 2 under each mnemonic; vol. 1 §8.6 (waiting instructions), §8.7 */
+import { Reg } from "../registers.ts";
+import { semantics, type Sem, type Semantics } from "../sem.ts";
+import { Arg, Source } from "../x87/unit.ts";
+
+/** FSW is the upper half of the word at FCW. */
+const FSW_SHIFT = 16;
+const ES = 0x80 << FSW_SHIFT;
+
+export type Format = Exclude<keyof typeof Source, "REGISTER" | "ZERO">;
+const isTenBytes = (format: Format): boolean => format === "FLOAT80" || format === "BCD";
+const sourceOf = (format: keyof typeof Source): number => Source[format] << Arg.SOURCE_SHIFT;
+
+/** A waiting instruction first looks for an exception that an earlier one left. */
+function checkPending<V>(s: Sem<V>): void {
+  s.when(s.and(s.field(Reg.FCW, 4), s.const(ES)), () => s.raise("#MF"));
+}
+
+function callWith<V>(s: Sem<V>, name: string, arg: V): void {
+  s.setField(Reg.X87_ARG, 4, arg);
+  s.call(name);
+}
+
+/** Memory operand 0 into the mailbox. */
+function takeMemory<V>(s: Sem<V>, format: Format): void {
+  if (!isTenBytes(format)) return s.setField(Reg.X87_VALUE, 8, s.get(0));
+  const address = s.linearAddress(0);
+  const low = s.load(address, 8);
+  s.setField(Reg.X87_HIGH, 4, s.load(s.add(address, s.const(8)), 2));
+  s.setField(Reg.X87_VALUE, 8, low);
+}
+
+/** An instruction without operands, or with implied ones. */
+export const x87Plain = (name: string, arg = 0): Semantics =>
+  semantics("--", (s) => {
+    checkPending(s);
+    callWith(s, name, s.const(arg));
+  });
+
+/** FNINIT, FNCLEX: no look for pending exceptions. */
+export const x87Control = (name: string): Semantics =>
+  semantics("", (s) => {
+    s.call(name);
+  });
+
+/** An instruction with a memory operand: FLD, FADD, FCOM and their like. */
+export const x87FromMemory = (name: string, format: Format, arg = 0): Semantics =>
+  semantics("r", (s) => {
+    checkPending(s);
+    takeMemory(s, format);
+    callWith(s, name, s.const(arg | sourceOf(format)));
+  });
+
+/** An instruction with ST(i), which is operand `at`. */
+export const x87WithRegister = (name: string, at: number, arg = 0): Semantics =>
+  semantics("--", (s) => {
+    checkPending(s);
+    callWith(s, name, s.or(s.get(at), s.const(arg)));
+  });
+
+/** FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory. That it can be written is known before the register is converted and popped. */
+export const x87Store = (format: Format, arg = 0): Semantics =>
+  semantics("w", (s) => {
+    checkPending(s);
+    const address = s.linearAddress(0);
+    s.probeWrite(address, s.width(0));
+    callWith(s, "x87Store", s.const(arg | sourceOf(format)));
+    s.when(s.field(Reg.X87_DONE, 4), () => {
+      const value = s.field(Reg.X87_VALUE, 8);
+      if (isTenBytes(format)) {
+        s.store(address, 8, value);
+        s.store(s.add(address, s.const(8)), 2, s.field(Reg.X87_HIGH, 4));
+      } else s.put(0, value);
+    });
+  });
+
+/** FCOMI, FCOMIP, FUCOMI, FUCOMIP: ZF PF CF tell, OF SF AF become 0. */
+export const x87CompareToFlags = (arg: number): Semantics =>
+  semantics("--", (s) => {
+    checkPending(s);
+    callWith(s, "x87Compare", s.or(s.get(1), s.const(arg | Arg.TO_FLAGS)));
+    s.when(s.field(Reg.X87_DONE, 4), () => s.writeFlags(s.field(Reg.X87_VALUE, 8)));
+  });
+
+/** FTST. */
+export const FTST = x87Plain("x87Compare", sourceOf("ZERO"));
+
+const VARIANT_SHIFT = Math.log2(Arg.VARIANT);
+/** FCMOVcc ST(0), ST(i). @param cc condition code of the integer instructions */
+export const x87ConditionalMove = (cc: number): Semantics =>
+  semantics("--", (s) => {
+    checkPending(s);
+    callWith(s, "x87ConditionalMove", s.or(s.get(1), s.shl(s.cond(cc), s.const(VARIANT_SHIFT))));
+  });
+
+export const FNOP = semantics("", checkPending);
+
+export const FLDCW = semantics("r", (s) => {
+  checkPending(s);
+  s.setField(Reg.X87_VALUE, 8, s.get(0));
+  s.call("x87LoadControl");
+});
+export const FNSTCW = semantics("w", (s) => s.put(0, s.zext(s.field(Reg.FCW, 4), 2)));
+export const FNSTSW = semantics("w", (s) => s.put(0, s.shrU(s.field(Reg.FCW, 4), s.const(FSW_SHIFT))));
+
+/** FNSTENV, FLDENV, FNSAVE, FRSTOR: 14-byte environment with 66h. */
+const area = (name: string, waits: boolean): Semantics =>
+  semantics("-", (s) => {
+    if (waits) checkPending(s);
+    s.setField(Reg.X87_VALUE, 8, s.linearAddress(0));
+    callWith(s, name, s.const(s.size === 2 ? Arg.VARIANT : 0));
+  });
+export const FNSTENV = area("x87StoreEnvironment", false);
+export const FLDENV = area("x87LoadEnvironment", true);
+export const FNSAVE = area("x87Save", false);
+export const FRSTOR = area("x87Restore", true);
+
+/** FXSAVE, FXRSTOR, XSAVE, XRSTOR and their 64-bit forms. The features that are asked for are in EDX:EAX; there are none in EDX. */
+export const extendedArea = (name: "fxsave" | "fxrstor" | "xsave" | "xrstor"): Semantics =>
+  semantics("-", (s) => {
+    s.setField(Reg.X87_VALUE, 8, s.linearAddress(0));
+    s.setField(Reg.X87_DONE, 4, s.reg(0, 4));
+    callWith(s, name, s.const(s.size === 8 ? Arg.VARIANT : 0));
+  });
