@@ -44,6 +44,8 @@ function acceptable(d: Decoded, random: Random): boolean {
   const base = d.operands.slice(0, d.operandCount);
   if (/^(jmp|call)$/.test(d.row.mnemonic) && base[0]!.kind === "gpr" && base[0]!.reg === 4) return false; // RSP is no place to land
   if (base.some((o) => o.kind === "mem") && (d.base === 4 || d.base === 5) && random.oneIn(2)) return false; // SIB base 4 and rm 5 come too often
+  // EDX:EAX name the features
+  if (/^x(save|rstor)/.test(d.row.mnemonic) && [d.base, d.index].some((n) => n === 0 || n === 2)) return false;
   // BT with an offset that is an address would reach far
   if (base[1]?.kind === "gpr" && base[0]!.kind === "mem" && d.row.mnemonic.startsWith("bt") && (base[1].reg === d.base || base[1].reg === d.index)) return false;
   if (!base.some((o) => o.kind === "rel")) return true;

@@ -29,6 +29,7 @@ function openFlags(row: Row, test: InstructionCase): number {
 
 const SS = 12;
 const GP = 13;
+const PF = 14;
 /** A stack address that is not canonical is #SS(0), any other #GP(0). Mere says #GP where the access has no operand that tells the segment. */
 const sameSegment = (o: Outcome): Outcome => (o.fault?.vector === SS ? { ...o, fault: { ...o.fault, vector: GP } } : o);
 
@@ -37,20 +38,21 @@ const RELATIVE_ERROR = 1.5 * 2 ** -12;
 const bothNan = (e: number, a: number): boolean => Number.isNaN(e) && Number.isNaN(a);
 const near = (e: number, a: number): boolean => Math.abs(e - a) <= RELATIVE_ERROR * Math.abs(e);
 
-const C1 = 0x200;
+/** C1 (rounded up), PE, UE. */
+const ROUNDING_BITS = 0x230;
+/** As integers of exponent and significand: neighbours, neighbours across a power of two, the smallest normal number and the largest denormal one. */
+const ONE_STEP: ReadonlySet<bigint> = new Set([0n, 1n, (1n << 63n) + 1n, (1n << 64n) + 1n]);
 
-/** `actual` with the expected x87 registers where they are one unit in the last place off, and with the expected C1 (rounded up). FSIN and its
- *  like are correctly rounded here and nearly so in processors. */
+/** `actual` with the expected x87 registers where they are one unit in the last place off, and with the expected signs of rounding. FSIN and its
+ *  like are correctly rounded here and nearly so in processors, which call some exact results inexact. */
 function sameRegisters(expected: Outcome, actual: Outcome): Outcome {
   const state = actual.state.slice();
   const [e, a] = [new DataView(expected.state.buffer, expected.state.byteOffset), new DataView(state.buffer)];
   for (let at = Reg.ST; at < Reg.ST + 128; at += 16) {
     const distance = ((e.getBigUint64(at + 8, true) << 64n) | e.getBigUint64(at, true)) - ((a.getBigUint64(at + 8, true) << 64n) | a.getBigUint64(at, true));
-    // Across a power of two the integer bit makes the distance 2^63 + 1.
-    const steps = distance < 0n ? -distance : distance;
-    if (steps <= 1n || steps === (1n << 63n) + 1n) state.set(expected.state.subarray(at, at + 10), at);
+    if (ONE_STEP.has(distance < 0n ? -distance : distance)) state.set(expected.state.subarray(at, at + 10), at);
   }
-  a.setUint16(Reg.FSW, (a.getUint16(Reg.FSW, true) & ~C1) | (e.getUint16(Reg.FSW, true) & C1), true);
+  a.setUint16(Reg.FSW, (a.getUint16(Reg.FSW, true) & ~ROUNDING_BITS) | (e.getUint16(Reg.FSW, true) & ROUNDING_BITS), true);
   return { ...actual, state };
 }
 
@@ -74,18 +76,20 @@ function sameLanes(row: Row, expected: Outcome, actual: Outcome): Outcome {
 /** ENTER writes below RSP, which nobody may look at, before it finds that the new frame is not there; across pages MOVBE, FSTP m80 and state saves write
  *  the first part. */
 const WRITES_BEFORE_FAULT = /^(enter|movbe|fstp|fbstp|fnstenv|fnsave|fxsave|xsave(opt|c)?)$/;
-/** Of a state in memory that lies on two pages the processor may touch any byte first: the page counts. */
+/** The processor may touch any byte of a state in memory first: the address of its #PF says little, and whether that page is present. */
 const AREA = /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxrstor|xsave(opt|c)?|xrstor)$/;
-const pageOnly = (o: Outcome): Outcome => (o.fault ? { ...o, fault: { ...o.fault, address: o.fault.address & ~0xfffn } } : o);
+const anywhere = (o: Outcome): Outcome => (o.fault ? { ...o, fault: { ...o.fault, address: 0n, errorCode: o.fault.errorCode & ~1 } } : o);
 const REPEATED_COMPARE = /^(cmps|scas)/;
 
 /** Differences that count, between what is right and what a runner made of a case. */
 export function differences(row: Row, test: InstructionCase, expected: Outcome, actual: Outcome): Difference[] {
   const faulted = expected.fault !== undefined;
+  // The area is larger on a processor with more features: it faults where Mere does not.
+  if (faulted && /^x(save|rstor)/.test(row.mnemonic) && expected.fault.vector === PF) return [];
   let ignored = faulted ? 0 : openFlags(row, test); // a fault leaves the flags alone: then none is undefined
   // The processor restores the flags if a REP CMPS faults half way (SDM vol. 1 §7.3.9.2 does not ask for it of an interrupted one).
   if (faulted && REPEATED_COMPARE.test(row.mnemonic)) ignored = Rflags.OSZAPC;
-  const same = (o: Outcome): Outcome => sameSegment(AREA.test(row.mnemonic) ? pageOnly(o) : o);
+  const same = (o: Outcome): Outcome => sameSegment(AREA.test(row.mnemonic) ? anywhere(o) : o);
   const found = compareOutcomes(same(expected), same(sameLanes(row, expected, actual)), ignored);
   return faulted && WRITES_BEFORE_FAULT.test(row.mnemonic) ? found.filter((d) => d.field !== "memory") : found;
 }

@@ -60,12 +60,12 @@ export const x87WithRegister = (name: string, at: number, arg = 0): Semantics =>
     callWith(s, name, s.or(s.get(at), s.const(arg)));
   });
 
-/** FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory. That it can be written is known before the register is converted and popped. */
+/** FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory. The call checks that it can be written, if there is a result, before it pops. */
 export const x87Store = (format: Format, arg = 0): Semantics =>
   semantics("w", (s) => {
     checkPending(s);
     const address = s.linearAddress(0);
-    s.probeWrite(address, s.width(0));
+    s.setField(Reg.X87_VALUE, 8, address);
     callWith(s, "x87Store", s.const(arg | sourceOf(format)));
     s.when(s.field(Reg.X87_DONE, 4), () => {
       const value = s.field(Reg.X87_VALUE, 8);
@@ -81,7 +81,7 @@ export const x87CompareToFlags = (arg: number): Semantics =>
   semantics("--", (s) => {
     checkPending(s);
     callWith(s, "x87Compare", s.or(s.get(1), s.const(arg | Arg.TO_FLAGS)));
-    s.when(s.field(Reg.X87_DONE, 4), () => s.writeFlags(s.field(Reg.X87_VALUE, 8)));
+    s.writeFlags(s.field(Reg.X87_VALUE, 8));
   });
 
 /** FTST. */

@@ -41,7 +41,7 @@ export const x87Subtract = binary(subtract);
 export const x87Multiply = binary(multiply);
 export const x87Divide = binary(divide);
 
-/** All comparisons: FCOM FUCOM FICOM FTST (condition codes), FCOMI FUCOMI (mailbox: RFLAGS bits, DONE). */
+/** All comparisons: FCOM FUCOM FICOM FTST (condition codes), FCOMI FUCOMI (RFLAGS bits in the mailbox). */
 export function x87Compare(cpu: Cpu): void {
   const v = cpu.regs.view, arg = begin(v), top = topOf(v), source = arg >> Arg.SOURCE_SHIFT;
   const other = (top + (arg & Arg.INDEX)) & 7;
@@ -65,9 +65,9 @@ export function x87Compare(cpu: Cpu): void {
     rounding.flags &= ~UNORDERED;
     codes = 0;
   }
-  const done = conclude(cpu, Status.C1 | codes, codes);
-  v.setUint32(Reg.X87_DONE, done ? 1 : 0, true);
-  if (!done) return;
+  // Processors write condition codes and EFLAGS even if an unmasked exception forbids to pop; C1 not with EFLAGS and a full stack.
+  const c1 = codes !== 0 || empty ? Status.C1 : 0;
+  if (!conclude(cpu, c1 | codes, codes)) return;
   if ((arg & Arg.POP) !== 0) pop(v);
   if ((arg & Arg.POP_TWICE) !== 0) pop(v);
 }
@@ -107,16 +107,20 @@ export const x87Abs = unary((out, _r, from) => {
 });
 
 /** ST(0) op ST(1) to ST(0): FSCALE, FPREM, FPREM1. */
-function withSecond(operation: (out: Float80, r: Rounding, a: Float80, b: Float80, variant: boolean) => void, affected: number) {
+function withSecond(operation: (out: Float80, r: Rounding, a: Float80, b: Float80, variant: boolean) => boolean | void, affected: number) {
+  // Without a quotient C0 and C3 stay; C2 is cleared even where there is no result.
+  const certain = affected & (Status.C1 | Status.C2);
   return (cpu: Cpu): void => {
     const v = cpu.regs.view, arg = begin(v), top = topOf(v), second = (top + 1) & 7;
+    let told: boolean | void = false;
     if (isEmpty(v, top) || isEmpty(v, second)) stackUnderflow(result);
     else {
       readPhysical(v, top, a);
       readPhysical(v, second, b);
-      operation(result, rounding, a, b, (arg & Arg.VARIANT) !== 0);
+      told = operation(result, rounding, a, b, (arg & Arg.VARIANT) !== 0);
     }
-    if (conclude(cpu, affected)) writePhysical(v, top, result);
+    if ((rounding.flags & ~rounding.masks & (Status.IE | Status.DE | Status.ZE)) !== 0) rounding.flags &= ~Status.C2;
+    if (conclude(cpu, told === false ? certain : affected, certain & Status.C2)) writePhysical(v, top, result);
   };
 }
 

@@ -73,10 +73,18 @@ export function extract(exponent: Float80, significand: Float80, r: Rounding, a:
 }
 
 /** FPREM (nearest false: quotient truncated) and FPREM1 (rounded to nearest even). C0 C3 C1 get quotient bits 2 1 0; C2 if incomplete. */
-export function remainder(out: Float80, r: Rounding, a: Float80, b: Float80, nearest: boolean): void {
+export function remainder(out: Float80, r: Rounding, a: Float80, b: Float80, nearest: boolean): boolean {
   const ka = kindOf(a), kb = kindOf(b);
-  if (propagateNan(out, r, a, ka, b, kb)) return;
-  if (ka === Kind.INFINITY || kb === Kind.ZERO) return invalid(out, r);
+  if (propagateNan(out, r, a, ka, b, kb)) return false;
+  if (ka === Kind.INFINITY || kb === Kind.ZERO) {
+    invalid(out, r);
+    return false;
+  }
+  divideToRemainder(out, r, a, ka, b, kb, nearest);
+  return true;
+}
+
+function divideToRemainder(out: Float80, r: Rounding, a: Float80, ka: number, b: Float80, kb: number, nearest: boolean): void {
   if (ka === Kind.DENORMAL || kb === Kind.DENORMAL) r.flags |= Status.DE;
   if (ka === Kind.ZERO) return out.copy(a);
   x.copy(a);

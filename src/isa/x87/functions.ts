@@ -28,7 +28,7 @@ function angleFunction(kind: Trigonometric, pushes: boolean) {
       readPhysical(v, top, a);
       inRange = trigonometric(kind, result, pushes ? second : undefined, rounding, a);
     }
-    if (!conclude(cpu, Status.C1 | Status.C2) || !inRange) return;
+    if (!conclude(cpu, Status.C1 | Status.C2, Status.C2) || !inRange) return;
     writePhysical(v, top, result);
     if (pushes) push(v, second);
   };

@@ -113,9 +113,15 @@ function underflow(out: Float80, r: Rounding, precision: number, sign: number, e
     out.exp = roundedExp + BIAS_ADJUST;
     return;
   }
+  if ((r.masks & Status.UE) === 0) {
+    // FSCALE beyond even the adjusted exponents, whatever RC says
+    r.flags = (r.flags & ~Status.C1) | Status.UE | Status.PE;
+    out.set(sign, 0, 0, 0);
+    return;
+  }
   shiftRightSticky(hi, lo, ext, 1 - exp);
   roundSignificand(out, r, precision, sign, shifted.hi, shifted.lo, shifted.ext);
-  if ((r.flags & Status.PE) !== 0 || (r.masks & Status.UE) === 0) r.flags |= Status.UE;
+  if ((r.flags & Status.PE) !== 0) r.flags |= Status.UE;
   out.exp = out.hi < 0 ? 1 : 0;
 }
 
@@ -126,7 +132,7 @@ function overflow(out: Float80, r: Rounding, precision: number, sign: number, ex
     return;
   }
   r.flags = (r.flags & ~Status.C1) | Status.OE | Status.PE;
-  if (r.mode === 0 || r.mode === (sign === 0 ? 2 : 1)) {
+  if (r.mode === 0 || r.mode === (sign === 0 ? 2 : 1) || (r.masks & Status.OE) === 0) {
     r.flags |= Status.C1;
     setInfinity(out, sign);
     return;

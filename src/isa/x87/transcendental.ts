@@ -187,6 +187,7 @@ export function yLog2(out: Float80, r: Rounding, a: Float80, b: Float80): void {
   const power = m === 1n << 63n;
   const log = BigInt(exponent) * ONE + (power ? 0n : log2FromSignificand(m, exponent));
   packFixed(out, r, log < 0n ? sign ^ 1 : sign, (log < 0n ? -log : log) * significandOf(y), Number(F) + 63 - eb, !power);
+  r.flags |= Status.PE; // even for powers of two, as processors do
 }
 
 /** log2 of m × 2^−63; the exponent −1 keeps relative precision just below 1. */

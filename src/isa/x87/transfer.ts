@@ -30,12 +30,12 @@ export function takeOperand(v: DataView, source: number, out: Float80): number {
 /** FLD, FILD, FBLD: pushes the operand. */
 export function load(cpu: Cpu): void {
   const v = cpu.regs.view, arg = begin(v), top = topOf(v), source = arg >> Arg.SOURCE_SHIFT;
-  if (!isEmpty(v, (top - 1) & 7)) stackOverflow(x);
-  else if (source === Source.REGISTER) {
-    const n = (top + (arg & Arg.INDEX)) & 7;
-    if (isEmpty(v, n)) stackUnderflow(x);
-    else readPhysical(v, n, x);
-  } else {
+  const n = (top + (arg & Arg.INDEX)) & 7;
+  // An empty source goes before a full stack.
+  if (source === Source.REGISTER && isEmpty(v, n)) stackUnderflow(x);
+  else if (!isEmpty(v, (top - 1) & 7)) stackOverflow(x);
+  else if (source === Source.REGISTER) readPhysical(v, n, x);
+  else {
     rounding.flags |= takeOperand(v, source, x);
     if ((source === Source.FLOAT32 || source === Source.FLOAT64) && kindOf(x) === Kind.NAN && isSignaling(x)) {
       rounding.flags |= Status.IE;
@@ -67,9 +67,13 @@ export function loadConstant(cpu: Cpu): void {
   if (conclude(cpu)) push(v, x);
 }
 
-/** FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory: converts into the mailbox and pops; DONE tells whether to store. */
+/** Bytes in memory by Source. */
+const WIDTHS = [0, 4, 8, 10, 2, 4, 8, 10];
+
+/** FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory at the mailbox's address: converts into the mailbox and pops; DONE tells whether to store. */
 export function store(cpu: Cpu): void {
   const v = cpu.regs.view, arg = begin(v), top = topOf(v), target = arg >> Arg.SOURCE_SHIFT;
+  const address = v.getBigUint64(Reg.X87_VALUE, true);
   if (isEmpty(v, top)) {
     // Every format's masked response to an invalid operand is what an unsupported value gives.
     rounding.flags |= Status.SF;
@@ -88,6 +92,8 @@ export function store(cpu: Cpu): void {
     v.setInt32(Reg.X87_VALUE, memory.lo, true);
     v.setInt32(Reg.X87_VALUE + 4, memory.hi, true);
   }
+  // Memory is not looked at if an unmasked exception forbids the result.
+  if (stored && (rounding.flags & ~rounding.masks & (Status.IE | Status.DE | Status.ZE)) === 0) cpu.probeWrite(address, WIDTHS[target]!);
   stored = conclude(cpu) && stored;
   v.setUint32(Reg.X87_DONE, stored ? 1 : 0, true);
   if (stored && (arg & Arg.POP) !== 0) pop(v);
@@ -132,12 +138,13 @@ export function conditionalMove(cpu: Cpu): void {
   const underflow = isEmpty(v, top) || isEmpty(v, other);
   if (underflow) stackUnderflow(x);
   else readPhysical(v, other, x);
-  if (conclude(cpu) && (taken || underflow)) writePhysical(v, top, x);
+  if (conclude(cpu, underflow ? Status.C1 : 0) && (taken || underflow)) writePhysical(v, top, x);
 }
 
 /** FFREE ST(i), and FFREEP with POP. */
 export function free(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = v.getUint32(Reg.X87_ARG, true);
+  const v = cpu.regs.view, arg = begin(v);
+  conclude(cpu);
   markEmpty(v, (topOf(v) + (arg & Arg.INDEX)) & 7);
   if ((arg & Arg.POP) !== 0) pop(v);
 }
