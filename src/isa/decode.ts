@@ -291,7 +291,7 @@ class TableDecoder implements Decoder {
 
   #register(op: Operand, low: number, extension: number, source: Operand["source"]): void {
     op.source = source;
-    if (op.kind === "st") op.reg = low;
+    if (op.kind === "st" || op.kind === "mm") op.reg = low; // REX is ignored
     else if (op.kind === "gpr" && op.width === 1 && !this.#hasRex && low >= 4) {
       op.reg = low - 4;
       op.highByte = true;

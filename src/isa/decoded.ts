@@ -3,13 +3,13 @@ import type { Row } from "./row.ts";
 import type { Size } from "./sem.ts";
 
 /** Where an operand lives. */
-export type OperandKind = "gpr" | "xmm" | "mem" | "imm" | "seg" | "cr" | "dr" | "rel" | "st";
+export type OperandKind = "gpr" | "xmm" | "mem" | "imm" | "seg" | "cr" | "dr" | "rel" | "st" | "mm";
 
 export interface Operand {
   kind: OperandKind;
   /** Width in bytes: 1 2 4 8 10 16; for M without a size (LEA, FXSAVE, …) 0. */
   width: number;
-  /** Register number for gpr/xmm/seg/cr/dr/st. */
+  /** Register number for gpr/xmm/seg/cr/dr/st/mm. */
   reg: number;
   /** gpr of width 1 that is AH CH DH BH (reg is then 0–3). */
   highByte: boolean;

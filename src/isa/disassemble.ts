@@ -43,6 +43,7 @@ function operandText(d: Decoded, op: Operand, rip: bigint): string {
   switch (op.kind) {
     case "gpr": return gprName(op.reg, op.width, op.highByte);
     case "xmm": return `xmm${op.reg}`;
+    case "mm": return `mm${op.reg}`;
     case "st": return op.reg === 0 && op.source === "fixed" ? "st" : `st(${op.reg})`;
     case "seg": return SEGMENTS[op.reg]!;
     case "cr": return `cr${op.reg}`;

@@ -4,10 +4,11 @@
  * @source SDM vol. 2D §A.2.1, §A.2.2
  *
  *   E G M R    general register or memory by ModRM      V W U    XMM by ModRM (reg, rm, rm register only)
+ *   P Q N      MMX by ModRM (reg, rm, rm register only)
  *   I sI J O   immediate, relative, moffs               B        general register by VEX.vvvv
  *   X Y        memory at rSI (segment may be overridden), at rDI (ES)
  *   Iwb        ENTER's two immediates in one: bytes of locals, nesting level in bits 16–23
- *   mBX mDI    memory at rBX (XLAT), at rDI in DS (MASKMOVDQU): place "implied", the base register is `fixed`
+ *   mBX        memory at rBX (XLAT); mDI, mDIq: 16 and 8 bytes at rDI in DS (MASKMOVDQU, MASKMOVQ): place "implied", the base register is `fixed`
  *   b w d q dq t   1 2 4 8 16 10 bytes      ss si 4, sd 8, ps pd x 16      none or s p: 0 (address only)
  *   v  operand size      z  2 or 4 by operand size (immediates: extended to it)      y  4, or 8 with W
  *
@@ -56,6 +57,7 @@ function fixedOperand(code: string): OperandSpec | undefined {
   if (fixed) return { ...PLAIN, kind: fixed[0], width: fixed[1], fixed: fixed[2] };
   if (code === "mBX") return { ...PLAIN, place: "implied", kind: "mem", width: 1, fixed: 3 };
   if (code === "mDI") return { ...PLAIN, place: "implied", kind: "mem", width: 16, fixed: 7 };
+  if (code === "mDIq") return { ...PLAIN, place: "implied", kind: "mem", width: 8, fixed: 7 };
   if (code === "Iwb") return { ...PLAIN, place: "imm", kind: "imm", width: 4, encoded: 3 };
   if (code === "STi") return { ...PLAIN, place: "rm", kind: "st", width: 10, allowsMemory: false };
   const control = /^([CD])R(\d)$/.exec(code);
@@ -74,7 +76,7 @@ export function operandSpec(code: string): OperandSpec {
     const memory = operandSpec(code.slice(slash + 1));
     return { ...register, memoryWidth: memory.memoryWidth, allowsMemory: true };
   }
-  const match = /^(sI|[EGMRVWUBIJOXYZ])([a-z]*)$/.exec(code);
+  const match = /^(sI|[EGMRVWUPQNBIJOXYZ])([a-z]*)$/.exec(code);
   const width = match ? TYPE_WIDTH[match[2]!] : undefined;
   if (!match || width === undefined) throw new Error(`unknown operand code ${code}`);
   const sized = { ...PLAIN, width, memoryWidth: width };
@@ -86,6 +88,9 @@ export function operandSpec(code: string): OperandSpec {
     case "U": return { ...sized, place: "rm", kind: "xmm", allowsMemory: false };
     case "G": return { ...sized, place: "reg" };
     case "V": return { ...sized, place: "reg", kind: "xmm" };
+    case "P": return { ...sized, place: "reg", kind: "mm" };
+    case "Q": return { ...sized, place: "rm", kind: "mm" };
+    case "N": return { ...sized, place: "rm", kind: "mm", allowsMemory: false };
     case "B": return { ...sized, place: "vvvv" };
     case "Z": return { ...sized, place: "opcode" };
     case "X": return { ...sized, place: "si", kind: "mem" };

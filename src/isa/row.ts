@@ -3,7 +3,7 @@
 import type { Semantics } from "./sem.ts";
 
 /** SDM App. A operand codes. Addressing letter + type letter(s). The decoder's operands.ts gives each its width and source:
- *  E G I J M N Q(no MMX: unused) R S V W H B(VEX.vvvv GPR) O X Y Z(low three opcode bits) C D; fixed registers: "AL" "CL" "eAX" "rAX" "1"…  */
+ *  E G I J M N P Q R S V W B(VEX.vvvv GPR) O X Y Z(low three opcode bits) C D; fixed registers: "AL" "CL" "eAX" "rAX" "1"…  */
 export type OperandCode = string;
 
 export interface RowOptions {
@@ -31,8 +31,9 @@ export interface RowOptions {
   ends?: boolean;
   /** Flags left undefined by the manual (ignored by comparisons with a processor). */
   undefined?: string;
-  /** FPU kind, for #NM/#UD checks: "x87" (CR0.EM|TS), "sse" (CR0.EM → #UD, CR4.OSFXSR = 0 → #UD, CR0.TS → #NM). */
-  unit?: "x87" | "sse";
+  /** FPU kind, for #NM/#UD checks: "x87" (CR0.EM|TS), "sse" (CR0.EM → #UD, CR4.OSFXSR = 0 → #UD, CR0.TS → #NM),
+   *  "mmx" (CR0.EM → #UD, CR0.TS → #NM). */
+  unit?: "x87" | "sse" | "mmx";
   /** The manual allows results to differ between processors (RCPPS, RSQRTPS): comparisons take a relative error of 1.5 · 2⁻¹². */
   approximate?: boolean;
   /** Which NaN of several results is left open (DPPS): comparisons take any NaN for any other. */

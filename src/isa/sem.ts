@@ -51,7 +51,7 @@ export interface Sem<V> {
   width(i: number): number;
 
   // ——— operands ———
-  /** Operand i's value: integer (zero-extended) or, for 16-byte vector operands, a v128.
+  /** Operand i's value: integer (zero-extended; MMX registers too) or, for 16-byte vector operands, a v128.
    *  Memory is read once; a read-modify-write operand checks write permission here. */
   get(i: number): V;
   /** As get, but the value sign-extended to 64 bits (immediates are sign-extended as the operand code says). */

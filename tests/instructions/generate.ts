@@ -63,7 +63,7 @@ function newDraft(random: Random, hasMemory: boolean, memory: MemoryPatch[]): Dr
     new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, value), true);
     patch(address, bytes);
   };
-  const target = hasMemory ? drawTarget(random, widthOf(decoded)) : undefined;
+  const target = hasMemory ? drawTarget(random, widthOf(decoded), /^x(save|rstor)/.test(decoded.row.mnemonic)) : undefined;
   if (target !== undefined && !random.oneIn(4)) patch(target, operandBytes(decoded, random));
   return { regs: scratch, d: decoded, random, target, patch, patch64 };
 }
@@ -83,8 +83,12 @@ function operandBytes(d: Decoded, random: Random): Uint8Array {
 
 const NOT_CANONICAL = [0x8000_0000_0000n, 0x7fff_ffff_ffff_fff8n, 0xffff_7fff_ffff_fff0n, 0x1234_5678_9abc_def0n];
 
+/** Room for the XSAVE area of a processor with all features, in units of its alignment. */
+const XSAVE_PLACES = (DATA_SIZE - 3072) / 64;
+
 /** Where a memory operand shall lie. */
-function drawTarget(random: Random, width: number): bigint {
+function drawTarget(random: Random, width: number, xsave: boolean): bigint {
+  if (xsave && !random.oneIn(8)) return BigInt(DATA + 64 * random.below(XSAVE_PLACES));
   const kind = random.below(40);
   const inside = (start: number, size: number): bigint => {
     const at = start + random.below(size - width);

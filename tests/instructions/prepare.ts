@@ -88,7 +88,8 @@ const XSAVE_HEADER_BYTES = 64;
 
 /** An area that FXRSTOR and XRSTOR take. */
 function saveArea({ d, regs, random, target, patch }: Draft): void {
-  regs.setGpr(RAX, BigInt(random.below(4)));
+  // Not 0: then processors do not touch memory at all.
+  regs.setGpr(RAX, BigInt(1 + random.below(3)));
   regs.setGpr(RDX, 0n);
   if (target === undefined || random.oneIn(8)) return;
   const area = new Uint8Array(FXSAVE_BYTES + XSAVE_HEADER_BYTES);

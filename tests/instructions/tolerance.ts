@@ -75,10 +75,10 @@ function sameLanes(row: Row, expected: Outcome, actual: Outcome): Outcome {
 
 /** ENTER writes below RSP, which nobody may look at, before it finds that the new frame is not there; across pages MOVBE, FSTP m80 and state saves write
  *  the first part. */
-const WRITES_BEFORE_FAULT = /^(enter|movbe|fstp|fbstp|fnstenv|fnsave|fxsave|xsave(opt|c)?)$/;
-/** The processor may touch any byte of a state in memory first: the address of its #PF says little, and whether that page is present. */
-const AREA = /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxrstor|xsave(opt|c)?|xrstor)$/;
-const anywhere = (o: Outcome): Outcome => (o.fault ? { ...o, fault: { ...o.fault, address: 0n, errorCode: o.fault.errorCode & ~1 } } : o);
+const WRITES_BEFORE_FAULT = /^(enter|movbe|fstp|fbstp|fnstenv|fnsave|f?xsave(64)?)$/;
+/** Of a state in memory the processor may touch any byte first: if something is wrong with it, what is reported first says little. */
+const AREA = /^(fldenv|fnstenv|frstor|fnsave|f?x(save|rstor)(64)?)$/;
+const anyFault = (o: Outcome): Outcome => (o.fault ? { ...o, fault: { vector: GP, errorCode: 0, address: 0n } } : o);
 const REPEATED_COMPARE = /^(cmps|scas)/;
 
 /** Differences that count, between what is right and what a runner made of a case. */
@@ -89,7 +89,7 @@ export function differences(row: Row, test: InstructionCase, expected: Outcome, 
   let ignored = faulted ? 0 : openFlags(row, test); // a fault leaves the flags alone: then none is undefined
   // The processor restores the flags if a REP CMPS faults half way (SDM vol. 1 §7.3.9.2 does not ask for it of an interrupted one).
   if (faulted && REPEATED_COMPARE.test(row.mnemonic)) ignored = Rflags.OSZAPC;
-  const same = (o: Outcome): Outcome => sameSegment(AREA.test(row.mnemonic) ? anywhere(o) : o);
+  const same = (o: Outcome): Outcome => sameSegment(AREA.test(row.mnemonic) ? anyFault(o) : o);
   const found = compareOutcomes(same(expected), same(sameLanes(row, expected, actual)), ignored);
   return faulted && WRITES_BEFORE_FAULT.test(row.mnemonic) ? found.filter((d) => d.field !== "memory") : found;
 }

@@ -56,7 +56,8 @@ export class Oracle implements Sem<bigint> {
     const regs = this.#cpu.regs;
     const cr0 = regs.get64(Reg.CR0);
     if (row.unit === "sse" && (cr0 & CR0.EM || !(regs.get64(Reg.CR4) & CR4_OSFXSR))) throw new GuestFault(Vector.UD);
-    if (row.unit === "sse" && cr0 & CR0.TS) throw new GuestFault(Vector.NM);
+    if (row.unit === "mmx" && cr0 & CR0.EM) throw new GuestFault(Vector.UD);
+    if ((row.unit === "sse" || row.unit === "mmx") && cr0 & CR0.TS) throw new GuestFault(Vector.NM);
     if (row.unit === "x87" && cr0 & (CR0.EM | CR0.TS)) throw new GuestFault(Vector.NM);
     if (row.privileged && regs.cpl !== 0) throw new GuestFault(Vector.GP, 0);
   }
@@ -88,6 +89,7 @@ export class Oracle implements Sem<bigint> {
     switch (op.kind) {
       case "gpr": return op.highByte ? (regs.gpr(op.reg) >> 8n) & 0xffn : BigInt.asUintN(8 * op.width, regs.gpr(op.reg));
       case "xmm": return BigInt.asUintN(8 * op.width, this.xmm(op.reg));
+      case "mm": return BigInt.asUintN(8 * op.width, regs.get64(Reg.ST + 16 * op.reg));
       case "mem": return this.#getMemory(i, op.width);
       case "imm": case "rel": return BigInt.asUintN(8 * op.width, this.#d.imm);
       case "seg": return BigInt(regs.segment(op.reg).selector);
@@ -112,6 +114,10 @@ export class Oracle implements Sem<bigint> {
     if (op.kind === "xmm") {
       const keep = 8n * BigInt(op.width);
       return this.setXmm(op.reg, ((this.xmm(op.reg) >> keep) << keep) | BigInt.asUintN(8 * op.width, v));
+    }
+    if (op.kind === "mm") {
+      regs.set64(Reg.ST + 16 * op.reg, v);
+      return regs.set16(Reg.ST + 16 * op.reg + 8, 0xffff);
     }
     if (op.kind !== "gpr") throw new Error(`operand ${i} of ${this.#d.row.mnemonic} (${op.kind}) cannot be put`);
     if (op.highByte) return regs.setGpr(op.reg, (regs.gpr(op.reg) & ~0xff00n) | ((v & 0xffn) << 8n));

@@ -89,7 +89,8 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     if (row.unit) {
       this.f.get(STATE).memory("i32.load", row.unit === "sse" ? Engine.SSE_TRAP : Engine.X87_TRAP);
       this.f.if();
-      this.#hostCall(row.unit === "sse" ? "raiseSse" : "raiseX87");
+      if (row.unit === "mmx") this.#raiseMmx();
+      else this.#hostCall(row.unit === "sse" ? "raiseSse" : "raiseX87");
       this.f.end();
     }
     if (row.privileged) {
@@ -97,6 +98,13 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
       this.raise("#GP");
       this.f.end();
     }
+  }
+  /** CR0.EM or CR0.TS is set. @source SDM vol. 3A §12.1, table 12-1 */
+  #raiseMmx(): void {
+    this.f.get(STATE).memory("i32.load", Reg.CR0).i32(4).op("i32.and").if();
+    this.raise("#UD");
+    this.f.end();
+    this.raise("#NM");
   }
   #hostCall(name: string): void {
     this.f.get(STATE).get(ENTRY).call(this.imports.function(name));
@@ -137,6 +145,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
       case "gpr":
         return this.#loadRegister(this.#register(i), operand.width);
       case "xmm":
+      case "mm":
         return this.#loadRegister(this.#register(i), operand.width);
       case "mem":
         return this.#getMemory(i);
@@ -201,7 +210,8 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
       return;
     }
     this.push(v);
-    if (operand.kind === "xmm") this.f.memory(operand.width === 8 ? "i64.store" : operand.width === 4 ? "i64.store32" : "i64.store16");
+    if (operand.kind === "mm") this.f.memory("i64.store").get(address).i64(0xffff).memory("i64.store", 8);
+    else if (operand.kind === "xmm") this.f.memory(operand.width === 8 ? "i64.store" : operand.width === 4 ? "i64.store32" : "i64.store16");
     else this.#storeGpr(operand.width);
   }
   /** Address and value are on the stack. A 32-bit result clears the upper half. */
@@ -416,4 +426,4 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
 
 /** High-byte registers AH CH DH BH are operands 0–3 one byte up. */
 export const registerOffset = (operand: Operand): number =>
-  operand.kind === "xmm" ? Reg.XMM + 16 * operand.reg : Reg.GPR + WORD_BYTES * (operand.reg % (operand.highByte ? HIGH_BYTE_REGS : 16)) + (operand.highByte ? 1 : 0);
+  operand.kind === "xmm" ? Reg.XMM + 16 * operand.reg : operand.kind === "mm" ? Reg.ST + 16 * operand.reg : Reg.GPR + WORD_BYTES * (operand.reg % (operand.highByte ? HIGH_BYTE_REGS : 16)) + (operand.highByte ? 1 : 0);

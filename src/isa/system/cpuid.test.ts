@@ -70,6 +70,10 @@ test("frequencies agree: TSC = crystal = 1 GHz", () => {
   assert.equal(leaf(0x4000_0010).eax, 1_000_000);
 });
 
+test("the TSC is not said to be invariant, so that Linux keeps kvm-clock", () => {
+  assert.deepEqual(leaf(0x8000_0007), { eax: 0, ebx: 0, ecx: 0, edx: 0 });
+});
+
 test("the instruction writes 32-bit results and shows CR4.OSXSAVE", () => {
   const cpu = fakeCpu();
   cpu.regs.setGpr(0, 0xffff_ffff_0000_0001n);

@@ -3,8 +3,7 @@
  * The processor says that it is an in-order Intel Atom (family 6, model 36h). That is the nearest relative of an engine that executes in order:
  * Linux lists this model as "does not speculate" and turns off page-table isolation, retpolines, return thunks and the buffer clearing of entry and
  * exit, without help from the command line; and with Intel's leaf 15h it takes TSC and APIC timer frequencies from CPUID instead of measuring.
- * One bit says more than the decoder can do: MMX. glibc refuses to start ("CPU ISA level is lower than required") without it, because
- * the x86-64 baseline names it; programs that then use MMX instructions get #UD. */
+ * Every bit of an instruction is told because its rows exist (cpuid-truth.test.ts). */
 import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
 import type { RegisterFile } from "../register-file.ts";
@@ -31,7 +30,7 @@ const BRAND = "Mere virtual processor";
 /** Smallest XSAVE area: legacy region and header. x87 and SSE need no more. */
 const XSAVE_SIZE = 512 + 64;
 
-/** Bits that are always told: [leaf, register, bit]. All are parts of the engine itself, not of the decoder's feature list; MMX: see above. */
+/** Bits that are always told: [leaf, register, bit]. All are parts of the engine itself, not of the decoder's feature list. */
 const ALWAYS: readonly (readonly [string, number, Output, number])[] = [
   ["fpu", 1, "edx", 0],
   ["de", 1, "edx", 2],
@@ -42,12 +41,10 @@ const ALWAYS: readonly (readonly [string, number, Output, number])[] = [
   ["apic", 1, "edx", 9],
   ["pge", 1, "edx", 13],
   ["pat", 1, "edx", 16],
-  ["mmx", 1, "edx", 23],
   ["x2apic", 1, "ecx", 21],
   ["tsc-deadline", 1, "ecx", 24],
   ["hypervisor", 1, "ecx", 31],
   ["arat", 6, "eax", 2],
-  // With TSC_ADJUST Linux trusts the TSC and runs no watchdog on it, which would wake an idle VM twice a second.
   ["tsc-adjust", 7, "ebx", 1],
   ["smep", 7, "ebx", 7],
   ["erms", 7, "ebx", 9],
@@ -57,7 +54,6 @@ const ALWAYS: readonly (readonly [string, number, Output, number])[] = [
   ["pdpe1gb", 0x8000_0001, "edx", 26],
   ["lm", 0x8000_0001, "edx", 29],
   ["prefetchw", 0x8000_0001, "ecx", 8],
-  ["invariant-tsc", 0x8000_0007, "edx", 8],
 ];
 
 /** Bits told when CpuModel.features has the name. "sep" is missing on purpose: see fast-calls.ts. */
@@ -65,6 +61,7 @@ const BY_FEATURE: readonly (readonly [string, number, Output, number])[] = [
   ["cx8", 1, "edx", 8],
   ["cmov", 1, "edx", 15],
   ["clflush", 1, "edx", 19],
+  ["mmx", 1, "edx", 23],
   ["fxsr", 1, "edx", 24],
   ["sse", 1, "edx", 25],
   ["sse2", 1, "edx", 26],

@@ -4,11 +4,12 @@ import { MAP0_ROWS } from "./map0.ts";
 import { MAP1_ROWS } from "./map1.ts";
 import { MAP2_ROWS } from "./map2.ts";
 import { MAP3_ROWS } from "./map3.ts";
+import { MMX_ROWS } from "./mmx.ts";
 import { SSE_ROWS } from "./sse.ts";
 import { X87_ROWS, XSAVE_ROWS } from "./x87.ts";
 
 export const ALL_ROWS: readonly Row[] = [
-  ...MAP0_ROWS, ...MAP1_ROWS, ...MAP2_ROWS, ...MAP3_ROWS, ...SSE_ROWS, ...X87_ROWS, ...XSAVE_ROWS,
+  ...MAP0_ROWS, ...MAP1_ROWS, ...MAP2_ROWS, ...MAP3_ROWS, ...SSE_ROWS, ...X87_ROWS, ...XSAVE_ROWS, ...MMX_ROWS,
 ];
 ALL_ROWS.forEach((row, id) => {
   row.id = id;

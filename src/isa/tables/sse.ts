@@ -1,4 +1,4 @@
-/* Rows of SSE … SSE4.2, XMM forms only: the MMX registers do not exist, so their forms are #UD.
+/* Rows of SSE … SSE4.2, XMM forms only: those on MMX registers are in mmx.ts.
  * Convention: put of width 4 or 8 to an XMM operand writes only the low lane and keeps the rest; a row whose instruction
  * clears the rest has a 16-byte destination. A 4- or 8-byte XMM or memory operand reads as an integer bit pattern, a
  * 16-byte one as a v128. @source SDM vol. 2D Tables A-3 to A-5 */

@@ -104,7 +104,7 @@ export function conclude(cpu: Cpu, affected: number = Status.C1, always = 0): bo
   }
   const blocked = (unmasked & (Status.IE | Status.DE | Status.ZE)) !== 0;
   if (blocked) flags &= Status.IE | Status.DE | Status.ZE | always | ((flags & Status.SF) !== 0 ? Status.SF | Status.C1 : 0);
-  const kept = v.getUint16(Reg.FSW, true) & ~(blocked ? Status.C1 | always : affected);
+  const kept = v.getUint16(Reg.FSW, true) & ~(blocked ? (affected & Status.C1) | always : affected);
   v.setUint16(Reg.FSW, kept | flags | Status.ES | Status.B, true);
   recordInstruction(cpu);
   return !blocked;

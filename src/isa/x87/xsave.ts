@@ -21,7 +21,7 @@ const CR0_TS = 0x8;
 const CR4_OSXSAVE = 1 << 18;
 /** Legacy bytes that are written: up to the end of XMM15. */
 const LEGACY_SIZE = 416;
-/** What FXSAVE and FXRSTOR check: the end of it is not used. */
+/** What FXSAVE checks: the end of it is not used. */
 const AREA_SIZE = 512;
 const HEADER = 512n;
 /** Offsets of 64-bit words in the area. */
@@ -122,7 +122,6 @@ export function fxrstor(cpu: Cpu): void {
   const address = addressOf(cpu), v = cpu.regs.view;
   checkDevice(cpu, CR0_EM_TS);
   checkAddress(address, 16n);
-  cpu.read(address + BigInt(AREA_SIZE - 1), 1);
   const words = readWords(cpu, address, 0, LEGACY_SIZE);
   const mxcsr = Number(words[3]! & 0xffffffffn);
   checkMxcsr(mxcsr);

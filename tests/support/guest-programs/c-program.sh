@@ -1,0 +1,6 @@
+[ -x "$INPUTS/c-program" ] || exit 0
+for part in $("$INPUTS/c-program"); do
+	echo "== $part"
+	"$INPUTS/c-program" "$part"
+	echo "status $?"
+done

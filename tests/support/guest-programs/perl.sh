@@ -1,0 +1,1 @@
+perl "$INPUTS/program.pl" "$INPUTS/text.txt"

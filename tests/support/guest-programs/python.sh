@@ -1,0 +1,1 @@
+python3 "$INPUTS/program.py" "$INPUTS/text.txt"
