@@ -29,9 +29,9 @@ describe("exit status", () => {
   test("is 1 when the machine ends before the command, with the last serial lines", () => {
     const serial = new LastLines();
     serial.push(new TextEncoder().encode("[1.0] Kernel panic - not syncing: \u001b[31mno init\r\n"));
-    const crash = crashOf({ reason: "reset" }, undefined, serial);
+    const crash = crashOf({ reason: "reset", detail: "RIP=1" }, undefined, serial);
     assert.equal(crash.exitStatus, 1);
-    assert.match(crash.message, /^the guest rebooted, as Linux does after a panic, before its command ended\n/);
+    assert.match(crash.message, /^the guest rebooted before its command ended\nRIP=1\n/);
     assert.match(crash.message, /\n {2}\[1\.0\] Kernel panic - not syncing: \[31mno init$/);
     assert.match(
       crashOf({ reason: "poweroff" }, undefined).message,
@@ -39,13 +39,18 @@ describe("exit status", () => {
     );
   });
 
-  test("is 1 after a triple fault, with the state dump, whatever was reported", () => {
-    for (const status of [0, undefined, null]) {
-      const crash = crashOf({ reason: "shutdown", detail: "RIP=ffffffff81000000\nRSP=0\n" }, status);
-      assert.equal(crash.exitStatus, 1);
-      assert.match(crash.message, /triple fault.*\nRIP=ffffffff81000000\nRSP=0$/);
-    }
-  });
+  for (const [reason, words] of [
+    ["shutdown", "the guest's processor shut down (a triple fault)"],
+    ["panic", "the guest's kernel panicked"],
+  ] as const) {
+    test(`is 1 after a ${reason}, with the state dump, whatever was reported`, () => {
+      for (const status of [0, undefined, null]) {
+        const crash = crashOf({ reason, detail: "RIP=ffffffff81000000\nRSP=0\n" }, status);
+        assert.equal(crash.exitStatus, 1);
+        assert.equal(crash.message, `${words}\nRIP=ffffffff81000000\nRSP=0`);
+      }
+    });
+  }
 });
 
 test("the last lines are kept in bounded room, with characters whole", () => {

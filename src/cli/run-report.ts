@@ -4,8 +4,8 @@ import { formatBytes, formatCount, formatRate } from "./format.ts";
 
 /** How a machine ended. @source src/vm/machine.ts */
 export interface MachineEnd {
-  readonly reason: "poweroff" | "reset" | "shutdown" | "stopped";
-  /** The state dump of a shutdown. */
+  readonly reason: "poweroff" | "reset" | "shutdown" | "panic" | "stopped";
+  /** The processor's state when it stopped. */
   readonly detail?: string;
 }
 
@@ -50,11 +50,10 @@ export class LastLines {
  *  @throws CliError (failure) for a guest that crashed or ended without telling its command's status */
 export function exitStatusOf(end: MachineEnd, commandStatus: number | undefined | null, serial: LastLines): number {
   if (end.reason === "shutdown") throw crashed("the guest's processor shut down (a triple fault)", end.detail, serial);
+  if (end.reason === "panic") throw crashed("the guest's kernel panicked", end.detail, serial);
   if (typeof commandStatus === "number") return commandStatus;
   if (commandStatus === null) return ExitStatus.ok;
-  const how = { poweroff: "powered off", reset: "rebooted, as Linux does after a panic,", stopped: "was stopped" }[
-    end.reason
-  ];
+  const how = { poweroff: "powered off", reset: "rebooted", stopped: "was stopped" }[end.reason];
   throw crashed(`the guest ${how} before its command ended`, end.detail, serial);
 }
 

@@ -6,6 +6,9 @@ import type { SharedGuestRam } from "../memory/guest-ram.ts";
 export const EXIT_REASONS = ["interrupt", "halted", "mmio", "port", "fault", "budget", "shutdown"] as const;
 export type ExitReason = (typeof EXIT_REASONS)[number];
 
+/** Values of the control word. STOP_AND_TELL: with the processor's state, which takes a while to put into words. */
+export const Control = { RUN: 0, STOP: 1, STOP_AND_TELL: 2 } as const;
+
 export interface ExecutorStart {
   state: WebAssembly.Memory;
   ram: SharedGuestRam;
@@ -14,12 +17,13 @@ export interface ExecutorStart {
   kvmFeatures: number;
   /** f64 a reason. */
   exits: SharedArrayBuffer;
-  /** i32: nonzero: stop. */
+  /** i32: see Control. */
   control: SharedArrayBuffer;
 }
 
 export type ExecutorMessage =
-  | { kind: "stopped" }
+  /** It was asked to. */
+  | { kind: "stopped"; detail?: string }
   /** The guest's processor shut down. */
   | { kind: "shutdown"; detail: string }
   /** A mistake of Mere's. */

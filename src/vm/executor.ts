@@ -10,7 +10,7 @@ import type { WasmVcpu } from "../engine/wasm/vcpu.ts";
 import { Reg } from "../isa/registers.ts";
 import { cpuModel } from "../isa/system/cpu-model.ts";
 import { GuestRam } from "../memory/guest-ram.ts";
-import { EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
+import { Control, EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
 import { describeVcpu } from "./state-dump.ts";
 
 /** Instructions between looks at the control word; interrupts and timers are looked at far more often, inside run(). */
@@ -51,7 +51,8 @@ class Executor {
     for (;;) {
       const exit = this.#vcpu.run(BUDGET);
       this.#count();
-      if (Atomics.load(this.#control, 0) !== 0) return { kind: "stopped" };
+      const control = Atomics.load(this.#control, 0);
+      if (control !== 0) return { kind: "stopped", ...(control === Control.STOP_AND_TELL && { detail: describeVcpu(this.#vcpu, "stopped") }) };
       if (exit.kind === "shutdown") return { kind: "shutdown", detail: describeVcpu(this.#vcpu, exit.reason) };
       if (exit.kind === "halted") this.#sleep(exit);
     }

@@ -21,12 +21,16 @@ import { FramePool } from "../memory/frames.ts";
 import { GuestRam } from "../memory/guest-ram.ts";
 import { E820 } from "./boot/e820.ts";
 import { loadLinux } from "./boot/linux.ts";
-import { EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
+import { Control, EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
+import { PanicWatch } from "./panic-watch.ts";
 
 /** ACPI tables: in the hole below 1 MiB that PCs keep for firmware. */
 const ACPI = { start: 0xe0000, end: 0xf0000 } as const;
 const RNG_SEED_BYTES = 64;
 const TERMINAL = { columns: 80, rows: 24 };
+/** A guest whose last words are a panic's is looked at this often, this many times: one that runs a program or sleeps has not panicked. */
+const PANIC_LOOK_MS = 100;
+const PANIC_LOOKS = 10;
 const KVM_FEATURES =
   KvmFeature.CLOCKSOURCE | KvmFeature.CLOCKSOURCE2 | KvmFeature.CLOCKSOURCE_STABLE | KvmFeature.NOP_IO_DELAY | KvmFeature.STEAL_TIME;
 
@@ -46,8 +50,9 @@ export interface MachineConfig {
 }
 
 export interface MachineEnd {
-  reason: "poweroff" | "reset" | "shutdown" | "stopped";
-  /** The state dump of a shutdown. */
+  /** "shutdown" is a triple fault; "panic" is Linux's, whether it reset the machine or stayed. */
+  reason: "poweroff" | "reset" | "shutdown" | "panic" | "stopped";
+  /** The processor's state when it stopped. */
   detail?: string;
 }
 
@@ -74,6 +79,8 @@ export class Machine {
   #asked: MachineEnd["reason"] | undefined;
   #worker: Worker | undefined;
   #service: DeviceService | undefined;
+  readonly #panicWatch = new PanicWatch();
+  #panicLook: NodeJS.Timeout | undefined;
   #startedAt = 0;
   #endedAt = 0;
 
@@ -125,7 +132,7 @@ export class Machine {
     this.#service = new DeviceService(this.#devices, {
       memory: this.#ram,
       virtio: this.#backs,
-      onSerial: (bytes) => this.#config.serialOutput?.(bytes),
+      onSerial: (bytes) => this.#onSerial(bytes),
       onPower: (request) => this.#ask(request === "reset" ? "reset" : "poweroff"),
     });
     const data: ExecutorStart = {
@@ -145,10 +152,27 @@ export class Machine {
     });
   }
 
+  #onSerial(bytes: Uint8Array): void {
+    this.#panicWatch.push(bytes);
+    if (this.#panicWatch.final && this.#panicLook === undefined) this.#lookForPanic(PANIC_LOOKS);
+    this.#config.serialOutput?.(bytes);
+  }
+
+  /** A panicked kernel stays in a loop of its own; programs that only print its words do not. */
+  #lookForPanic(looks: number): void {
+    const vcpus = Array.from({ length: this.#config.cpus }, (_, n) => new RegisterFile(this.#state.buffer, vcpuAddress(n)));
+    const loops = vcpus.every((regs) => regs.cpl === 0) && vcpus.some((regs) => regs.get32(Reg.RUN_STATE) === 0);
+    this.#panicLook = undefined;
+    if (!loops || !this.#panicWatch.final) return;
+    if (looks === 0) this.#ask("panic");
+    else this.#panicLook = setTimeout(() => this.#lookForPanic(looks - 1), PANIC_LOOK_MS);
+  }
+
   /** Asks the executor to come to an end. */
   #ask(reason: MachineEnd["reason"]): void {
     this.#asked ??= reason;
-    Atomics.store(new Int32Array(this.#control), 0, 1);
+    const crash = this.#asked === "reset" || this.#asked === "panic";
+    Atomics.store(new Int32Array(this.#control), 0, crash ? Control.STOP_AND_TELL : Control.STOP);
     for (let n = 0; n < this.#config.cpus; n++) {
       const words = new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4);
       Atomics.or(words, Reg.ATTENTION >> 2, Attention.COME_OUT);
@@ -159,11 +183,16 @@ export class Machine {
   async #ended(message: ExecutorMessage): Promise<void> {
     if (this.#endedAt !== 0) return;
     this.#endedAt = performance.now();
+    clearTimeout(this.#panicLook);
     await this.#service?.stop();
     await this.#worker?.terminate();
     if (message.kind === "failed") this.#end.reject(new Error(`Mere itself failed, which is a defect: ${message.message}\n${message.detail}`));
     else if (message.kind === "shutdown") this.#end.resolve({ reason: "shutdown", detail: message.detail });
-    else this.#end.resolve({ reason: this.#asked ?? "stopped" });
+    else {
+      const asked = this.#asked ?? "stopped";
+      const reason = asked === "reset" && this.#panicWatch.panicked ? "panic" : asked;
+      this.#end.resolve({ reason, ...(message.detail !== undefined && { detail: message.detail }) });
+    }
   }
 
   /** Resolves when the VM has ended; rejects only for a defect of Mere's. */

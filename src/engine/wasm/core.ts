@@ -26,6 +26,9 @@ export const HOST_FUNCTIONS = {
   /** (state) → first entry of the block at RIP, put into the jump cache. Throws the guest's fetch fault. */
   lookUp: [["i32"], ["i32"]],
   probeWrite: [["i32", "i32", "i64", "i32"], []],
+  /** (state, entry, element bytes): does what it can of REP MOVS, REP STOS in whole runs of pages; RCX, RSI, RDI say how far it came. */
+  bulkMove: [["i32", "i32", "i32"], []],
+  bulkStore: [["i32", "i32", "i32"], []],
   raise: [["i32", "i32", "i32", "i32"], []],
   raiseSse: [["i32", "i32"], []],
   raiseX87: [["i32", "i32"], []],
@@ -214,7 +217,9 @@ class CoreWriter {
     f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
     pushJumpCacheEntry(f, rip);
     f.tee(cache).memory("i64.load", VCPU_JUMP_CACHE).get(rip).op("i64.eq");
-    f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 8).get(STATE).memory("i32.load", Engine.TLB).op("i32.eq").op("i32.and").if("i32");
+    f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 8);
+    f.get(STATE).memory("i32.load", Engine.TLB).get(STATE).memory("i32.load", Engine.GENERATION).op("i32.or");
+    f.op("i32.eq").op("i32.and").if("i32");
     f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 12);
     f.else();
     f.get(STATE);

@@ -34,6 +34,9 @@ export const FUNCTION_EXITS: HandlerExits = {
   lookUp: (f) => f.i32(0).op("return"),
 };
 
+const RCX = 1;
+/** Elements of a REP from which the call for a bulk pays. */
+const BULK_LEAST = 16;
 const HIGH_BYTE_REGS = 4;
 const WORD_BYTES = 8;
 
@@ -70,12 +73,24 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     const { row } = this.#shape;
     this.#checks();
     if (row.ends && !this.#jumps()) this.#setRip(this.nextRip());
+    this.#bulk();
     row.semantics.run(this);
     if (this.#finished) return;
     if (row.ends) this.leave();
     else this.#exits.next(this.f);
   }
 
+  /** REP MOVS and REP STOS of many elements, upwards: most of the work in one call, the rest and all that is special as described. */
+  #bulk(): void {
+    const { row, rep, addressSize, size } = this.#shape;
+    const name = row.mnemonic.startsWith("movs") ? "bulkMove" : row.mnemonic.startsWith("stos") ? "bulkStore" : undefined;
+    if (name === undefined || rep === 0 || addressSize !== 8 || this.#form !== AddressForm.BASE) return;
+    this.push(this.reg(RCX, 8));
+    this.f.i64(BULK_LEAST).op("i64.ge_u");
+    this.f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.DF).op("i32.and").op("i32.eqz").op("i32.and").if();
+    this.f.get(STATE).get(ENTRY).i32(size).call(this.imports.function(name));
+    this.f.end();
+  }
   /** Does the instruction set RIP itself? Found by a trial emission: then no call needs RIP in place. */
   #jumps(): boolean {
     const trial = new EmitHandler(new FunctionBuilder(["i32", "i32"], ["i32"]), { function: () => 0 }, this.#shape, this.#form);

@@ -13,7 +13,8 @@
  *   16 i64 tag for fetches
  *   24 i64 addend           address in the frames memory = linear address + addend
  *
- * Jump cache entry, 16 bytes, by hash of RIP: 0 i64 RIP · 8 i32 TLB bank · 12 i32 first decoded entry
+ * Jump cache entry, 16 bytes, by hash of RIP: 0 i64 RIP · 8 i32 TLB bank | generation · 12 i32 first decoded entry
+ * (banks begin at multiples of 4096, so that the generation fits below: a new one empties the cache)
  *
  * Decoded entry, 32 bytes:
  *   0  u16 handler (table index)       2  u16 offset of the instruction in its page
@@ -44,6 +45,8 @@ export const BANK_SETS = 8;
 
 export const JUMP_CACHE_ENTRIES = 4096;
 export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * 16;
+
+export const GENERATIONS = 4096;
 
 export const VCPU_JUMP_CACHE = Reg.SIZE;
 export const VCPU_TLB = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
@@ -93,6 +96,8 @@ export const Engine = {
   BANK_USER: Reg.ENGINE + 24,
   BANK_SUPERVISOR: Reg.ENGINE + 28,
   BANK_SUPERVISOR_AC: Reg.ENGINE + 48,
+  /** Of the jump cache: 1 … GENERATIONS − 1. */
+  GENERATION: Reg.ENGINE + 52,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;

@@ -10,7 +10,7 @@ import type { VcpuPorts } from "../engine.ts";
 import type { BlockCache } from "./blocks.ts";
 import { Access, jumpCacheIndex } from "./core.ts";
 import {
-  BANK_MODES, BANK_SETS, BankMode, Engine, JUMP_CACHE_BYTES, TLB_BANK_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, VCPU_JUMP_CACHE, VCPU_TLB,
+  BANK_MODES, BANK_SETS, BankMode, Engine, GENERATIONS, JUMP_CACHE_BYTES, TLB_BANK_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, VCPU_JUMP_CACHE, VCPU_TLB,
 } from "./layout.ts";
 
 const PAGE = 4096;
@@ -58,6 +58,7 @@ export class Mmu implements PhysicalReader {
     this.#ports = ports;
     this.#blocks = blocks;
     this.#bytes.fill(0xff, base + VCPU_TLB, base + VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES);
+    this.#words[(base + Engine.GENERATION) >> 2] = 1;
     this.#pcids[0] = 0;
   }
 
@@ -124,9 +125,12 @@ export class Mmu implements PhysicalReader {
   }
   flushJumpCache(): void {
     if (this.#jumpPages.size === 0) return;
+    this.#jumpPages.clear();
+    const at = (this.#base + Engine.GENERATION) >> 2;
+    if (++this.#words[at] < GENERATIONS) return;
+    this.#words[at] = 1;
     const start = this.#base + VCPU_JUMP_CACHE;
     this.#bytes.fill(0, start, start + JUMP_CACHE_BYTES);
-    this.#jumpPages.clear();
   }
   flush(scope: FlushScope): void {
     if (scope.kind === "address") return this.#flushAddress(scope.address!);
@@ -237,8 +241,19 @@ export class Mmu implements PhysicalReader {
     const entry = (this.#base + VCPU_JUMP_CACHE + jumpCacheIndex(low, high) * 16) >> 2;
     words[entry] = low;
     words[entry + 1] = high;
-    words[entry + 2] = words[(this.#base + Engine.TLB) >> 2];
+    words[entry + 2] = words[(this.#base + Engine.TLB) >> 2] | words[(this.#base + Engine.GENERATION) >> 2];
     words[entry + 3] = block;
+  }
+
+  /** For work on whole pieces of a page: where the byte is in the frames memory; −1 if the access faults, is none of RAM, or (writes) hits a
+   *  page with code. Raises nothing. */
+  hostAddress(low: number, high: number, write: boolean): number {
+    if (!isCanonicalHigh(high)) return -1;
+    const t = this.#t;
+    if (!walk(this, this.mode, high, low, write ? Walk.WRITE : Walk.READ, this.#user, this.#ac, t)) return -1;
+    const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
+    if (frame < 0 || (write && (this.#ram.code[frame / 1024] & 1) !== 0)) return -1;
+    return frame + (low & (PAGE - 1));
   }
 
   // ——— piecewise access ———

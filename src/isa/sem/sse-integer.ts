@@ -10,11 +10,16 @@ export const vectorBinary = (op: VectorOp): Semantics =>
 /** An instruction that is one v128 operation of its source alone. */
 export const vectorUnary = (op: VectorOp): Semantics => semantics("wr", (s) => s.put(0, s.vector(op, s.get(1))));
 
+/** What an instruction makes of destination and source, both v128; the MMX forms (mmx.ts) are made of the same. */
+export type OfTwo = <V>(s: Sem<V>, a: V, b: V) => V;
+const ofTwo = (f: OfTwo): Semantics => semantics("xr", (s) => s.put(0, f(s, s.get(0), s.get(1))));
+
 /** Logic, bitwise and so the same for PAND, ANDPS and ANDPD. PANDN complements the first operand. */
 export const VAND = vectorBinary("v128.and");
 export const VOR = vectorBinary("v128.or");
 export const VXOR = vectorBinary("v128.xor");
-export const VANDN = semantics("xr", (s) => s.put(0, s.vector("v128.andnot", s.get(1), s.get(0))));
+export const andNot: OfTwo = (s, a, b) => s.vector("v128.andnot", b, a);
+export const VANDN = ofTwo(andNot);
 
 const splat16 = (n: number): bigint => BigInt(n) * 0x0001000100010001n;
 const evenWords = [0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29];
@@ -22,34 +27,32 @@ const oddWords = evenWords.map((byte) => byte + 2);
 const evenDoublewords = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
 const oddDoublewords = evenDoublewords.map((byte) => byte + 4);
 
-function high16<V>(s: Sem<V>, low: VectorOp, high: VectorOp): void {
-  const a = s.get(0);
-  const b = s.get(1);
-  s.put(0, s.shuffle(s.vector(low, a, b), s.vector(high, a, b), oddWords));
-}
-export const PMULHW = semantics("xr", (s) => high16(s, "i32x4.extmul_low_i16x8_s", "i32x4.extmul_high_i16x8_s"));
-export const PMULHUW = semantics("xr", (s) => high16(s, "i32x4.extmul_low_i16x8_u", "i32x4.extmul_high_i16x8_u"));
+export const multiplyHigh =
+  (sign: "s" | "u"): OfTwo =>
+  (s, a, b) =>
+    s.shuffle(s.vector(`i32x4.extmul_low_i16x8_${sign}`, a, b), s.vector(`i32x4.extmul_high_i16x8_${sign}`, a, b), oddWords);
+export const PMULHW = ofTwo(multiplyHigh("s"));
+export const PMULHUW = ofTwo(multiplyHigh("u"));
 
 /** The even doublewords in the low half, where extmul_low takes them. */
 const evens = <V>(s: Sem<V>, v: V): V => s.shuffle(v, v, evenDoublewords);
-const multiplyEven = (op: VectorOp): Semantics =>
-  semantics("xr", (s) => s.put(0, s.vector(op, evens(s, s.get(0)), evens(s, s.get(1)))));
-export const PMULUDQ = multiplyEven("i64x2.extmul_low_i32x4_u");
-export const PMULDQ = multiplyEven("i64x2.extmul_low_i32x4_s");
+export const multiplyEven =
+  (op: VectorOp): OfTwo =>
+  (s, a, b) =>
+    s.vector(op, evens(s, a), evens(s, b));
+export const PMULUDQ = ofTwo(multiplyEven("i64x2.extmul_low_i32x4_u"));
+export const PMULDQ = ofTwo(multiplyEven("i64x2.extmul_low_i32x4_s"));
 
-export const PMULHRSW = semantics("xr", (s) => {
-  const a = s.get(0);
-  const b = s.get(1);
+export const multiplyRounded: OfTwo = (s, a, b) => {
   const least = s.vectorConst(splat16(0x8000), splat16(0x8000));
   // −1 · −1 saturates in the v128 operation, but wraps to −1 here.
   const wraps = s.vector("v128.and", s.vector("i16x8.eq", a, least), s.vector("i16x8.eq", b, least));
-  s.put(0, s.vector("v128.xor", s.vector("i16x8.q15mulr_sat_s", a, b), wraps));
-});
+  return s.vector("v128.xor", s.vector("i16x8.q15mulr_sat_s", a, b), wraps);
+};
+export const PMULHRSW = ofTwo(multiplyRounded);
 
 /** Unsigned bytes of the destination times signed bytes of the source, pairs added with saturation. */
-export const PMADDUBSW = semantics("xr", (s) => {
-  const a = s.get(0);
-  const b = s.get(1);
+export const multiplyAddBytes: OfTwo = (s, a, b) => {
   const eight = s.const(8);
   const lowBytes = s.vectorConst(splat16(0xff), splat16(0xff));
   const even = s.vector(
@@ -58,18 +61,21 @@ export const PMADDUBSW = semantics("xr", (s) => {
     s.vector("i16x8.shr_s", s.vector("i16x8.shl", b, eight), eight),
   );
   const odd = s.vector("i16x8.mul", s.vector("i16x8.shr_u", a, eight), s.vector("i16x8.shr_s", b, eight));
-  s.put(0, s.vector("i16x8.add_sat_s", even, odd));
-});
+  return s.vector("i16x8.add_sat_s", even, odd);
+};
+export const PMADDUBSW = ofTwo(multiplyAddBytes);
 
 const absoluteDifference = <V>(s: Sem<V>, a: V, b: V): V =>
   s.vector("v128.or", s.vector("i8x16.sub_sat_u", a, b), s.vector("i8x16.sub_sat_u", b, a));
 
-export const PSADBW = semantics("xr", (s) => {
-  const words = s.vector("i16x8.extadd_pairwise_i8x16_u", absoluteDifference(s, s.get(0), s.get(1)));
+/** Their sums over each eight bytes. */
+export const absoluteDifferences: OfTwo = (s, a, b) => {
+  const words = s.vector("i16x8.extadd_pairwise_i8x16_u", absoluteDifference(s, a, b));
   const sums = s.vector("i32x4.extadd_pairwise_i16x8_u", words);
   const low = s.vector("v128.and", sums, s.vectorConst(0xffffffffn, 0xffffffffn));
-  s.put(0, s.vector("i64x2.add", low, s.vector("i64x2.shr_u", sums, s.const(32))));
-});
+  return s.vector("i64x2.add", low, s.vector("i64x2.shr_u", sums, s.const(32)));
+};
+export const PSADBW = ofTwo(absoluteDifferences);
 
 /** Eight sums of four absolute differences: destination bytes from 4·imm[2] on, against the source's group imm[1:0]. */
 export const MPSADBW = semantics("xrr", (s) => {
@@ -106,29 +112,27 @@ export const PHMINPOSUW = semantics("wr", (s) => {
 });
 
 /** Horizontal PHADD and PHSUB: an operation between even and odd lanes of both operands. */
-function horizontal(op: VectorOp, even: readonly number[], odd: readonly number[]): Semantics {
-  return semantics("xr", (s) => {
-    const a = s.get(0);
-    const b = s.get(1);
-    s.put(0, s.vector(op, s.shuffle(a, b, even), s.shuffle(a, b, odd)));
-  });
+export function horizontal(op: `${"i16x8" | "i32x4"}.${"add" | "sub"}` | `i16x8.${"add" | "sub"}_sat_s`): OfTwo {
+  const [even, odd] = op.startsWith("i16x8") ? [evenWords, oddWords] : [evenDoublewords, oddDoublewords];
+  return (s, a, b) => s.vector(op, s.shuffle(a, b, even), s.shuffle(a, b, odd));
 }
-export const PHADDW = horizontal("i16x8.add", evenWords, oddWords);
-export const PHADDD = horizontal("i32x4.add", evenDoublewords, oddDoublewords);
-export const PHADDSW = horizontal("i16x8.add_sat_s", evenWords, oddWords);
-export const PHSUBW = horizontal("i16x8.sub", evenWords, oddWords);
-export const PHSUBD = horizontal("i32x4.sub", evenDoublewords, oddDoublewords);
-export const PHSUBSW = horizontal("i16x8.sub_sat_s", evenWords, oddWords);
+export const PHADDW = ofTwo(horizontal("i16x8.add"));
+export const PHADDD = ofTwo(horizontal("i32x4.add"));
+export const PHADDSW = ofTwo(horizontal("i16x8.add_sat_s"));
+export const PHSUBW = ofTwo(horizontal("i16x8.sub"));
+export const PHSUBD = ofTwo(horizontal("i32x4.sub"));
+export const PHSUBSW = ofTwo(horizontal("i16x8.sub_sat_s"));
 
 /** PSIGNx: the destination negated where the source is negative, zero where it is zero. */
-export const PSIGN = (shape: "i8x16" | "i16x8" | "i32x4"): Semantics =>
-  semantics("xr", (s) => {
-    const b = s.get(1);
+export const negateBySign =
+  (shape: "i8x16" | "i16x8" | "i32x4"): OfTwo =>
+  (s, a, b) => {
     const none = s.vectorConst(0n, 0n);
     const negative = s.vector(`${shape}.gt_s`, none, b);
-    const signed = s.vector(`${shape}.sub`, s.vector("v128.xor", s.get(0), negative), negative);
-    s.put(0, s.vector("v128.andnot", signed, s.vector(`${shape}.eq`, b, none)));
-  });
+    const signed = s.vector(`${shape}.sub`, s.vector("v128.xor", a, negative), negative);
+    return s.vector("v128.andnot", signed, s.vector(`${shape}.eq`, b, none));
+  };
+export const PSIGN = (shape: "i8x16" | "i16x8" | "i32x4"): Semantics => ofTwo(negateBySign(shape));
 
 /** PMOVSX and PMOVZX: the source (8, 4 or 2 bytes, an integer) widened by one to three doublings. */
 export const PMOVX = (...steps: readonly VectorOp[]): Semantics =>
@@ -151,19 +155,21 @@ export const PTEST = semantics("rr", (s) => {
   s.setFlags({ ZF: zf, CF: cf, OF: none, SF: none, AF: none, PF: none });
 });
 
-/** Shifts of every lane by one count: the low 64 bits of an XMM operand, or an immediate. Counts beyond the lane clear it. */
-export function shift(op: "shl" | "shr_u" | "shr_s", shape: "i16x8" | "i32x4" | "i64x2"): Semantics {
+/** Shifts of every lane by one 64-bit count. Counts beyond the lane clear it. */
+export function shiftLanes(op: "shl" | "shr_u" | "shr_s", shape: "i16x8" | "i32x4" | "i64x2"): OfTwo {
   const bits = shape === "i16x8" ? 16 : shape === "i32x4" ? 32 : 64;
+  return (s, a, count) => {
+    const inRange = s.ltU(count, s.const(bits));
+    if (op === "shr_s") return s.vector(`${shape}.shr_s` as VectorOp, a, s.select(inRange, count, s.const(bits - 1)));
+    const shifted = s.vector(`${shape}.${op}`, a, s.and(count, s.const(bits - 1)));
+    return s.select(inRange, shifted, s.vectorConst(0n, 0n));
+  };
+}
+/** The count is the low 64 bits of an XMM operand, or an immediate. */
+export function shift(op: "shl" | "shr_u" | "shr_s", shape: "i16x8" | "i32x4" | "i64x2"): Semantics {
+  const lanes = shiftLanes(op, shape);
   return semantics("xr", (s) => {
     const count = s.width(1) === 16 ? s.lane("i64x2", s.get(1), 0) : s.get(1);
-    const inRange = s.ltU(count, s.const(bits));
-    const a = s.get(0);
-    if (op === "shr_s") {
-      const clamped = s.select(inRange, count, s.const(bits - 1));
-      s.put(0, s.vector(`${shape}.shr_s` as VectorOp, a, clamped));
-    } else {
-      const shifted = s.vector(`${shape}.${op}`, a, s.and(count, s.const(bits - 1)));
-      s.put(0, s.select(inRange, shifted, s.vectorConst(0n, 0n)));
-    }
+    s.put(0, lanes(s, s.get(0), count));
   });
 }

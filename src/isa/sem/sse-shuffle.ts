@@ -50,7 +50,7 @@ function doublewordIndices<V>(s: Sem<V>, imm: V): V {
 }
 
 /** Byte indices of four words (repeated in both halves) chosen among words 0–3 by the fields of imm. */
-function wordIndices<V>(s: Sem<V>, imm: V): V {
+export function wordIndices<V>(s: Sem<V>, imm: V): V {
   const weights = 0x0001_0004_0010_0040n;
   const fields = s.vector("i16x8.mul", s.vector("i16x8.splat", imm), s.vectorConst(weights, weights));
   const three = allLanes(16, 3n);
@@ -104,17 +104,17 @@ export const PSHUFB = semantics("xr", (s) => {
   s.put(0, s.vector("i8x16.swizzle", s.get(0), s.vector("v128.and", s.get(1), s.vectorConst(used, used))));
 });
 
-const atMost = <V>(s: Sem<V>, v: V, limit: number): V => s.select(s.ltU(v, s.const(limit)), v, s.const(limit));
+export const atMost = <V>(s: Sem<V>, v: V, limit: number): V => s.select(s.ltU(v, s.const(limit)), v, s.const(limit));
 
 /** Whole-register shifts by bytes: indices that leave 0–15 select zero. */
 export const PSLLDQ = semantics("xr", (s) => {
   const count = s.vector("i8x16.splat", atMost(s, s.get(1), 16));
   s.put(0, s.vector("i8x16.swizzle", s.get(0), s.vector("i8x16.sub", IOTA(s), count)));
 });
-export const PSRLDQ = semantics("xr", (s) => {
-  const count = s.vector("i8x16.splat", atMost(s, s.get(1), 16));
-  s.put(0, s.vector("i8x16.swizzle", s.get(0), s.vector("i8x16.add", IOTA(s), count)));
-});
+export const PSRLDQ = semantics("xr", (s) => s.put(0, shiftRightBytes(s, s.get(0), atMost(s, s.get(1), 16))));
+/** @param count at most 240 */
+export const shiftRightBytes = <V>(s: Sem<V>, v: V, count: V): V =>
+  s.vector("i8x16.swizzle", v, s.vector("i8x16.add", IOTA(s), s.vector("i8x16.splat", count)));
 
 export const PALIGNR = semantics("xrr", (s) => {
   const sixteen = 0x1010101010101010n;
@@ -124,7 +124,7 @@ export const PALIGNR = semantics("xrr", (s) => {
 });
 
 /** Lanes all ones where bit i of `bits` is set for lane i. */
-function laneMask<V>(s: Sem<V>, shape: "i16x8" | "i32x4" | "i64x2", bits: V): V {
+export function laneMask<V>(s: Sem<V>, shape: "i16x8" | "i32x4" | "i64x2", bits: V): V {
   const own = {
     i16x8: [0x0008_0004_0002_0001n, 0x0080_0040_0020_0010n],
     i32x4: [0x00000002_00000001n, 0x00000008_00000004n],
@@ -164,7 +164,7 @@ export const PINSRD = insert("i32x4", 4);
 export const PINSRQ = insert("i64x2", 2);
 
 /** Brings the `size`-byte lane number `lane` of v to the bottom. */
-function laneToBottom<V>(s: Sem<V>, v: V, lane: V, size: number): V {
+export function laneToBottom<V>(s: Sem<V>, v: V, lane: V, size: number): V {
   return s.vector(
     "i8x16.swizzle",
     v,

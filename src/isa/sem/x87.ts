@@ -14,7 +14,7 @@ const isTenBytes = (format: Format): boolean => format === "FLOAT80" || format =
 const sourceOf = (format: keyof typeof Source): number => Source[format] << Arg.SOURCE_SHIFT;
 
 /** A waiting instruction first looks for an exception that an earlier one left. */
-function checkPending<V>(s: Sem<V>): void {
+export function checkPending<V>(s: Sem<V>): void {
   s.when(s.and(s.field(Reg.FCW, 4), s.const(ES)), () => s.raise("#MF"));
 }
 
