@@ -22,7 +22,7 @@ static const struct { operation *run; int64_t operand; } program[] = {
 
 int main(int argc, char **argv) {
     long scale = bench_begin("calls", argc, argv);
-    counter = 30000 * scale;
+    counter = 14000 * scale;
     for (pc = 0; pc < (int)(sizeof program / sizeof program[0]);) {
         int at = pc++;
         program[at].run(program[at].operand);

@@ -50,7 +50,7 @@ int main(int argc, char **argv) {
     static const char *words[] = {"guest ", "virtual ", "machine ", "page ", "the ", "of ", "interrupt ", "table ", "and ", "memory "};
     long scale = bench_begin("lz", argc, argv);
     uint64_t sum = 0;
-    for (long round = 0; round * 2 < scale; round++) {
+    for (long round = 0; round < scale; round++) {
         for (long at = 0; at < SIZE;) {
             uint64_t r = random_u64();
             const char *word = words[r % 10];

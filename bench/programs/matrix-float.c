@@ -9,7 +9,7 @@ int main(int argc, char **argv) {
     uint64_t sum = 0;
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) a[i][j] = (double)(random_u64() >> 40) / 1e7, b[i][j] = (double)(random_u64() >> 40) / 1e8;
-    for (long round = 0; round * 12 < scale; round++) {
+    for (long round = 0; round * 4 < scale; round++) {
         memset(c, 0, sizeof c);
         for (int i = 0; i < N; i++)
             for (int k = 0; k < N; k++) {

@@ -10,7 +10,7 @@ int main(int argc, char **argv) {
     uint64_t sum = 0;
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) a[i][j] = (int32_t)random_u64(), b[i][j] = (int32_t)random_u64();
-    for (long round = 0; round * 4 < scale; round++) {
+    for (long round = 0; round * 2 < scale; round++) {
         for (int i = 0; i < N; i++)
             for (int j = 0; j < N; j++) {
                 int64_t dot = 0;

@@ -64,7 +64,7 @@ int main(int argc, char **argv) {
     long scale = bench_begin("tree", argc, argv);
     struct node *root = NULL;
     uint64_t sum = 0;
-    for (long i = 0; i < 2500 * scale; i++) {
+    for (long i = 0; i < 3000 * scale; i++) {
         root = insert(root, random_u64() & 0xffff);
         if (i & 1) root = delete(root, random_u64() & 0xffff);
         if (i % 50000 == 0) sum = walk(root, sum);

@@ -17,6 +17,7 @@ export function vcpuPorts(devices: Devices, index: number, hypercall: VcpuPorts[
     readMsr: (msr) => apic.readMsr(msr) ?? clock.readMsr(msr),
     writeMsr: (msr, value) => apic.writeMsr(msr, value) || clock.writeMsr(msr, value),
     acknowledgeInterrupt: () => apic.acknowledgeInterrupt(),
+    takeNmi: () => apic.takeNmi(),
     readTpr: () => apic.readTpr(),
     writeTpr: (value) => apic.writeTpr(value),
     hypercall,

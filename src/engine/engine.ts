@@ -24,6 +24,8 @@ export interface VcpuPorts {
   writeMsr(index: number, value: bigint): boolean;
   /** Highest-priority deliverable vector, acknowledged (IRR → ISR); −1 none. */
   acknowledgeInterrupt(): number;
+  /** True once for each pending NMI. */
+  takeNmi(): boolean;
   readTpr(): number;
   writeTpr(value: number): void;
   hypercall(nr: bigint, a0: bigint, a1: bigint, a2: bigint, a3: bigint): bigint;

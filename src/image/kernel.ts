@@ -231,7 +231,7 @@ async function inPullDirectory<T>(
         `There is no space left under ${parent}; free some, or set XDG_CACHE_HOME to a directory on another disk.`,
         { cause: error },
       );
-    if (code === "EACCES" || code === "EROFS")
+    if (code !== undefined && UNWRITABLE.includes(code))
       throw new PackageError(
         "failed",
         `The cache ${parent} cannot be written; set XDG_CACHE_HOME to a directory that can.`,
@@ -240,6 +240,9 @@ async function inPullDirectory<T>(
     throw error;
   }
 }
+
+/** What the system says of a directory that cannot be made or written. */
+const UNWRITABLE = ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"];
 
 function isAlive(pid: number): boolean {
   try {

@@ -66,7 +66,7 @@ export const Reg = {
   TSC_OFFSET: 0x3f0, // guest TSC = host nanoseconds + this
   MISC_ENABLE: 0x3f8,
   MTRR_DEF_TYPE: 0x400,
-  /** u32: 1 while the instruction after STI, MOV SS or POP SS runs (interrupts held off). */
+  /** u32: nonzero while the instruction after STI (1), MOV SS or POP SS (2) runs: interrupts are held off, after MOV SS debug traps too. */
   INTERRUPT_SHADOW: 0x408,
   /** u32: 0 running, 1 halted (HLT), 2 stopped (waits for start), 3 shut down (triple fault). */
   RUN_STATE: 0x40c,
@@ -97,6 +97,9 @@ export const Reg = {
   ENGINE: 0x480,
   SIZE: 0x1000,
 } as const;
+
+/** What Reg.INTERRUPT_SHADOW comes from. */
+export const Shadow = { STI: 1, MOV_SS: 2 } as const;
 
 export const SegmentIndex = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
 

@@ -61,7 +61,6 @@ export interface MachineStats {
   /** Since start(), until the end. */
   seconds: number;
   framesInUse: number;
-  /** Decoded entries and so on are in the host's figures, not here: guest frames only. */
   exits: Record<string, number>;
 }
 
@@ -72,7 +71,8 @@ export class Machine {
   readonly #shared: DeviceShared;
   readonly #backs: readonly VirtioDevice[];
   readonly #console: ConsoleDevice;
-  readonly #config: MachineConfig;
+  readonly #cpus: number;
+  readonly #serialOutput: (bytes: Uint8Array) => void;
   readonly #exits = new SharedArrayBuffer(EXIT_REASONS.length * 8);
   readonly #control = new SharedArrayBuffer(4);
   readonly #end = Promise.withResolvers<MachineEnd>();
@@ -86,13 +86,14 @@ export class Machine {
 
   /** @throws KernelError when the kernel is not one, or does not fit */
   constructor(config: MachineConfig) {
-    this.#config = config;
+    this.#cpus = config.cpus;
+    this.#serialOutput = (bytes) => config.serialOutput?.(bytes);
     this.#ram = GuestRam.create(FramePool.create(config.memoryBytes), config.memoryBytes);
     this.#console = new ConsoleDevice(TERMINAL, (bytes) => config.consoleOutput?.(bytes));
     this.#backs = [this.#console, new RngDevice(), ...config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`))];
     this.#shared = createDeviceShared({ vcpus: config.cpus, virtio: this.#backs.map((back) => back.description) });
     const registerFiles = Array.from({ length: config.cpus }, (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4));
-    this.#load();
+    this.#load(config);
     this.#devices = attachDevices(this.#shared, {
       registerFiles,
       memory: this.#ram,
@@ -102,8 +103,8 @@ export class Machine {
     this.#devices.reset();
   }
 
-  #load(): void {
-    const { kernel, initrd, commandLine } = this.#config;
+  /** Puts the kernel and what it needs into guest memory; the files are not kept. */
+  #load({ kernel, initrd, commandLine }: MachineConfig): void {
     const acpi = buildAcpiTables(this.#shared.layout, ACPI.start);
     this.#ram.write(ACPI.start, acpi.bytes);
     const start = loadLinux(this.#ram, {
@@ -139,7 +140,7 @@ export class Machine {
       state: this.#state,
       ram: this.#ram.shared,
       devices: this.#shared,
-      vcpus: this.#config.cpus,
+      vcpus: this.#cpus,
       kvmFeatures: KVM_FEATURES,
       exits: this.#exits,
       control: this.#control,
@@ -155,12 +156,12 @@ export class Machine {
   #onSerial(bytes: Uint8Array): void {
     this.#panicWatch.push(bytes);
     if (this.#panicWatch.final && this.#panicLook === undefined) this.#lookForPanic(PANIC_LOOKS);
-    this.#config.serialOutput?.(bytes);
+    this.#serialOutput(bytes);
   }
 
   /** A panicked kernel stays in a loop of its own; programs that only print its words do not. */
   #lookForPanic(looks: number): void {
-    const vcpus = Array.from({ length: this.#config.cpus }, (_, n) => new RegisterFile(this.#state.buffer, vcpuAddress(n)));
+    const vcpus = Array.from({ length: this.#cpus }, (_, n) => new RegisterFile(this.#state.buffer, vcpuAddress(n)));
     const loops = vcpus.every((regs) => regs.cpl === 0) && vcpus.some((regs) => regs.get32(Reg.RUN_STATE) === 0);
     this.#panicLook = undefined;
     if (!loops || !this.#panicWatch.final) return;
@@ -173,7 +174,7 @@ export class Machine {
     this.#asked ??= reason;
     const crash = this.#asked === "reset" || this.#asked === "panic";
     Atomics.store(new Int32Array(this.#control), 0, crash ? Control.STOP_AND_TELL : Control.STOP);
-    for (let n = 0; n < this.#config.cpus; n++) {
+    for (let n = 0; n < this.#cpus; n++) {
       const words = new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4);
       Atomics.or(words, Reg.ATTENTION >> 2, Attention.COME_OUT);
       Atomics.notify(words, Reg.ATTENTION >> 2);

@@ -6,7 +6,7 @@ const KEPT = 16_384;
 const TIME = String.raw`^(?:\[ *\d+\.\d{6}\] )?`;
 const BEGIN = new RegExp(`${TIME}Kernel panic - not syncing: `, "m");
 /** Said when the kernel will not reboot; nothing follows it. */
-const FINAL = new RegExp(`${TIME}---\\[ end Kernel panic - not syncing: .*\\]---\\s*$`, "m");
+const FINAL = new RegExp(`${TIME}---\\[ end Kernel panic - not syncing: .*\\]---$`);
 
 /** Reads along. The text alone is no proof: programs may print the same words. */
 export class PanicWatch {
@@ -24,6 +24,6 @@ export class PanicWatch {
 
   /** Are its last words those of a kernel that stays in its panic? */
   get final(): boolean {
-    return FINAL.test(this.#text.trimEnd());
+    return FINAL.test(this.#text.trimEnd().split("\n").at(-1)!);
   }
 }

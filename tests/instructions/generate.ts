@@ -74,7 +74,7 @@ const widthOf = (d: Decoded): number => d.operands.slice(0, d.operandCount).find
 function operandBytes(d: Decoded, random: Random): Uint8Array {
   const bytes = new Uint8Array(16);
   const view = new DataView(bytes.buffer);
-  if (d.row.unit === "sse") interestingVector(random, view, 0);
+  if (d.row.unit === "sse" || d.row.unit === "mmx") interestingVector(random, view, 0);
   else if (d.row.unit === "x87" && widthOf(d) === 10) interestingExtended(random, view, 0);
   else if (d.row.unit === "x87" && random.oneIn(2)) interestingVector(random, view, 0);
   else for (let at = 0; at < 16; at += 8) view.setBigUint64(at, interestingInteger(random), true);

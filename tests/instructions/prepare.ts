@@ -4,7 +4,7 @@
 import { Reg, Rflags } from "../../src/isa/registers.ts";
 import { toFxsave } from "../native/fxsave.ts";
 import { CODE_START, DATA, DATA_SIZE } from "./address-space.ts";
-import { baseState, interestingInteger } from "./base-state.ts";
+import { baseState, interestingInteger, interestingVector } from "./base-state.ts";
 import type { Draft } from "./generate.ts";
 import type { Random } from "./random.ts";
 
@@ -115,6 +115,19 @@ function smallOperand({ d, regs, random }: Draft): void {
   if (exponent > largest && !infinite) regs.set16(at, sign | (largest - random.below(70)));
 }
 
+/** Integers of 64 bits, most of them; small counts for shifts. */
+function mmxRegisters({ d, regs, random }: Draft): void {
+  for (let n = 0; n < 8; n++) {
+    if (random.oneIn(2)) interestingVector(random, regs.view, Reg.ST + 16 * n);
+    else regs.set64(Reg.ST + 16 * n, interestingInteger(random));
+    regs.set64(Reg.ST + 16 * n + 8, BigInt(random.below(0x10000)));
+  }
+  const [target, count] = d.operands;
+  if (/^ps[rl][lad]?[wdq]$/.test(d.row.mnemonic) && count!.kind === "mm" && count!.reg !== target!.reg && !random.oneIn(4)) {
+    regs.set64(Reg.ST + 16 * count!.reg, BigInt(random.below(70)));
+  }
+}
+
 const STACK_USERS = /^(push|pop|call|ret|enter|leave)/;
 
 export function prepare(draft: Draft): void {
@@ -130,7 +143,8 @@ export function prepare(draft: Draft): void {
   if (mnemonic === "ldmxcsr") controlWord(draft);
   if ((mnemonic === "jmp" || mnemonic === "call") && d.operandCount === 1 && d.operands[0]!.kind !== "rel") setOperand(draft, 0, landing(random));
   if (mnemonic.startsWith("xlat")) regs.setGpr(RBX, dataAddress(random));
-  if (mnemonic === "maskmovdqu") regs.setGpr(RDI, dataAddress(random));
+  if (operands.some((code) => /^[PQN]/.test(code))) mmxRegisters(draft);
+  if (mnemonic === "maskmovdqu" || mnemonic === "maskmovq") regs.setGpr(RDI, dataAddress(random));
   if (/^(pcmp[ei]str)/.test(mnemonic)) {
     regs.setGpr(RAX, BigInt(random.below(20) - 2) & 0xffff_ffff_ffff_ffffn);
     regs.setGpr(RDX, BigInt(random.below(20) - 2) & 0xffff_ffff_ffff_ffffn);

@@ -79,6 +79,8 @@ const WRITES_BEFORE_FAULT = /^(enter|movbe|fstp|fbstp|fnstenv|fnsave|f?xsave(64)
 /** Of a state in memory the processor may touch any byte first: if something is wrong with it, what is reported first says little. */
 const AREA = /^(fldenv|fnstenv|frstor|fnsave|f?x(save|rstor)(64)?)$/;
 const anyFault = (o: Outcome): Outcome => (o.fault ? { ...o, fault: { vector: GP, errorCode: 0, address: 0n } } : o);
+/** Stores of MMX registers: TOP is 0 already when they fault, which shows in nothing but the state that a handler of the fault sees. */
+const MMX_STORE = /^(movd|movq|movntq)$/;
 const REPEATED_COMPARE = /^(cmps|scas)/;
 
 /** Differences that count, between what is right and what a runner made of a case. */
@@ -91,5 +93,7 @@ export function differences(row: Row, test: InstructionCase, expected: Outcome, 
   if (faulted && REPEATED_COMPARE.test(row.mnemonic)) ignored = Rflags.OSZAPC;
   const same = (o: Outcome): Outcome => sameSegment(AREA.test(row.mnemonic) ? anyFault(o) : o);
   const found = compareOutcomes(same(expected), same(sameLanes(row, expected, actual)), ignored);
+  const mmxStore = row.unit === "mmx" && MMX_STORE.test(row.mnemonic);
+  if (faulted && mmxStore) return found.filter((d) => d.field !== "FSW");
   return faulted && WRITES_BEFORE_FAULT.test(row.mnemonic) ? found.filter((d) => d.field !== "memory") : found;
 }

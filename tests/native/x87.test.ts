@@ -1,6 +1,6 @@
 /* x87 against the processor, bit by bit: every instruction on operands drawn around what rounds, overflows, underflows and is special, in all
  * rounding and precision modes, with masked and unmasked exceptions, empty and full stacks. Registers, tags, status word, memory, EFLAGS.
- * CASES=100000 in the environment makes it thorough. */
+ * CASES=100000 in the environment makes it thorough; the many cases of plain arithmetic are in x87-arithmetic.test.ts. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { OracleMachine } from "../../src/engine/oracle/test-machine.ts";
@@ -11,7 +11,7 @@ import { fromFxsave, toFxsave } from "./fxsave.ts";
 import { nativeUnavailable } from "./native-runner.ts";
 import { Image, X87Batch } from "./x87-batch.ts";
 
-const CASES = Number(process.env["CASES"] ?? 2000);
+const CASES = Number(process.env["CASES"] ?? 500);
 const BATCH = 2000;
 
 const ONES = (1n << 64n) - 1n;
@@ -212,6 +212,8 @@ const control: Form[] = [
 /** Keeps ST(n) finite with an exponent in [low, high]. */
 function bound(image: DataView, random: Random, n: number, low: number, high: number): void {
   const at = Image.ST + 16 * n, signExp = image.getUint16(at + 8, true), exponent = signExp & 0x7fff;
+  // A pseudo-denormal is its own sine to processors, without an exception.
+  if (exponent === 0) image.setUint8(at + 7, image.getUint8(at + 7) & 0x7f);
   if (exponent === 0x7fff || exponent === 0) return;
   if (exponent >= 16383 + low && exponent <= 16383 + high) return;
   image.setUint16(at + 8, (signExp & 0x8000) | (16383 + low + random.below(high - low + 1)), true);

@@ -75,6 +75,10 @@ export class BlockCache {
   positionOf(entry: number): number {
     return this.#bytes[entry + Entry.POSITION];
   }
+  /** Of the last single instruction that was decoded. */
+  get lastMnemonic(): string {
+    return this.#d.row.mnemonic;
+  }
   isUnchained(entry: number): boolean {
     return (this.#bytes[entry + Entry.FLAGS] & ENTRY_UNCHAINED) !== 0;
   }
@@ -158,9 +162,23 @@ export class BlockCache {
       }
     }
     if (!ended) this.#fallThrough(at - page, n);
-    if (once) this.#bytes[start + Entry.FLAGS] |= ENTRY_UNCHAINED;
-    else this.#keep({ key: address, entry: start, entries: (this.#next - start) / Entry.BYTES, from: address - page, to: at - page }, page);
+    if (once) {
+      this.#bytes[start + Entry.FLAGS] |= ENTRY_UNCHAINED;
+      return start;
+    }
+    this.#pairUp(start);
+    this.#keep({ key: address, entry: start, entries: (this.#next - start) / Entry.BYTES, from: address - page, to: at - page }, page);
     return start;
+  }
+  /** Gives pairs of entries their common handler, where there is one; the second keeps its own, unused. */
+  #pairUp(start: number): void {
+    const step = Entry.BYTES >> 1;
+    for (let half = start >> 1; half < (this.#next >> 1) - step; half += step) {
+      const pair = this.#handlers.pair(this.#halves[half], this.#halves[half + step]);
+      if (pair === 0) continue;
+      this.#halves[half] = pair;
+      half += step;
+    }
   }
   /** A block of the one instruction that begins at the end of a page and ends in the next. */
   #decodeSpanning(address: number, secondPage: () => number, once: boolean): number {

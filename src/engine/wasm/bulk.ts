@@ -36,9 +36,10 @@ export function bulkMove(vcpu: WasmVcpu, bytes: Uint8Array, size: number): void 
   for (let left = wanted(view, size); left > 0; ) {
     const n = Math.min(left, elementsInPage(view, RSI, size), elementsInPage(view, RDI, size));
     if (n === 0) return; // an element across pages
-    const to = vcpu.mmu.hostAddress(view.getInt32(RDI, true), view.getInt32(RDI + 4, true), true);
     const from = vcpu.mmu.hostAddress(view.getInt32(RSI, true), view.getInt32(RSI + 4, true), false);
-    if (to < 0 || from < 0 || (to > from && to < from + n * size)) return;
+    if (from < 0) return;
+    const to = vcpu.mmu.hostAddress(view.getInt32(RDI, true), view.getInt32(RDI + 4, true), true);
+    if (to < 0 || (to > from && to < from + n * size)) return;
     bytes.copyWithin(to, from, from + n * size);
     advance(view, n, size, true);
     left -= n;

@@ -10,7 +10,7 @@ import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
 import { Engine, Entry, ENTRY_UNCHAINED, JUMP_CACHE_ENTRIES, STATE_PAGES, Tlb, VCPU_JUMP_CACHE } from "./layout.ts";
 
 /** Access kinds of the host function `fill`. */
-export const Access = { READ: 0, WRITE: 1, FETCH: 2 } as const;
+export const Access = { READ: 0, WRITE: 1 } as const;
 
 /** Parameters and results. */
 export type Signature = readonly [readonly ValueTypeName[], readonly ValueTypeName[]];

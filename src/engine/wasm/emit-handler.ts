@@ -80,14 +80,16 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     else this.#exits.next(this.f);
   }
 
-  /** REP MOVS and REP STOS of many elements, upwards: most of the work in one call, the rest and all that is special as described. */
+  /** REP MOVS and REP STOS of many elements, upwards: most of the work in one call, the rest and all that is special as described. Not without fuel:
+   *  single-stepping stops after each element. */
   #bulk(): void {
     const { row, rep, addressSize, size } = this.#shape;
     const name = row.mnemonic.startsWith("movs") ? "bulkMove" : row.mnemonic.startsWith("stos") ? "bulkStore" : undefined;
     if (name === undefined || rep === 0 || addressSize !== 8 || this.#form !== AddressForm.BASE) return;
     this.push(this.reg(RCX, 8));
     this.f.i64(BULK_LEAST).op("i64.ge_u");
-    this.f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.DF).op("i32.and").op("i32.eqz").op("i32.and").if();
+    this.f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.DF).op("i32.and").op("i32.eqz").op("i32.and");
+    this.f.get(STATE).memory("i32.load", Engine.FUEL).i32(0).op("i32.gt_s").op("i32.and").if();
     this.f.get(STATE).get(ENTRY).i32(size).call(this.imports.function(name));
     this.f.end();
   }

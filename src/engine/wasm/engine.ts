@@ -55,7 +55,11 @@ export class WasmEngine {
     this.run = this.#core["run"] as (state: number, entry: number) => void;
     this.blocks = new BlockCache(state.buffer, ram, this.handlers);
     this.blocks.onProtect = (frame) => this.#vcpus.forEach((v) => v.mmu.protectFrame(frame));
-    this.blocks.onDrop = () => this.#vcpus.forEach((v) => v.mmu.flushJumpCache());
+    this.blocks.onDrop = () =>
+      this.#vcpus.forEach((v) => {
+        v.mmu.flushJumpCache();
+        v.regs.set32(Engine.LINK, 0); // what asked for a link may be gone
+      });
   }
 
   /** Attaches vCPU n. Its register file must be filled already. */

@@ -6,9 +6,11 @@ import { CALLS } from "../../isa/system/calls.ts";
 import { FunctionBuilder } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import type { ValueTypeName } from "../../wasm/opcodes.ts";
+import { ENTRY } from "./emit-memory.ts";
+import { Entry } from "./layout.ts";
 import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type HotHandler, type Signature } from "./core.ts";
 import { AddressForm, EmitHandler, FUNCTION_EXITS } from "./emit-handler.ts";
-import { HOT_SHAPES } from "./hot-shapes.ts";
+import { HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
 
 /** Table indices of the handlers that are no instruction. 0 is no handler. */
 export const PSEUDO = { FALL_THROUGH: 1, LOOK_UP_AGAIN: 2, UNDEFINED: 3, TOO_LONG: 4 } as const;
@@ -56,6 +58,27 @@ function shapeKey(d: Decoded, form: number): number {
   return key;
 }
 
+interface Sample {
+  key: number;
+  emit: HotHandler["emit"];
+}
+/** The shape of one encoded instruction. */
+function sampleShape(hex: string): Sample {
+  const bytes = Uint8Array.fromHex(hex);
+  const d = newDecoded();
+  if (createDecoder().decode(bytes, 0, bytes.length, d)) throw new Error(`hot-shapes.ts: ${hex} is no instruction`);
+  const form = addressForm(d);
+  return { key: shapeKey(d, form), emit: (f, imports, exits) => new EmitHandler(f, imports, d, form, exits).emit() };
+}
+/** The first of a pair must not write memory: the write might be to the second's code, which then has to be looked up again. */
+function storesOrCalls(sample: Sample): boolean {
+  let found = false;
+  const trial = { function: (name: string) => ((found ||= !PAIRABLE_IMPORTS.has(name)), 0) };
+  sample.emit(new FunctionBuilder(["i32", "i32"], ["i32"]), trial, FUNCTION_EXITS);
+  return found;
+}
+const PAIRABLE_IMPORTS: ReadonlySet<string> = new Set(["load", "loadVector", "raise", "raiseSse"]);
+
 export interface HostBindings {
   /** Functions by name: HOST_FUNCTIONS, CORE_FUNCTIONS and CALL_PREFIX + name in CALLS. */
   resolve(name: string): unknown;
@@ -68,6 +91,7 @@ export class HandlerTable {
   readonly #ramPages: number;
   readonly #host: HostBindings;
   readonly #known = new Map<number, number>();
+  readonly #pairs = new Map<number, number>();
   readonly #answer = { handler: 0, form: 0 };
   #next = FIRST;
 
@@ -86,8 +110,6 @@ export class HandlerTable {
   /** The handlers for the run loop: the pseudo-handlers and those of HOT_SHAPES. They get the first indices.
    *  @returns them, and the calls that they import */
   hot(): { handlers: HotHandler[]; calls: [string, Signature][] } {
-    const d = newDecoded();
-    const decoder = createDecoder();
     const pseudo = (index: number, emit: (e: EmitHandler) => void): HotHandler => ({
       index,
       emit: (f, imports, exits) => emit(new EmitHandler(f, imports, newDecoded(), AddressForm.NONE, exits)),
@@ -99,21 +121,34 @@ export class HandlerTable {
       pseudo(PSEUDO.TOO_LONG, (e) => e.raise("#GP")),
     ];
     for (const hex of HOT_SHAPES) {
-      const bytes = Uint8Array.fromHex(hex);
-      if (decoder.decode(bytes, 0, bytes.length, d)) throw new Error(`hot-shapes.ts: ${hex} is no instruction`);
-      const form = addressForm(d);
-      const key = shapeKey(d, form);
+      const { key, emit } = sampleShape(hex);
       if (this.#known.has(key)) continue;
-      const shape = structuredClone({ ...d, row: undefined });
-      const kept = { ...shape, row: d.row };
       this.#known.set(key, this.#next);
-      handlers.push({ index: this.#next++, emit: (f, imports, exits) => new EmitHandler(f, imports, kept, form, exits).emit() });
+      handlers.push({ index: this.#next++, emit });
+    }
+    for (const pair of HOT_PAIRS) {
+      const [first, second] = pair.split(" ").map(sampleShape);
+      const [a, b] = [this.#known.get(first.key), this.#known.get(second.key)];
+      if (a === undefined || b === undefined || storesOrCalls(first)) throw new Error(`hot-shapes.ts: ${pair} cannot be a pair`);
+      this.#pairs.set(a * TABLE_SIZE + b, this.#next);
+      handlers.push({
+        index: this.#next++,
+        emit: (f, imports, exits) => {
+          first.emit(f, imports, { ...exits, next: (g) => g.get(ENTRY).i32(Entry.BYTES).op("i32.add").set(ENTRY) });
+          second.emit(f, imports, exits);
+        },
+      });
     }
     // what they call is found by a trial
     const calls = new Set<string>();
     const trial = { function: (name: string) => (calls.add(name), 0) };
     for (const { emit } of handlers) emit(new FunctionBuilder(["i32", "i32"], ["i32"]), trial, FUNCTION_EXITS);
     return { handlers, calls: [...calls].filter((name) => name.startsWith(CALL_PREFIX)).map((name) => [name, signatureOf(name)]) };
+  }
+
+  /** One handler for two instructions that follow each other, 0 if there is none. */
+  pair(first: number, second: number): number {
+    return this.#pairs.get(first * TABLE_SIZE + second) ?? 0;
   }
 
   /** Handler and address form of an instruction; the answer object is reused. */

@@ -302,3 +302,6 @@ export const HOT_SHAPES: readonly string[] = [
   "2047ff", // and Eb,Gb 1
   "440f4de2", // cmovnl Gv,Ev 4
 ];
+
+/** Pairs of them that often follow each other and get a handler together, so that one dispatch does for both. The first must not write memory. */
+export const HOT_PAIRS: readonly string[] = [];

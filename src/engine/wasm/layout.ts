@@ -8,10 +8,10 @@
  *
  * TLB bank: 512 entries of 32 bytes, direct-mapped by linear page. A bank belongs to one address space (PCID) and one kind of access rights
  * (user; supervisor; supervisor with RFLAGS.AC, which SMAP lets at user pages), so that a change of either changes a base and flushes nothing.
- *   0  i64 tag for reads    linear page address, or TAG_INVALID
+ *   0  i64 tag for reads    linear page address; all ones: none
  *   8  i64 tag for writes
- *   16 i64 tag for fetches
- *   24 i64 addend           address in the frames memory = linear address + addend
+ *   16 i64 addend           address in the frames memory = linear address + addend
+ *   24 i64 unused
  *
  * Jump cache entry, 16 bytes, by hash of RIP: 0 i64 RIP · 8 i32 TLB bank | generation · 12 i32 first decoded entry
  * (banks begin at multiples of 4096, so that the generation fits below: a new one empties the cache)
@@ -34,10 +34,7 @@ export const MAX_VCPUS = 8;
 export const TLB_ENTRIES = 512;
 export const TLB_ENTRY_BYTES = 32;
 export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
-export const Tlb = { READ: 0, WRITE: 8, FETCH: 16, ADDEND: 24 } as const;
-/** Never equal to a page address: its low bits are set. */
-export const TAG_INVALID = -1n;
-
+export const Tlb = { READ: 0, WRITE: 8, ADDEND: 16 } as const;
 /** Rights kinds of a bank. */
 export const BankMode = { USER: 0, SUPERVISOR: 1, SUPERVISOR_AC: 2 } as const;
 export const BANK_MODES = 3;

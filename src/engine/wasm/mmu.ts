@@ -5,6 +5,7 @@ import type { GuestRam } from "../../memory/guest-ram.ts";
 import { GuestFault, Vector, type Privilege } from "../../isa/cpu.ts";
 import type { RegisterFile } from "../../isa/register-file.ts";
 import { Reg, Rflags } from "../../isa/registers.ts";
+import { matchDataBreakpoints } from "../../isa/system/debug.ts";
 import { Access as Walk, PagingMode, Translation, walk, type PhysicalReader } from "../../isa/system/paging.ts";
 import type { VcpuPorts } from "../engine.ts";
 import type { BlockCache } from "./blocks.ts";
@@ -15,8 +16,11 @@ import {
 
 const PAGE = 4096;
 const NO_PCID = -1;
-const WALK_ACCESS = [Walk.READ, Walk.WRITE, Walk.FETCH] as const;
+const WALK_ACCESS = [Walk.READ, Walk.WRITE] as const;
 const TWO_32 = 0x1_0000_0000;
+const LINEAR_PAGES = 2 ** 52;
+/** Above this many filled entries a flush clears whole banks. */
+const FEW_ENTRIES = 512;
 
 /** Is bits 63–47 one value? @param high upper half of the address */
 const isCanonicalHigh = (high: number): boolean => (high << 16) >> 16 === (high | 0);
@@ -44,8 +48,16 @@ export class Mmu implements PhysicalReader {
   #set = 0;
   /** Regions of 2 MiB and 1 GiB that large pages filled entries of: INVLPG there drops the whole set. */
   readonly #large = Array.from({ length: BANK_SETS }, () => new Set<number>());
+  /** Entries filled since the last flush of each set (word indices), while they are few: flushing then costs what filling did. */
+  readonly #filled = Array.from({ length: BANK_SETS }, () => new Int32Array(FEW_ENTRIES));
+  readonly #filledCount = new Int32Array(BANK_SETS);
   /** Linear pages that the jump cache may have entries of. */
   readonly #jumpPages = new Set<number>();
+
+  /** Linear pages with data breakpoints. */
+  #watched: readonly number[] = [];
+  /** DR6 bits of the data breakpoints that were met since the owner cleared them. */
+  watchHits = 0;
 
   /** @param base the vCPU's area in the state memory */
   constructor(base: number, stateBuffer: ArrayBufferLike, regs: RegisterFile, ram: GuestRam, ports: VcpuPorts, blocks: BlockCache) {
@@ -64,8 +76,10 @@ export class Mmu implements PhysicalReader {
 
   // ——— page tables in guest RAM ———
   readLow(gpa: number): number {
-    const frame = this.#ram.frameAddress(Math.floor(gpa / PAGE));
-    return frame < 0 ? -1 : this.#ramWords[(frame + (gpa % PAGE)) / 4];
+    const page = gpa < TWO_32 ? gpa >>> 12 : Math.floor(gpa / PAGE);
+    const frame = this.#ram.map[page];
+    if (frame > 0) return this.#ramWords[frame * (PAGE / 4) + ((gpa & (PAGE - 1)) >>> 2)];
+    return frame === 0 ? 0 : -1; // nothing yet reads as zero; undefined: beyond RAM
   }
   readHigh(gpa: number): number {
     return this.readLow(gpa + 4);
@@ -118,8 +132,13 @@ export class Mmu implements PhysicalReader {
 
   // ——— flushing ———
   #flushSet(set: number): void {
-    const start = this.#bank(set, 0);
-    this.#bytes.fill(0xff, start, start + BANK_MODES * TLB_BANK_BYTES);
+    const filled = this.#filled[set];
+    const count = this.#filledCount[set];
+    this.#filledCount[set] = 0;
+    if (count > filled.length) {
+      const start = this.#bank(set, 0);
+      this.#bytes.fill(0xff, start, start + BANK_MODES * TLB_BANK_BYTES);
+    } else for (let i = 0; i < count; i++) this.#words.fill(-1, filled[i], filled[i] + 4);
     this.#large[set].clear();
     this.flushJumpCache();
   }
@@ -147,12 +166,15 @@ export class Mmu implements PhysicalReader {
         this.#flushSet(set);
         continue;
       }
-      for (let kind = 0; kind < BANK_MODES; kind++) {
-        const entry = this.#bank(set, kind) + (page % TLB_ENTRIES) * TLB_ENTRY_BYTES;
-        this.#bytes.fill(0xff, entry, entry + 24);
-      }
+      this.#dropPage(set, page);
     }
     if (this.#jumpPages.has(page)) this.flushJumpCache();
+  }
+  #dropPage(set: number, page: number): void {
+    for (let kind = 0; kind < BANK_MODES; kind++) {
+      const entry = this.#bank(set, kind) + (page % TLB_ENTRIES) * TLB_ENTRY_BYTES;
+      this.#bytes.fill(0xff, entry, entry + 16);
+    }
   }
   /** No write goes unseen to a frame from now on: it holds decoded code. @param frameAddress byte offset in the pool */
   protectFrame(frameAddress: number): void {
@@ -161,7 +183,7 @@ export class Mmu implements PhysicalReader {
     const end = start + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
     for (let entry = start >> 2; entry < end >> 2; entry += TLB_ENTRY_BYTES >> 2) {
       if (words[entry + 2] & 1) continue; // no write tag
-      const low = (words[entry + 6] + words[entry + 2]) | 0; // low half of addend + page
+      const low = (words[entry + 4] + words[entry + 2]) | 0; // low half of addend + page
       if (low === (frameAddress | 0) && this.#hostOf(entry) === frameAddress) {
         words[entry + 2] = -1;
         words[entry + 3] = -1;
@@ -170,9 +192,26 @@ export class Mmu implements PhysicalReader {
   }
   #hostOf(entry: number): number {
     const w = this.#words;
-    const low = (w[entry + 6] >>> 0) + (w[entry + 2] >>> 0);
-    const high = (w[entry + 7] + w[entry + 3] + (low >= TWO_32 ? 1 : 0)) >>> 0;
+    const low = (w[entry + 4] >>> 0) + (w[entry + 2] >>> 0);
+    const high = (w[entry + 5] + w[entry + 3] + (low >= TWO_32 ? 1 : 0)) >>> 0;
     return high * TWO_32 + (low >>> 0);
+  }
+
+  // ——— data breakpoints ———
+  /** From now on accesses to these linear pages, and no others, are compared with the debug registers: they go the slow way. */
+  watch(pages: readonly number[]): void {
+    if (pages.length === 0 && this.#watched.length === 0) return;
+    for (const page of pages) {
+      if (this.#watched.includes(page)) continue;
+      for (let set = 0; set < BANK_SETS; set++) this.#dropPage(set, page);
+    }
+    this.#watched = pages;
+  }
+  #isWatched(low: number, high: number): boolean {
+    return this.#watched.length > 0 && this.#watched.includes((high >>> 0) * 0x10_0000 + (low >>> 12));
+  }
+  #compare(address: bigint, size: number, write: boolean, privilege: Privilege): void {
+    if (this.#watched.length > 0 && privilege === "current") this.watchHits |= matchDataBreakpoints(this.#regs, address, size, write);
   }
 
   // ——— TLB fill ———
@@ -183,9 +222,12 @@ export class Mmu implements PhysicalReader {
   }
   /** Makes the current bank hold the page for the access. @returns 0 done, 1 to be done piecewise. Throws GuestFault. */
   fill(entry: number, low: number, high: number, access: number, size: number): number {
-    if (!isCanonicalHigh(high)) throw new GuestFault(this.#blocks.usesStack(entry) ? Vector.SS : Vector.GP, 0);
+    const last = (low >>> 0) + size - 1;
+    if (!isCanonicalHigh(high) || (last >= TWO_32 && !isCanonicalHigh(high + 1))) {
+      throw new GuestFault(this.#blocks.usesStack(entry) ? Vector.SS : Vector.GP, 0);
+    }
     const t = this.#t;
-    if ((low & (PAGE - 1)) + size > PAGE) {
+    if ((low & (PAGE - 1)) + size > PAGE || this.#isWatched(low, high)) {
       if (access === Access.WRITE) this.#probe(low, high, size);
       return 1;
     }
@@ -195,7 +237,7 @@ export class Mmu implements PhysicalReader {
     const hasCode = (this.#ram.code[frame / 1024] & 1) !== 0; // frame number × 4 words
     if (access === Access.WRITE && hasCode) return 1;
     const writable = !hasCode && (access === Access.WRITE || (t.dirty && t.writable && (!this.#user || t.user)));
-    this.#enter(low, high, frame, access, writable);
+    this.#enter(low, high, frame, writable);
     if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
     return 0;
   }
@@ -203,24 +245,25 @@ export class Mmu implements PhysicalReader {
     const page = (high >>> 0) * 0x10_0000 + (low >>> 12);
     this.#large[this.#set].add(pageSize === 0x20_0000 ? Math.floor(page / 512) : -1 - Math.floor(page / 262144));
   }
-  #enter(low: number, high: number, frame: number, access: number, writable: boolean): void {
+  #enter(low: number, high: number, frame: number, writable: boolean): void {
     const words = this.#words;
     const page = low & -PAGE;
     const entry = (words[(this.#base + Engine.TLB) >> 2] + ((low >>> 12) % TLB_ENTRIES) * TLB_ENTRY_BYTES) >> 2;
-    for (let tag = entry; tag < entry + 6; tag += 2) {
+    for (let tag = entry; tag < entry + 4; tag += 2) {
       if (words[tag] !== page || words[tag + 1] !== high) words[tag] = words[tag + 1] = -1;
     }
-    const tag = access === Access.FETCH ? entry + 4 : entry;
-    words[tag] = page;
-    words[tag + 1] = high;
-    if (writable && access !== Access.FETCH) {
+    const filled = this.#filledCount[this.#set]++;
+    if (filled < FEW_ENTRIES) this.#filled[this.#set][filled] = entry;
+    words[entry] = page;
+    words[entry + 1] = high;
+    if (writable) {
       words[entry + 2] = page;
       words[entry + 3] = high;
     }
     const frameLow = frame % TWO_32;
     const pageLow = page >>> 0;
-    words[entry + 6] = frameLow - pageLow;
-    words[entry + 7] = Math.floor(frame / TWO_32) - high - (frameLow < pageLow ? 1 : 0);
+    words[entry + 4] = frameLow - pageLow;
+    words[entry + 5] = Math.floor(frame / TWO_32) - high - (frameLow < pageLow ? 1 : 0);
   }
 
   /** Byte offset in the pool of code at RIP; throws the fetch's fault. */
@@ -234,9 +277,11 @@ export class Mmu implements PhysicalReader {
     if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
     return frame + (low & (PAGE - 1));
   }
-  /** Makes the run loop find the block at this address by itself. */
-  cacheJump(low: number, high: number, block: number): void {
-    this.#jumpPages.add((high >>> 0) * 0x10_0000 + (low >>> 12));
+  /** Makes the run loop find the block at this address by itself. @param spans it reaches into the next page */
+  cacheJump(low: number, high: number, block: number, spans: boolean): void {
+    const page = (high >>> 0) * 0x10_0000 + (low >>> 12);
+    this.#jumpPages.add(page);
+    if (spans) this.#jumpPages.add((page + 1) % LINEAR_PAGES);
     const words = this.#words;
     const entry = (this.#base + VCPU_JUMP_CACHE + jumpCacheIndex(low, high) * 16) >> 2;
     words[entry] = low;
@@ -248,7 +293,7 @@ export class Mmu implements PhysicalReader {
   /** For work on whole pieces of a page: where the byte is in the frames memory; −1 if the access faults, is none of RAM, or (writes) hits a
    *  page with code. Raises nothing. */
   hostAddress(low: number, high: number, write: boolean): number {
-    if (!isCanonicalHigh(high)) return -1;
+    if (!isCanonicalHigh(high) || this.#isWatched(low, high)) return -1;
     const t = this.#t;
     if (!walk(this, this.mode, high, low, write ? Walk.WRITE : Walk.READ, this.#user, this.#ac, t)) return -1;
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
@@ -277,6 +322,7 @@ export class Mmu implements PhysicalReader {
   }
 
   read(address: bigint, size: number, privilege: Privilege = "current"): bigint {
+    this.#compare(address, size, false, privilege);
     const low = Number(BigInt.asIntN(32, address));
     const high = Number(BigInt.asIntN(32, address >> 32n));
     const first = PAGE - (low & (PAGE - 1));
@@ -303,6 +349,7 @@ export class Mmu implements PhysicalReader {
     return value;
   }
   write(address: bigint, size: number, value: bigint, privilege: Privilege = "current"): void {
+    this.#compare(address, size, true, privilege);
     const low = Number(BigInt.asIntN(32, address));
     const high = Number(BigInt.asIntN(32, address >> 32n));
     const first = PAGE - (low & (PAGE - 1));

@@ -29,6 +29,7 @@ const NO_PORTS: VcpuPorts = {
   readMsr: () => undefined,
   writeMsr: () => false,
   acknowledgeInterrupt: () => -1,
+  takeNmi: () => false,
   readTpr: () => 0,
   writeTpr: () => {},
   hypercall: () => -1000n,

@@ -1,11 +1,13 @@
 /* WasmVcpu: one vCPU on the wasm engine: its register file, its Mmu, delivery of events, and Cpu for the instructions that are plain TypeScript.
  * Runs on whichever executor has it; only one at a time. */
 import type { CpuModel } from "../../isa/system/cpu-model.ts";
-import { hasBreakpoints, codeBreakpointFault, matchCodeBreakpoint, singleStepTrap } from "../../isa/system/debug.ts";
+import {
+  codeBreakpointFault, dataBreakpointTrap, hasBreakpoints, matchCodeBreakpoint, singleStepTrap, trapsAfter, watchedPages,
+} from "../../isa/system/debug.ts";
 import { deliver, deliverFault, TripleFault } from "../../isa/system/exceptions.ts";
 import { GuestFault, Vector, type Cpu, type Privilege } from "../../isa/cpu.ts";
 import { RegisterFile } from "../../isa/register-file.ts";
-import { Reg, Rflags } from "../../isa/registers.ts";
+import { Reg, Rflags, Shadow } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import { hostNanos } from "../clock.ts";
 import { Attention, type EngineVcpu, type Exit, type VcpuPorts } from "../engine.ts";
@@ -28,6 +30,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly #ports: VcpuPorts;
   readonly #words: Int32Array;
   readonly #attention: number;
+  /** An NMI was delivered and its end not seen yet. */
+  #inNmi = false;
   /** Entry of the instruction that called out of generated code; 0 between instructions. */
   entry = 0;
 
@@ -77,12 +81,26 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.#engine.dropStaleCode();
     const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
     if (deadline >= 0n && hostNanos() >= Number(deadline)) this.#ports.deadlinePassed();
-    this.#deliverInterrupt();
-    if (this.regs.get32(Reg.RUN_STATE) !== HALTED) return undefined;
+    if (!this.#deliverNmi()) this.#deliverInterrupt();
+    const state = this.regs.get32(Reg.RUN_STATE);
+    if (state === SHUT_DOWN) return { kind: "shutdown", reason: "the vCPU was shut down before" };
+    if (state !== HALTED) return undefined;
     this.exits["halted"]++;
     return { kind: "halted" };
   }
 
+  /** @returns true if there was one. Interrupts come after its first instruction, if it lets them */
+  #deliverNmi(): boolean {
+    const { regs } = this;
+    if (regs.get32(Reg.NMI_BLOCKED) || !this.#ports.takeNmi()) return false;
+    if (regs.get32(Reg.INTERRUPT_SHADOW)) this.#step();
+    this.exits["interrupt"]++;
+    regs.set32(Reg.RUN_STATE, 0);
+    this.#inNmi = true;
+    deliver(this, { vector: Vector.NMI, kind: "nmi" });
+    this.interruptsMayBeOpen();
+    return true;
+  }
   #deliverInterrupt(): void {
     const regs = this.regs;
     if (Atomics.load(this.#words, (this.address + Reg.INTERRUPT_PENDING) >> 2) === 0) return;
@@ -103,6 +121,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   #slice(fuel: number): number {
     const regs = this.regs;
     if (regs.get32(Reg.RFLAGS) & Rflags.TF || hasBreakpoints(regs)) return this.#step();
+    this.mmu.watch([]);
     regs.set32(Reg.INTERRUPT_SHADOW, 0);
     regs.set32(Engine.FUEL, fuel);
     regs.set32(Engine.LINK, 0);
@@ -137,16 +156,21 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     return Math.max(count, 1);
   }
 
-  /** One instruction, with its debug traps. */
+  /** One instruction (of a REP: one element), with its debug traps. @returns instructions to count against the budget */
   #step(): number {
     const regs = this.regs;
     const rip = regs.get64(Reg.RIP);
-    const matched = hasBreakpoints(regs) ? matchCodeBreakpoint(regs, rip) : 0;
+    const held = regs.get32(Reg.INTERRUPT_SHADOW) === Shadow.MOV_SS;
+    const matched = hasBreakpoints(regs) && !held ? matchCodeBreakpoint(regs, rip) : 0;
     if (matched) {
       codeBreakpointFault(this, matched);
       return 1;
     }
-    const trap = (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0;
+    const stepping = (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0;
+    const pending = regs.get32(Reg.PENDING_DEBUG);
+    regs.set32(Reg.PENDING_DEBUG, 0);
+    this.mmu.watch(watchedPages(regs));
+    this.mmu.watchHits = 0;
     regs.set32(Reg.INTERRUPT_SHADOW, 0);
     regs.set32(Reg.RFLAGS, regs.get32(Reg.RFLAGS) & ~Rflags.RF);
     regs.set32(Engine.FUEL, 0);
@@ -162,8 +186,21 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     regs.set32(Engine.LINK, 0);
     this.entry = 0;
     this.#retire(-(regs.get32(Engine.FUEL) | 0));
-    if (trap) singleStepTrap(this);
+    this.#trap(stepping, pending | this.mmu.watchHits);
     return 1;
+  }
+  /** The debug traps that follow an instruction. @param stepping it began with TF set  @param hits bits of data breakpoints that it met */
+  #trap(stepping: boolean, hits: number): void {
+    const { regs } = this;
+    if (regs.get32(Reg.INTERRUPT_SHADOW) === Shadow.MOV_SS) {
+      regs.set32(Reg.PENDING_DEBUG, hits);
+      return;
+    }
+    const trap = trapsAfter(this.#engine.blocks.lastMnemonic, stepping, (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0);
+    if (!trap && hits === 0) return;
+    regs.set32(Reg.RUN_STATE, 0); // HLT is over
+    if (trap) singleStepTrap(this, hits);
+    else dataBreakpointTrap(this, hits);
   }
   /** For tests: runs this instruction at RIP, all iterations of a REP. @returns the fault, not delivered */
   runBytes(bytes: Uint8Array): GuestFault | undefined {
@@ -202,7 +239,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     const entry = this.#engine.blocks.find(...this.#fetch());
     const low = this.regs.view.getInt32(Reg.RIP, true);
     const high = this.regs.view.getInt32(Reg.RIP + 4, true);
-    this.mmu.cacheJump(low, high, entry);
+    const spans = this.#engine.blocks.isUnchained(entry);
+    this.mmu.cacheJump(low, high, entry, spans);
     return entry;
   }
 
@@ -265,12 +303,15 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   }
   halt(): void {
     this.regs.set32(Reg.RUN_STATE, HALTED);
+    this.regs.set32(Reg.INTERRUPT_SHADOW, 0); // STI; HLT: the shadow was HLT's own
     Atomics.or(this.#words, this.#attention, Attention.LOOK);
   }
   interruptsMayBeOpen(always = false): void {
     const trap = (this.regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0;
     const pending = Atomics.load(this.#words, (this.address + Reg.INTERRUPT_PENDING) >> 2) !== 0;
-    if (always || trap || pending) Atomics.or(this.#words, this.#attention, Attention.LOOK);
+    const nmiOver = this.#inNmi && this.regs.get32(Reg.NMI_BLOCKED) === 0;
+    if (nmiOver) this.#inNmi = false;
+    if (always || trap || pending || nmiOver) Atomics.or(this.#words, this.#attention, Attention.LOOK);
   }
   /** An SSE (x87) instruction met CR0.EM, CR0.TS or CR4.OSFXSR. @source SDM vol. 3A tables 13-1, 2-2 */
   raiseUnit(sse: boolean): never {
@@ -289,6 +330,7 @@ function bindPorts(ports: VcpuPorts): VcpuPorts {
     readMsr: (index) => ports.readMsr(index),
     writeMsr: (index, value) => ports.writeMsr(index, value),
     acknowledgeInterrupt: () => ports.acknowledgeInterrupt(),
+    takeNmi: () => ports.takeNmi(),
     readTpr: () => ports.readTpr(),
     writeTpr: (value) => ports.writeTpr(value),
     hypercall: (nr, a0, a1, a2, a3) => ports.hypercall(nr, a0, a1, a2, a3),

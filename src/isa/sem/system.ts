@@ -70,12 +70,18 @@ export const writeDr = (n: number): Semantics =>
   });
 export const SMSW = semantics("w", (s) => s.put(0, s.field(Reg.CR0, 8)));
 
-// ——— descriptors: the calls set ZF ———
+// ——— descriptors: ZF tells whether the selector is good ———
 const descriptorQuery = (name: "lar" | "lsl"): Semantics =>
   semantics("wr", (s) => {
     const answer = s.call(name, s.get(1));
-    s.when(s.flag("ZF"), () => s.put(0, answer));
+    const valid = s.shrU(answer, s.const(32)); // see VALID in system/segments.ts
+    s.when(valid, () => s.put(0, s.zext(answer, 4)));
+    s.setFlags({ ZF: valid });
   });
+const verify = (name: "verr" | "verw"): Semantics =>
+  semantics("r", (s) => s.setFlags({ ZF: s.call(name, s.get(0)) }));
+export const VERR = verify("verr");
+export const VERW = verify("verw");
 export const LAR = descriptorQuery("lar");
 export const LSL = descriptorQuery("lsl");
 

@@ -83,6 +83,25 @@ export function matchDataBreakpoints(regs: RegisterFile, address: bigint, size: 
   return bits;
 }
 
+/** @returns numbers of the linear pages with data breakpoints; each breakpoint lies in one */
+export function watchedPages(regs: RegisterFile): number[] {
+  const dr7 = regs.get32(field(7));
+  const pages: number[] = [];
+  for (let n = 0; n < 4; n++) {
+    const kind = (dr7 >> (16 + 4 * n)) & 3;
+    if (enabled(dr7, n) && (kind === WRITE || kind === READ_WRITE)) pages.push(Number(regs.get64(field(n)) >> 12n));
+  }
+  return pages;
+}
+
+/** Does a single-step trap follow an instruction that ended without a fault? Software interrupts clear TF with the transition. SYSCALL and SYSRET trap
+ *  by the TF that they leave: SFMASK and R11 decide. @source SDM vol. 3B §17.3.1.4; Linux arch/x86/entry/entry_64.S on SYSRET
+ *  @param before TF when it began  @param after TF now */
+export function trapsAfter(mnemonic: string, before: boolean, after: boolean): boolean {
+  if (mnemonic === "syscall" || mnemonic === "sysret") return after;
+  return before && !mnemonic.startsWith("int");
+}
+
 /** #DB before the instruction at a code breakpoint. @param bits from matchCodeBreakpoint */
 export function codeBreakpointFault(cpu: Cpu, bits: number): void {
   cpu.regs.set32(Reg.PENDING_DEBUG, bits);

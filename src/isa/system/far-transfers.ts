@@ -5,6 +5,7 @@ import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
 import { GuestFault, Vector } from "../cpu.ts";
 import { Reg, Rflags, SegmentIndex } from "../registers.ts";
+import { hasBreakpoints } from "./debug.ts";
 import { markAccessed, readDescriptor, requireLongCode, selectorFault } from "./descriptors.ts";
 import type { Descriptor } from "./descriptors.ts";
 import { deliverSoftware } from "./exceptions.ts";
@@ -84,11 +85,14 @@ function iret(cpu: Cpu, size: number): void {
   if (size !== 2) writable |= Rflags.RF | Rflags.AC | Rflags.ID;
   if (cpl <= ioPrivilege(regs)) writable |= Rflags.IF;
   if (cpl === 0) writable |= Rflags.IOPL;
-  const rflags = (old & ~writable) | (image & writable);
+  // RF matters only to breakpoints; where none is enabled nothing would take it away after the next instruction.
+  const ignored = hasBreakpoints(regs) ? 0 : Rflags.RF;
+  const rflags = ((old & ~writable) | (image & writable)) & ~ignored;
   regs.rflags = rflags;
+  const nmiEnds = regs.get32(Reg.NMI_BLOCKED) !== 0;
   regs.set32(Reg.NMI_BLOCKED, 0);
   if ((old ^ rflags) & Rflags.AC) cpu.modeChanged();
-  if (rflags & (Rflags.IF | Rflags.TF)) cpu.interruptsMayBeOpen();
+  if (nmiEnds || rflags & (Rflags.IF | Rflags.TF)) cpu.interruptsMayBeOpen();
 }
 
 function retFar(cpu: Cpu, size: number, popBytes: number): void {

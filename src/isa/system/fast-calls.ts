@@ -1,4 +1,4 @@
-/* SYSCALL and SYSRET, SWAPGS, and the FS/GS base instructions. SYSENTER and SYSEXIT are #UD (CPUID.SEP = 0): kernels take SYSENTER for a 32-bit
+/* The FS/GS base instructions, and SYSRET where sem/kernel-entry.ts leaves it. SYSENTER and SYSEXIT are #UD (CPUID.SEP = 0): kernels take SYSENTER for a 32-bit
  * call and would return to compatibility mode, which this processor does not have. @source SDM vol. 2B "SYSCALL", "SYSRET"; vol. 3A §5.8.8 */
 import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
@@ -28,21 +28,6 @@ function requireEnabled(cpu: Cpu): void {
   if ((cpu.regs.get32(Reg.EFER) & EFER_SCE) === 0) throw new GuestFault(Vector.UD);
 }
 
-function syscall(cpu: Cpu): void {
-  requireEnabled(cpu);
-  const { regs } = cpu;
-  const rflags = regs.rflags;
-  const selector = regs.get16(Reg.STAR + 4) & 0xfffc;
-  regs.setGpr(RCX, cpu.nextRip());
-  regs.setGpr(R11, BigInt((rflags & ~Rflags.RF) >>> 0));
-  regs.rflags = rflags & ~(regs.get32(Reg.SFMASK) | Rflags.RF);
-  setFlat(regs, SegmentIndex.CS, selector, Attributes.CODE64_KERNEL);
-  setFlat(regs, SegmentIndex.SS, (selector + 8) & 0xffff, Attributes.DATA_KERNEL);
-  regs.cpl = 0;
-  cpu.modeChanged();
-  cpu.setRip(regs.get64(Reg.LSTAR));
-}
-
 function sysret(cpu: Cpu, size: number): void {
   requireEnabled(cpu);
   const { regs } = cpu;
@@ -60,13 +45,6 @@ function sysret(cpu: Cpu, size: number): void {
   if (regs.get32(Reg.RFLAGS) & (Rflags.IF | Rflags.TF)) cpu.interruptsMayBeOpen();
 }
 
-function swapgs(cpu: Cpu): void {
-  const { regs } = cpu;
-  const base = regs.get64(Reg.GS_BASE);
-  regs.set64(Reg.GS_BASE, regs.get64(Reg.KERNEL_GS_BASE));
-  regs.set64(Reg.KERNEL_GS_BASE, base);
-}
-
 function checkFsgsbase(cpu: Cpu): void {
   if ((cpu.regs.get32(Reg.CR4) & CR4_FSGSBASE) === 0) throw new GuestFault(Vector.UD);
 }
@@ -82,11 +60,9 @@ function undefinedHere(): never {
 }
 
 export const FAST_CALLS: Record<string, CallSpec> = {
-  syscall: { args: 0, result: false, run: syscall },
   sysret: { args: 1, result: false, run: (cpu, size) => sysret(cpu, Number(size)) },
   sysenter: { args: 0, result: false, run: undefinedHere },
   sysexit: { args: 1, result: false, run: undefinedHere },
-  swapgs: { args: 0, result: false, run: swapgs },
   checkFsgsbase: { args: 0, result: false, run: checkFsgsbase },
   writeFsBase: { args: 1, result: false, run: (cpu, value) => writeBase(cpu, Reg.FS_BASE, value!) },
   writeGsBase: { args: 1, result: false, run: (cpu, value) => writeBase(cpu, Reg.GS_BASE, value!) },

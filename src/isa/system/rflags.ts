@@ -1,4 +1,4 @@
-/* Instructions on RFLAGS: PUSHF POPF CLI STI STAC CLAC. Leaves out: virtual-8086 mode and its VME/PVI extensions.
+/* POPF, CLI and STI where sem/kernel-entry.ts leaves them: user code, rare flags, a waiting interrupt. Leaves out: virtual-8086 mode and its VME/PVI extensions.
  * @source SDM vol. 2; vol. 3A §2.3, §6.8.1 */
 import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
@@ -31,14 +31,6 @@ function sti(cpu: Cpu): void {
   cpu.interruptsMayBeOpen();
 }
 
-function pushf(cpu: Cpu, size: number): void {
-  const { regs } = cpu;
-  const rsp = BigInt.asUintN(64, regs.gpr(RSP) - BigInt(size));
-  const image = (regs.rflags & ~(Rflags.RF | Rflags.VM)) >>> 0;
-  cpu.write(rsp, size, BigInt.asUintN(8 * size, BigInt(image)));
-  regs.setGpr(RSP, rsp);
-}
-
 function popf(cpu: Cpu, size: number): void {
   const { regs } = cpu;
   const image = Number(BigInt.asUintN(32, cpu.read(regs.gpr(RSP), size)));
@@ -54,21 +46,8 @@ function popf(cpu: Cpu, size: number): void {
   if (rflags & ~old & (Rflags.IF | Rflags.TF)) cpu.interruptsMayBeOpen();
 }
 
-/** STAC, CLAC: outside CPL 0 they do not exist. */
-function setAc(cpu: Cpu, on: boolean): void {
-  if (cpu.regs.cpl !== 0) throw new GuestFault(Vector.UD);
-  const old = cpu.regs.get32(Reg.RFLAGS);
-  const rflags = on ? old | Rflags.AC : old & ~Rflags.AC;
-  if (old === rflags) return;
-  cpu.regs.set32(Reg.RFLAGS, rflags);
-  cpu.modeChanged();
-}
-
 export const RFLAGS_CALLS: Record<string, CallSpec> = {
   cli: { args: 0, result: false, run: cli },
   sti: { args: 0, result: false, run: sti },
-  pushf: { args: 1, result: false, run: (cpu, size) => pushf(cpu, Number(size)) },
   popf: { args: 1, result: false, run: (cpu, size) => popf(cpu, Number(size)) },
-  stac: { args: 0, result: false, run: (cpu) => setAc(cpu, true) },
-  clac: { args: 0, result: false, run: (cpu) => setAc(cpu, false) },
 };

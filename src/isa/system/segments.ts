@@ -4,7 +4,7 @@
 import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
 import { GuestFault, Vector } from "../cpu.ts";
-import { Reg, SegmentIndex } from "../registers.ts";
+import { Reg, SegmentIndex, Shadow } from "../registers.ts";
 import { findDescriptor, markAccessed, readDescriptor, selectorFault, systemBase, SystemType } from "./descriptors.ts";
 import type { Descriptor } from "./descriptors.ts";
 import { requireCanonical } from "./linear-address.ts";
@@ -56,7 +56,7 @@ function loadSegment(cpu: Cpu, index: number, selector: number): void {
   const descriptor = stackDescriptor(cpu, selector, cpu.regs.cpl);
   if (descriptor) markAccessed(cpu, descriptor);
   setSegmentFrom(cpu, index, selector, descriptor);
-  cpu.regs.set32(Reg.INTERRUPT_SHADOW, 1);
+  cpu.regs.set32(Reg.INTERRUPT_SHADOW, Shadow.MOV_SS);
 }
 
 /** Bit 32 of an answer of LAR and LSL: the selector is valid, ZF becomes 1. */

@@ -12,7 +12,7 @@ import { IMUL2 } from "../sem/muldiv.ts";
 import { SHLD, SHRD } from "../sem/shift.ts";
 import { popSegment, pushSegment } from "../sem/stack.ts";
 import {
-  addressCall, LAR, loadFarPointer, LSL, plainCall, RDFSBASE, RDGSBASE, RDRAND, readCr, readDr, sizedCall, SLDT, SMSW, STR, valueCall,
+  addressCall, LAR, loadFarPointer, LSL, plainCall, RDFSBASE, RDGSBASE, RDRAND, readCr, readDr, sizedCall, SLDT, SMSW, STR, valueCall, VERR, VERW,
   WRFSBASE, WRGSBASE, writeCr, writeDr,
 } from "../sem/system.ts";
 
@@ -59,8 +59,8 @@ const systemRows: Row[] = [
   row(0x00, "str", STR, ["Rv/Mw"], { ext: 1 }),
   row(0x00, "lldt", valueCall("lldt"), ["Ew"], { ext: 2, ...privileged }),
   row(0x00, "ltr", valueCall("ltr"), ["Ew"], { ext: 3, ...privileged }),
-  row(0x00, "verr", valueCall("verr"), ["Ew"], { ext: 4 }),
-  row(0x00, "verw", valueCall("verw"), ["Ew"], { ext: 5 }),
+  row(0x00, "verr", VERR, ["Ew"], { ext: 4 }),
+  row(0x00, "verw", VERW, ["Ew"], { ext: 5 }),
   row(0x02, "lar", LAR, ["Gv", "Ew"]),
   row(0x03, "lsl", LSL, ["Gv", "Ew"]),
   row(0x05, "syscall", SYSCALL, [], { feature: "syscall", ends: true }),

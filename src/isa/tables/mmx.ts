@@ -3,7 +3,7 @@
 import { type Row, type RowOptions, rowsOf } from "../row.ts";
 import type { Semantics } from "../sem.ts";
 import {
-  EMMS, MASKMOVQ, mmxBinary, mmxConcatenated, mmxFromFloats, mmxLanes, mmxMove, mmxPacked, mmxShift, mmxToFloats, mmxUnary, MOVDQ2Q, MOVQ2DQ, PALIGNR,
+  EMMS, MASKMOVQ, mmxBinary, mmxConcatenated, mmxFromFloats, mmxLanes, mmxMove, mmxPacked, mmxShift, mmxToFloats, mmxUnary, MOVQ2DQ, PALIGNR,
   PEXTRW, PINSRW, PMOVMSKB, PSHUFB, PSHUFW, unpackHigh, unpackLow,
 } from "../sem/mmx.ts";
 import {
@@ -38,7 +38,7 @@ const moves: Row[] = [
   map1(0x77, "emms", EMMS, [], MMX),
   map1(0xe7, "movntq", mmxMove, ["Mq", "Pq"], SSE),
   map1(0xf7, "maskmovq", MASKMOVQ, ["mDIq", "Pq", "Nq"], form("sse", { mod: "reg" })),
-  map1(0xd6, "movdq2q", MOVDQ2Q, ["Pq", "Uq"], { unit: "sse", prefix: "F2", feature: "sse2", mod: "reg" }),
+  map1(0xd6, "movdq2q", mmxMove, ["Pq", "Uq"], { unit: "sse", prefix: "F2", feature: "sse2", mod: "reg" }),
   map1(0xd6, "movq2dq", MOVQ2DQ, ["Vdq", "Nq"], { unit: "sse", prefix: "F3", feature: "sse2", mod: "reg" }),
 ];
 

@@ -33,9 +33,8 @@ export function scale(out: Float80, r: Rounding, a: Float80, b: Float80): void {
     return;
   }
   if (ka === Kind.DENORMAL || kb === Kind.DENORMAL) r.flags |= Status.DE;
-  if (ka === Kind.ZERO || ka === Kind.INFINITY || kb === Kind.ZERO) {
-    if (ka !== Kind.DENORMAL) return out.copy(a);
-  }
+  if (ka === Kind.ZERO || ka === Kind.INFINITY) return out.copy(a);
+  if (kb === Kind.ZERO) return copyFinite(out, a);
   x.copy(a);
   if (ka === Kind.DENORMAL) normalize(x);
   // Beyond ±2^16 every finite value is far out of range.
@@ -43,6 +42,12 @@ export function scale(out: Float80, r: Rounding, a: Float80, b: Float80): void {
   if (b.exp >= BIAS + 16) n = 0x10000;
   else if (b.exp >= BIAS) n = b.hi >>> (BIAS + 31 - b.exp);
   roundPack(out, r, 64, sign, x.exp + (b.sign !== 0 ? -n : n), x.hi, x.lo, 0);
+}
+
+/** The value as it is, without UE even if it is tiny; a pseudo-denormal comes out as the normal number that it is. */
+function copyFinite(out: Float80, a: Float80): void {
+  out.copy(a);
+  if (a.exp === 0 && a.hi < 0) out.exp = 1;
 }
 
 /** FXTRACT: the unbiased exponent as a value, and the significand with exponent 0. */
@@ -87,10 +92,10 @@ export function remainder(out: Float80, r: Rounding, a: Float80, b: Float80, nea
 function divideToRemainder(out: Float80, r: Rounding, a: Float80, ka: number, b: Float80, kb: number, nearest: boolean): void {
   if (ka === Kind.DENORMAL || kb === Kind.DENORMAL) r.flags |= Status.DE;
   if (ka === Kind.ZERO) return out.copy(a);
+  if (kb === Kind.INFINITY) return copyFinite(out, a);
   x.copy(a);
   if (ka === Kind.DENORMAL) normalize(x);
   const sign = a.sign;
-  if (kb === Kind.INFINITY) return roundPack(out, r, 64, sign, x.exp, x.hi, x.lo, 0);
   y.copy(b);
   if (kb === Kind.DENORMAL) normalize(y);
   const distance = x.exp - y.exp;

@@ -1,0 +1,35 @@
+/* Programs for small guests, as assembler listings: each line is the bytes of one instruction and then its text, which is a comment. A line "name:" is a
+ * label, lines that begin with ";" are remarks. */
+
+export interface Listing {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Offset of each label. */
+  readonly labels: ReadonlyMap<string, number>;
+  /** Offset of a label; throws if there is none. */
+  at(label: string): number;
+}
+
+export function code(text: string): Listing {
+  const bytes: number[] = [];
+  const labels = new Map<string, number>();
+  for (const line of text.split("\n").map((l) => l.trim())) {
+    if (line === "" || line.startsWith(";")) continue;
+    const label = /^(\w+):$/.exec(line)?.[1];
+    if (label !== undefined) {
+      labels.set(label, bytes.length);
+      continue;
+    }
+    const hex = /^((?:[0-9a-f]{2} )*[0-9a-f]{2})(?: {2}.*)?$/.exec(line)?.[1];
+    if (hex === undefined) throw new Error(`no listing line: ${line}`);
+    for (const byte of hex.split(" ")) bytes.push(parseInt(byte, 16));
+  }
+  return {
+    bytes: Uint8Array.from(bytes),
+    labels,
+    at(label) {
+      const offset = labels.get(label);
+      if (offset === undefined) throw new Error(`no label ${label}`);
+      return offset;
+    },
+  };
+}
