@@ -131,6 +131,7 @@ poweroff -f
 export function suiteScript(entries: Suite): string {
   return [
     '"$D/text" $((20 * scale)) >"$T"',
+    '"$D/text" $((2 * scale)) >"$T.small"',
     'cat "$T" "$T" "$T" "$T" "$T" "$T" >"$T.large"',
     ...entries.map(({ name, line }) => `case ",$only," in *,${name},* | ,,) ${line} ;; esac`),
   ].join("\n");

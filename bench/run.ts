@@ -76,10 +76,10 @@ async function bootRound(guest: BenchGuest, { boot }: Results, qemu: boolean): P
   boot.instructions ??= await countBoot(guest);
 }
 
-async function suiteRound(suite: SuiteName, guest: BenchGuest, results: Results, options: BenchOptions, disk: string | undefined, qemu: boolean): Promise<void> {
+async function suiteRound(suite: SuiteName, guest: BenchGuest, results: Results, options: RoundOptions): Promise<void> {
+  const { scale, programs: only, disk, qemu } = options;
   for (const engine of ["mere", "qemu", "native"] as const) {
     if (engine === "qemu" && !qemu) continue;
-    const { scale, programs: only } = options;
     const onProgram = (name: string, { nanos }: { nanos: number }): void => say(`  ${engine} ${name} ${(nanos / 1e9).toFixed(2)} s`);
     for (const [name, sample] of await measureSuite(engine, guest, { suite, scale, only, disk, onProgram })) {
       const entry = results.programs.get(name) ?? { mere: [], qemu: [], native: [] };
@@ -100,15 +100,30 @@ async function measureAll(guest: BenchGuest, options: BenchOptions, qemu: boolea
   for (let round = 1; round <= options.runs; round++) {
     for (const part of options.parts) {
       say(`round ${round} of ${options.runs}: ${part}`);
-      if (part === "boot") await bootRound(guest, results, qemu);
-      else if (part === "phases") results.phases.push(await measurePhases());
-      else if (part === "memory" && guest.programs !== undefined) {
-        results.memory.mere.push(await measureMemory("mere", guest));
-        if (qemu) results.memory.qemu.push(await measureMemory("qemu", guest));
-      } else if (part !== "memory" && guest.programs !== undefined) await suiteRound(part, guest, results, options, disk, qemu);
+      // What one part's failure leaves of the others is still worth reading.
+      await partRound(part, guest, results, { ...options, disk, qemu }).catch((error: unknown) => {
+        say(`${part} failed: ${String(error)}`);
+        process.exitCode = 1;
+      });
     }
   }
   return results;
+}
+
+/** Options of one round. */
+interface RoundOptions extends BenchOptions {
+  readonly disk: string | undefined;
+  /** QEMU is there. */
+  readonly qemu: boolean;
+}
+
+async function partRound(part: Part, guest: BenchGuest, results: Results, options: RoundOptions): Promise<void> {
+  const engines = options.qemu ? (["mere", "qemu"] as const) : (["mere"] as const);
+  if (part === "boot") return bootRound(guest, results, options.qemu);
+  if (part === "phases") results.phases.push(await measurePhases());
+  else if (guest.programs === undefined) say(`${part} is left out: it needs a C compiler`);
+  else if (part === "memory") for (const engine of engines) results.memory[engine].push(await measureMemory(engine, guest));
+  else await suiteRound(part, guest, results, options);
 }
 
 async function main(): Promise<void> {

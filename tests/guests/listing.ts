@@ -3,14 +3,15 @@
 
 export interface Listing {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Offset of each label. */
-  readonly labels: ReadonlyMap<string, number>;
+  /** Offsets of the instructions. */
+  readonly starts: readonly number[];
   /** Offset of a label; throws if there is none. */
   at(label: string): number;
 }
 
 export function code(text: string): Listing {
   const bytes: number[] = [];
+  const starts: number[] = [];
   const labels = new Map<string, number>();
   for (const line of text.split("\n").map((l) => l.trim())) {
     if (line === "" || line.startsWith(";")) continue;
@@ -21,11 +22,12 @@ export function code(text: string): Listing {
     }
     const hex = /^((?:[0-9a-f]{2} )*[0-9a-f]{2})(?: {2}.*)?$/.exec(line)?.[1];
     if (hex === undefined) throw new Error(`no listing line: ${line}`);
+    starts.push(bytes.length);
     for (const byte of hex.split(" ")) bytes.push(parseInt(byte, 16));
   }
   return {
     bytes: Uint8Array.from(bytes),
-    labels,
+    starts,
     at(label) {
       const offset = labels.get(label);
       if (offset === undefined) throw new Error(`no label ${label}`);

@@ -9,7 +9,7 @@ import { hostNanos } from "../../src/engine/clock.ts";
 import type { Exit, VcpuPorts } from "../../src/engine/engine.ts";
 import { createStateMemory, vcpuAddress, WasmEngine } from "../../src/engine/wasm/engine.ts";
 import type { WasmVcpu } from "../../src/engine/wasm/vcpu.ts";
-import { RegisterFile } from "../../src/isa/register-file.ts";
+import type { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg, Rflags, SegmentIndex } from "../../src/isa/registers.ts";
 import { cpuModel } from "../../src/isa/system/cpu-model.ts";
 import { initializeLongMode } from "../../src/isa/system/long-mode.ts";
@@ -89,8 +89,24 @@ export interface GuestOptions {
 export const Cr4 = { PCIDE: 1n << 17n, SMEP: 1n << 20n, SMAP: 1n << 21n } as const;
 const CR4 = 0x5_06a0n;
 
+/** To make an engine takes longer than a guest lives: all guests of a test file use one. */
+interface Bench {
+  readonly ram: GuestRam;
+  readonly engine: WasmEngine;
+  readonly vcpu: WasmVcpu;
+}
+let bench: Bench | undefined;
+/** The last guest's. */
+const ports = {} as VcpuPorts;
+function setUp(): Bench {
+  const ram = GuestRam.create(FramePool.create(2 * RAM_BYTES), RAM_BYTES);
+  const engine = new WasmEngine(createStateMemory(), ram);
+  return { ram, engine, vcpu: engine.vcpu(0, cpuModel(1), ports) };
+}
+
+/** Only the guest made last may run. */
 export class SmallGuest {
-  readonly ram = GuestRam.create(FramePool.create(2 * RAM_BYTES), RAM_BYTES);
+  readonly ram: GuestRam;
   readonly engine: WasmEngine;
   readonly vcpu: WasmVcpu;
   readonly regs: RegisterFile;
@@ -103,10 +119,14 @@ export class SmallGuest {
   #nextTable: number = At.TABLES;
 
   constructor({ cr4 = 0n }: GuestOptions = {}) {
-    const state = createStateMemory();
-    this.engine = new WasmEngine(state, this.ram);
-    const registerFile = new Int32Array(state.buffer, vcpuAddress(0), Reg.SIZE / 4);
-    this.regs = new RegisterFile(state.buffer, vcpuAddress(0));
+    const { ram, engine, vcpu } = (bench ??= setUp());
+    this.ram = ram;
+    this.engine = engine;
+    this.vcpu = vcpu;
+    this.regs = vcpu.regs;
+    ram.release();
+    engine.blocks.clear();
+    const registerFile = new Int32Array(engine.state.buffer, vcpuAddress(0), Reg.SIZE / 4);
     this.devices = attachDevices(createDeviceShared({ vcpus: 1, virtio: [] }), {
       registerFiles: [registerFile],
       memory: this.ram,
@@ -118,7 +138,9 @@ export class SmallGuest {
     this.#initialize(cr4);
     this.devices.reset();
     this.devices.localApics.apics[0]!.writeMsr(0x80f, 0x1ffn); // software-enabled
-    this.vcpu = this.engine.vcpu(0, cpuModel(1), this.#ports());
+    Object.assign(ports, this.#ports());
+    vcpu.mmu.flush({ kind: "all" });
+    vcpu.modeChanged();
   }
 
   #ports(): VcpuPorts {

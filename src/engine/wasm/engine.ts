@@ -11,7 +11,7 @@ import { BlockCache } from "./blocks.ts";
 import { bulkMove, bulkStore } from "./bulk.ts";
 import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
-import { CALL_PREFIX, HandlerTable } from "./handlers.ts";
+import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
 import { Engine, STATE_PAGES, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
 import { WasmVcpu } from "./vcpu.ts";
 
@@ -49,9 +49,11 @@ export class WasmEngine {
       resolve: (name) => host[name as HostFunction] ?? (name in CORE_FUNCTIONS ? this.#core[name] : this.#call(name.slice(CALL_PREFIX.length))),
     });
     const imports: { host: Record<string, unknown>; mere: Record<string, unknown> } = { host: { ...host }, mere: { state, ram: frames, handlers: this.handlers.table } };
-    const { handlers, calls } = this.handlers.hot();
-    for (const [name] of calls) imports.host[name] = this.#call(name.slice(CALL_PREFIX.length));
-    this.#core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(ram.pool.pages, handlers, calls)), imports).exports;
+    const hot = this.handlers.hot();
+    const calls = Object.keys(CALLS).map((name) => CALL_PREFIX + name);
+    for (const name of calls) imports.host[name] = this.#call(name.slice(CALL_PREFIX.length));
+    const core = coreModule(ram.pool.pages, hot, calls.map((name) => [name, signatureOf(name)]));
+    this.#core = new WebAssembly.Instance(new WebAssembly.Module(core), imports).exports;
     this.run = this.#core["run"] as (state: number, entry: number) => void;
     this.blocks = new BlockCache(state.buffer, ram, this.handlers);
     this.blocks.onProtect = (frame) => this.#vcpus.forEach((v) => v.mmu.protectFrame(frame));

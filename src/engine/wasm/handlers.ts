@@ -9,7 +9,7 @@ import type { ValueTypeName } from "../../wasm/opcodes.ts";
 import { ENTRY } from "./emit-memory.ts";
 import { Entry } from "./layout.ts";
 import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type HotHandler, type Signature } from "./core.ts";
-import { AddressForm, EmitHandler, FUNCTION_EXITS } from "./emit-handler.ts";
+import { AddressForm, EmitHandler } from "./emit-handler.ts";
 import { HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
 
 /** Table indices of the handlers that are no instruction. 0 is no handler. */
@@ -20,7 +20,8 @@ const TABLE_SIZE = 65536; // a u16 names a handler
 /** Names of imports that are calls of semantic functions begin with it. */
 export const CALL_PREFIX = "call:";
 
-function signatureOf(name: string): Signature {
+/** Parameters and results of an import of generated code, by its name. */
+export function signatureOf(name: string): Signature {
   if (name in HOST_FUNCTIONS) return HOST_FUNCTIONS[name as keyof typeof HOST_FUNCTIONS];
   if (name in CORE_FUNCTIONS) return CORE_FUNCTIONS[name as keyof typeof CORE_FUNCTIONS];
   const { args, result } = CALLS[name.slice(CALL_PREFIX.length)];
@@ -62,22 +63,17 @@ interface Sample {
   key: number;
   emit: HotHandler["emit"];
 }
-/** The shape of one encoded instruction. */
-function sampleShape(hex: string): Sample {
-  const bytes = Uint8Array.fromHex(hex);
-  const d = newDecoded();
-  if (createDecoder().decode(bytes, 0, bytes.length, d)) throw new Error(`hot-shapes.ts: ${hex} is no instruction`);
-  const form = addressForm(d);
-  return { key: shapeKey(d, form), emit: (f, imports, exits) => new EmitHandler(f, imports, d, form, exits).emit() };
+/** Reads sample encodings. */
+function sampleReader(): (hex: string) => Sample {
+  const decoder = createDecoder();
+  return (hex) => {
+    const bytes = Uint8Array.fromHex(hex);
+    const d = newDecoded();
+    if (decoder.decode(bytes, 0, bytes.length, d)) throw new Error(`hot-shapes.ts: ${hex} is no instruction`);
+    const form = addressForm(d);
+    return { key: shapeKey(d, form), emit: (f, imports, exits) => new EmitHandler(f, imports, d, form, exits).emit() };
+  };
 }
-/** The first of a pair must not write memory: the write might be to the second's code, which then has to be looked up again. */
-function storesOrCalls(sample: Sample): boolean {
-  let found = false;
-  const trial = { function: (name: string) => ((found ||= !PAIRABLE_IMPORTS.has(name)), 0) };
-  sample.emit(new FunctionBuilder(["i32", "i32"], ["i32"]), trial, FUNCTION_EXITS);
-  return found;
-}
-const PAIRABLE_IMPORTS: ReadonlySet<string> = new Set(["load", "loadVector", "raise", "raiseSse"]);
 
 export interface HostBindings {
   /** Functions by name: HOST_FUNCTIONS, CORE_FUNCTIONS and CALL_PREFIX + name in CALLS. */
@@ -107,9 +103,9 @@ export class HandlerTable {
     return this.#next - FIRST;
   }
 
-  /** The handlers for the run loop: the pseudo-handlers and those of HOT_SHAPES. They get the first indices.
-   *  @returns them, and the calls that they import */
-  hot(): { handlers: HotHandler[]; calls: [string, Signature][] } {
+  /** The handlers for the run loop: the pseudo-handlers and those of HOT_SHAPES. They get the first indices. */
+  hot(): HotHandler[] {
+    const sample = sampleReader();
     const pseudo = (index: number, emit: (e: EmitHandler) => void): HotHandler => ({
       index,
       emit: (f, imports, exits) => emit(new EmitHandler(f, imports, newDecoded(), AddressForm.NONE, exits)),
@@ -121,15 +117,15 @@ export class HandlerTable {
       pseudo(PSEUDO.TOO_LONG, (e) => e.raise("#GP")),
     ];
     for (const hex of HOT_SHAPES) {
-      const { key, emit } = sampleShape(hex);
+      const { key, emit } = sample(hex);
       if (this.#known.has(key)) continue;
       this.#known.set(key, this.#next);
       handlers.push({ index: this.#next++, emit });
     }
     for (const pair of HOT_PAIRS) {
-      const [first, second] = pair.split(" ").map(sampleShape);
+      const [first, second] = pair.split(" ").map(sample);
       const [a, b] = [this.#known.get(first.key), this.#known.get(second.key)];
-      if (a === undefined || b === undefined || storesOrCalls(first)) throw new Error(`hot-shapes.ts: ${pair} cannot be a pair`);
+      if (a === undefined || b === undefined) throw new Error(`hot-shapes.ts: ${pair} is no pair of hot shapes`);
       this.#pairs.set(a * TABLE_SIZE + b, this.#next);
       handlers.push({
         index: this.#next++,
@@ -139,11 +135,7 @@ export class HandlerTable {
         },
       });
     }
-    // what they call is found by a trial
-    const calls = new Set<string>();
-    const trial = { function: (name: string) => (calls.add(name), 0) };
-    for (const { emit } of handlers) emit(new FunctionBuilder(["i32", "i32"], ["i32"]), trial, FUNCTION_EXITS);
-    return { handlers, calls: [...calls].filter((name) => name.startsWith(CALL_PREFIX)).map((name) => [name, signatureOf(name)]) };
+    return handlers;
   }
 
   /** One handler for two instructions that follow each other, 0 if there is none. */

@@ -64,16 +64,24 @@ export const PSHUFW = lane0("wrr", (s) => s.vector("i8x16.swizzle", wide(s, s.ge
 /** Index bytes use bits 2:0; bit 7 gives zero. */
 export const PSHUFB = lane0("xr", (s) => {
   const used = 0x8787878787878787n;
-  return s.vector("i8x16.swizzle", wide(s, s.get(0)), s.vector("v128.and", wide(s, s.get(1)), s.vectorConst(used, used)));
+  return s.vector(
+    "i8x16.swizzle",
+    wide(s, s.get(0)),
+    s.vector("v128.and", wide(s, s.get(1)), s.vectorConst(used, used)),
+  );
 });
 
-export const PALIGNR = lane0("xrr", (s) => shiftRightBytes(s, concatenate(s, s.get(1), s.get(0)), atMost(s, s.get(2), 16)));
+export const PALIGNR = lane0("xrr", (s) =>
+  shiftRightBytes(s, concatenate(s, s.get(1), s.get(0)), atMost(s, s.get(2), 16)),
+);
 
 export const PINSRW = lane0("xrr", (s) => {
   const mask = laneMask(s, "i16x8", s.shl(s.const(1), s.and(s.get(2), s.const(3))));
   return s.vector("v128.bitselect", s.vector("i16x8.splat", s.get(1)), wide(s, s.get(0)), mask);
 });
-export const PEXTRW = mmx("wrr", (s) => s.lane("i16x8", laneToBottom(s, wide(s, s.get(1)), s.and(s.get(2), s.const(3)), 2), 0));
+export const PEXTRW = mmx("wrr", (s) =>
+  s.lane("i16x8", laneToBottom(s, wide(s, s.get(1)), s.and(s.get(2), s.const(3)), 2), 0),
+);
 
 const signs = <V>(s: Sem<V>, v: V): V => s.and(s.vector("i8x16.bitmask", wide(s, v)), s.const(0xff));
 export const PMOVMSKB = mmx("wr", (s) => signs(s, s.get(1)));
@@ -115,7 +123,10 @@ export const mmxFromFloats = (kind: "f32→i32" | "f64→i32", rounding: "mxcsr"
     checkPending(s);
     const source = s.get(1);
     setStack(s, VALID);
-    const pair = kind === "f32→i32" ? [source, s.shrU(source, s.const(32))] : [s.lane("i64x2", source, 0), s.lane("i64x2", source, 1)];
+    const pair =
+      kind === "f32→i32"
+        ? [source, s.shrU(source, s.const(32))]
+        : [s.lane("i64x2", source, 0), s.lane("i64x2", source, 1)];
     const [low, high] = s.fpLanes(() => pair.map((v) => s.fpConvert(kind, v, rounding)));
     s.put(0, s.or(low, s.shl(high, s.const(32))));
   });

@@ -30,7 +30,11 @@ const oddDoublewords = evenDoublewords.map((byte) => byte + 4);
 export const multiplyHigh =
   (sign: "s" | "u"): OfTwo =>
   (s, a, b) =>
-    s.shuffle(s.vector(`i32x4.extmul_low_i16x8_${sign}`, a, b), s.vector(`i32x4.extmul_high_i16x8_${sign}`, a, b), oddWords);
+    s.shuffle(
+      s.vector(`i32x4.extmul_low_i16x8_${sign}`, a, b),
+      s.vector(`i32x4.extmul_high_i16x8_${sign}`, a, b),
+      oddWords,
+    );
 export const PMULHW = ofTwo(multiplyHigh("s"));
 export const PMULHUW = ofTwo(multiplyHigh("u"));
 

@@ -152,6 +152,9 @@ export const MAP1_ROWS: readonly Row[] = [
   row(0xc3, "movnti", MOV, ["My", "Gy"], { prefix: "none", feature: "sse2" }),
   row(0xc7, "cmpxchg8b", CMPXCHG8B, ["Mq"], { ext: 1, w: 0, lock: true, feature: "cx8" }),
   row(0xc7, "cmpxchg16b", CMPXCHG16B, ["Mdq"], { ext: 1, w: 1, lock: true, feature: "cx16" }),
-  row(0xc7, "rdrand", RDRAND, ["Rv"], { ext: 6, feature: "rdrand" }),
-  row(0xc7, "rdseed", RDRAND, ["Rv"], { ext: 7, feature: "rdseed" }),
+  // not with F2 or F3, which make other instructions of them (RDPID)
+  ...(["none", "66"] as const).flatMap((prefix) => [
+    row(0xc7, "rdrand", RDRAND, ["Rv"], { ext: 6, prefix, feature: "rdrand" }),
+    row(0xc7, "rdseed", RDRAND, ["Rv"], { ext: 7, prefix, feature: "rdseed" }),
+  ]),
 ];

@@ -1,8 +1,9 @@
 /* The 80-bit double-extended format, unpacked: sign, biased exponent, 64-bit significand with its explicit integer bit.
  * @source SDM vol. 1 §4.2.2, §8.2.2 (unsupported encodings), §4.8.3 (NaNs). Callers: the rest of x87/, on an executor thread.
  *
- * Significand halves are kept as signed 32-bit numbers: those are small integers to V8, so an operation allocates nothing
- * (measured: 20 ns an addition against 400 ns with BigInt significands). Operations write into objects that are reused.
+ * Significand halves are kept as signed 32-bit numbers: those are small integers to V8, so an operation allocates nothing. Measured, processor
+ * time on a 2.5 GHz Xeon: 64 ns an addition, 63 ns a multiplication; with BigInt significands 400 and 230 ns. Operations write into objects
+ * that are reused.
  */
 import { Reg } from "../registers.ts";
 

@@ -1,7 +1,7 @@
 /* FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1. Results are correctly rounded but for ties of about 2^−150, with the processor's
  * 66-bit π in the reduction of FSIN, FCOS, FSINCOS and FPTAN. What the manual leaves undefined: F2XM1 beyond ±1 gives its operand back.
  * @source SDM vol. 1 §8.3.8 (π), §8.3.10 (accuracy); vol. 2 under each mnemonic (special operands) */
-import { BIAS, Float80, Kind, Status, kindOf, normalize, setInfinity, setOne, setSignificand, setZero, significandOf } from "./float80.ts";
+import { BIAS, Float80, INTEGER_BIT, Kind, Status, kindOf, normalize, setInfinity, setOne, setSignificand, setZero, significandOf } from "./float80.ts";
 import { F, LN2, LOG2E, ONE, PI, arctan, bitLength, expm1, log2, sinCos } from "./fixed.ts";
 import { Rounding, invalid, propagateNan, quiet, roundPack } from "./round.ts";
 
@@ -79,7 +79,11 @@ function tinyAngle(kind: Trigonometric, out: Float80, second: Float80 | undefine
     else setOne(second);
   }
   if (kind === "cos") packFixed(out, r, 0, almostOne, 97, true);
-  else packFixed(out, r, x.sign, (significandOf(x) << 40n) + (kind === "sin" ? -1n : 0n), 103 - exponent, true);
+  else if (kind === "sin" && exponent === 1 - BIAS && significandOf(x) === 1n << 63n) {
+    // The smallest normal number: what is a little less would be tiny, but processors leave it as it is.
+    out.set(x.sign, 1, INTEGER_BIT, 0);
+    r.flags |= Status.PE;
+  } else packFixed(out, r, x.sign, (significandOf(x) << 40n) + (kind === "sin" ? -1n : 0n), 103 - exponent, true);
 }
 
 function angle(kind: Trigonometric, out: Float80, second: Float80 | undefined, r: Rounding, exponent: number): void {

@@ -5,7 +5,7 @@ for cipher in aes-128-cbc aes-192-cbc aes-256-cbc aes-256-ctr aes-128-ecb aes-25
 	openssl enc "-$cipher" -K "$key$key" -iv "$iv" -in "$INPUTS/data.bin" -out encrypted 2>/dev/null
 	openssl dgst -sha256 encrypted
 	openssl enc -d "-$cipher" -K "$key$key" -iv "$iv" -in encrypted -out decrypted 2>/dev/null
-	cmp decrypted "$INPUTS/data.bin" && echo same
+	busybox cmp decrypted "$INPUTS/data.bin" && echo same
 done
 for capabilities in "~0x20020000000000" "0x0"; do
 	for cipher in aes-128-cbc aes-256-ctr chacha20; do

@@ -23,7 +23,7 @@ def integers():
     for bits in (64, 128, 192, 1024, 4096):
         a, b, c = big(bits), big(bits // 2) | 1, big(bits) | 1
         print(a * c, a // b, a % b, -a // b, -a % b, divmod(c, -b), a ^ c, a & -c, a | c, ~a >> 13, a << 77)
-        print(math.gcd(a, c), pow(a, 65537, c), pow(b, -1, c) if math.gcd(b, c) == 1 else 0, a.bit_length(), a.bit_count(), hash(a), float(a), str(a), hex(c))
+        print(math.gcd(a, c), pow(a, 65537, c), pow(b, -1, c) if math.gcd(b, c) == 1 else 0, a.bit_length(), a.bit_count(), hash(a), a / c, hex(c))
     fib = functools.reduce(lambda x, _: (x[1], sum(x)), range(3000), (0, 1))[0]
     print(fib, int(str(fib)) == fib, fractions.Fraction(fib, 3**200).limit_denominator(10**9))
 

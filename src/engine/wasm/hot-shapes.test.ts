@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FunctionBuilder } from "../../wasm/function.ts";
+import { createDecoder, newDecoded } from "../../isa/decode.ts";
+import { EmitHandler } from "./emit-handler.ts";
+import { addressForm } from "./handlers.ts";
+import { HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
+
+/** What a handler may call and still be the first of a pair: a write could hit the second instruction, a call could change anything. */
+const HARMLESS = new Set(["load", "loadVector", "raise", "raiseSse", "raiseX87"]);
+
+function importsOf(hex: string): string[] {
+  const bytes = Uint8Array.fromHex(hex);
+  const d = newDecoded();
+  assert.equal(createDecoder().decode(bytes, 0, bytes.length, d), undefined, hex);
+  assert.equal(d.length, bytes.length, hex);
+  const names: string[] = [];
+  const imports = { function: (name: string) => names.push(name) };
+  new EmitHandler(new FunctionBuilder(["i32", "i32"], ["i32"]), imports, d, addressForm(d)).emit();
+  return names;
+}
+
+test("hot shapes are whole instructions, none twice", () => {
+  for (const hex of HOT_SHAPES) importsOf(hex);
+  assert.equal(new Set(HOT_SHAPES).size, HOT_SHAPES.length);
+});
+
+test("the first of a hot pair writes no memory and calls nothing", () => {
+  for (const pair of HOT_PAIRS) {
+    const unexpected = importsOf(pair.split(" ")[0]).filter((name) => !HARMLESS.has(name));
+    assert.deepEqual(unexpected, [], pair);
+  }
+});
