@@ -30,6 +30,8 @@ export interface VmOptions {
 /** Guest memory of every VM here. */
 export const MEMORY_MIB = 512;
 const TICK_MS = 10;
+const QEMU_MACHINE = ["-accel", "tcg", "-cpu", "max", "-M", "pc", "-smp", "1", "-m", `${MEMORY_MIB}`];
+const QEMU_SERIAL = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"];
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 /** The command that starts a VM. */
@@ -37,16 +39,36 @@ export function vmCommand(engine: EngineName, options: VmOptions): readonly [str
   const { kernel, initrd, commandLine, disk } = options;
   if (engine === "mere") {
     const disks = disk === undefined ? [] : ["--disk", `${disk},ro`];
-    const exact = ["--memory", `${MEMORY_MIB}M`, "--kernel", kernel, "--initrd", initrd, "--append", commandLine, ...disks];
-    if (options.counted === true) return [process.execPath, file("./mere-process.ts"), kernel, initrd, commandLine, disk ?? ""];
+    const exact = [
+      "--memory",
+      `${MEMORY_MIB}M`,
+      "--kernel",
+      kernel,
+      "--initrd",
+      initrd,
+      "--append",
+      commandLine,
+      ...disks,
+    ];
+    if (options.counted === true)
+      return [process.execPath, file("./mere-process.ts"), kernel, initrd, commandLine, disk ?? ""];
     return [process.execPath, file("../bin/mere.js"), "run", ...exact];
   }
-  const disks = disk === undefined ? [] : ["-drive", `file=${disk},format=raw,if=none,id=disk,readonly=on`, "-device", "virtio-blk-pci,drive=disk"];
+  const disks =
+    disk === undefined
+      ? []
+      : ["-drive", `file=${disk},format=raw,if=none,id=disk,readonly=on`, "-device", "virtio-blk-pci,drive=disk"];
   return [
     "qemu-system-x86_64",
-    ...["-accel", "tcg", "-cpu", "max", "-M", "pc", "-smp", "1", "-m", `${MEMORY_MIB}`],
-    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
-    ...["-kernel", kernel, "-initrd", initrd, "-append", commandLine, ...disks],
+    ...QEMU_MACHINE,
+    ...QEMU_SERIAL,
+    "-kernel",
+    kernel,
+    "-initrd",
+    initrd,
+    "-append",
+    commandLine,
+    ...disks,
   ];
 }
 
@@ -57,7 +79,10 @@ export class Vm {
   #stderr = "";
 
   constructor(command: readonly [string, ...string[]], env?: Readonly<Record<string, string>>) {
-    this.child = spawn(command[0], command.slice(1), { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
+    this.child = spawn(command[0], command.slice(1), {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
     this.child.on("error", (error) => (this.#stderr += error.message));
     this.child.stderr?.on("data", (chunk: Buffer) => (this.#stderr = (this.#stderr + String(chunk)).slice(-4000)));
   }
@@ -74,7 +99,7 @@ export class Vm {
   /** @source proc(5) /proc/pid/stat, fields 14 and 15 */
   cpuMs(): number {
     try {
-      const fields = readFileSync(`/proc/${this.child.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+      const fields = this.#proc("stat").split(") ")[1]!.split(" ");
       return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
     } catch {
       return NaN;
@@ -83,16 +108,21 @@ export class Vm {
 
   /** Proportional set size in MiB: what the process costs the host, shared pages by their share. @source proc(5) smaps_rollup */
   pssMib(): number {
-    const text = readFileSync(`/proc/${this.child.pid}/smaps_rollup`, "utf8");
+    const text = this.#proc("smaps_rollup");
     return Number(/^Pss:\s+(\d+)/m.exec(text)![1]) / 1024;
   }
 
   /** Resident part of the largest mappings of the guest's memory in MiB: those of `sizeMib` or more. */
   residentMib(sizeMib: number): number {
-    const text = readFileSync(`/proc/${this.child.pid}/smaps`, "utf8");
+    const text = this.#proc("smaps");
     let sum = 0;
-    for (const [, size, rss] of text.matchAll(/^Size:\s+(\d+) kB[^]*?^Rss:\s+(\d+) kB/gm)) if (Number(size) >= sizeMib * 1024) sum += Number(rss);
+    for (const [, size, rss] of text.matchAll(/^Size:\s+(\d+) kB[^]*?^Rss:\s+(\d+) kB/gm))
+      if (Number(size) >= sizeMib * 1024) sum += Number(rss);
     return sum / 1024;
+  }
+
+  #proc(name: string): string {
+    return readFileSync(`/proc/${this.child.pid ?? "self"}/${name}`, "utf8");
   }
 
   /** Ends it and waits. */

@@ -1,14 +1,22 @@
 /* What the benchmarks boot, the same for every engine: Debian's cloud kernel (as vmlinux and, for QEMU, as the package's bzImage), and an initramfs with
  * busybox, the compiled programs and an init that says "@init" first. Made once per run, on the host. */
 import { access, copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fetchPackages } from "../src/image/apt.ts";
 import { busyboxApplets } from "../src/image/busybox.ts";
 import { runCommand } from "../src/image/command.ts";
 import { CpioWriter } from "../src/image/cpio.ts";
 import { unpackDeb } from "../src/image/deb.ts";
-import { type CachedKernel, defaultCacheDir, ensureBusybox, ensureKernel, readModules, vmlinuxPath } from "../src/image/kernel.ts";
+import {
+  type CachedKernel,
+  type KernelModule,
+  defaultCacheDir,
+  ensureBusybox,
+  ensureKernel,
+  readModules,
+  vmlinuxPath,
+} from "../src/image/kernel.ts";
 import { SUITE, type Suite } from "./suite.ts";
 
 /** Drivers for the disk: of Mere's machine and QEMU's microvm (virtio-mmio), and of QEMU's PC (virtio-pci). */
@@ -20,7 +28,9 @@ export interface BenchGuest {
   readonly bzImage: string;
   /** busybox and the init alone. */
   readonly bootInitrd: string;
-  /** With programs, suite and modules. */
+  /** With one program, for the memory's measurement. */
+  readonly touchInitrd: string;
+  /** With all programs and the disk's modules. */
   readonly suiteInitrd: string;
   /** Where the programs are, for the native column; undefined if there is no C compiler. */
   readonly programs: string | undefined;
@@ -34,9 +44,21 @@ export async function prepareGuest(work: string): Promise<BenchGuest> {
   const programs = await compilePrograms(work);
   const bootInitrd = join(work, "boot.cpio");
   const suiteInitrd = join(work, "suite.cpio");
-  await writeFile(bootInitrd, await initramfs(busybox, kernel, undefined));
-  await writeFile(suiteInitrd, await initramfs(busybox, kernel, programs));
-  return { kernel, vmlinux: vmlinuxPath(kernel), bzImage: await bzImage(kernel), bootInitrd, suiteInitrd, programs, busybox };
+  const touchInitrd = join(work, "touch.cpio");
+  const names = programs === undefined ? [] : await readdir(programs);
+  const files = names.map((name) => join(programs!, name));
+  await writeFile(bootInitrd, await initramfs(busybox, [], []));
+  await writeFile(
+    touchInitrd,
+    await initramfs(
+      busybox,
+      [],
+      files.filter((file) => basename(file) === "touch"),
+    ),
+  );
+  await writeFile(suiteInitrd, await initramfs(busybox, await readModules(kernel, MODULES), files));
+  const images = { vmlinux: vmlinuxPath(kernel), bzImage: await bzImage(kernel), bootInitrd, touchInitrd, suiteInitrd };
+  return { kernel, ...images, programs, busybox };
 }
 
 /** The package's vmlinuz, which Mere's own cache does not keep. */
@@ -75,7 +97,11 @@ async function compilePrograms(work: string): Promise<string | undefined> {
   return target;
 }
 
-async function initramfs(busybox: string, kernel: CachedKernel, programs: string | undefined): Promise<Uint8Array> {
+async function initramfs(
+  busybox: string,
+  modules: readonly KernelModule[],
+  programs: readonly string[],
+): Promise<Uint8Array> {
   const cpio = new CpioWriter();
   for (const path of ["bin", "dev", "proc", "sys", "bench", "bench/modules", "disk"]) cpio.directory(path);
   cpio.directory("tmp", 0o1777);
@@ -84,10 +110,8 @@ async function initramfs(busybox: string, kernel: CachedKernel, programs: string
   const program = await readFile(busybox);
   cpio.file("bin/busybox", program, 0o755);
   for (const applet of busyboxApplets(program)) if (applet !== "busybox") cpio.symlink(`bin/${applet}`, "busybox");
-  const modules = programs === undefined ? [] : await readModules(kernel, MODULES);
   for (const module of modules) cpio.file(`bench/modules/${module.name}.ko`, module.data);
-  if (programs !== undefined)
-    for (const name of await readdir(programs)) cpio.file(`bench/${name}`, await readFile(join(programs, name)), 0o755);
+  for (const path of programs) cpio.file(`bench/${basename(path)}`, await readFile(path), 0o755);
   cpio.file("init", initScript(modules.map(({ name }) => name)), 0o755);
   return cpio.finish();
 }

@@ -39,7 +39,11 @@ function kernelFor(engine: EngineName, guest: BenchGuest): string {
 }
 
 /** Process start to the init's first line. @param kernel another kernel file than the engine's own */
-export async function measureBoot(engine: EngineName, guest: BenchGuest, kernel = kernelFor(engine, guest)): Promise<BootSample> {
+export async function measureBoot(
+  engine: EngineName,
+  guest: BenchGuest,
+  kernel = kernelFor(engine, guest),
+): Promise<BootSample> {
   const vm = new Vm(vmCommand(engine, { kernel, initrd: guest.bootInitrd, commandLine: `${COMMAND_LINE} bench=boot` }));
   for await (const line of watched(vm)) {
     if (line.text !== "@init") continue;
@@ -51,7 +55,12 @@ export async function measureBoot(engine: EngineName, guest: BenchGuest, kernel 
 
 /** Instructions until the init's first line. */
 export async function countBoot(guest: BenchGuest): Promise<number> {
-  const options = { kernel: guest.vmlinux, initrd: guest.bootInitrd, commandLine: `${COMMAND_LINE} bench=boot`, counted: true };
+  const options = {
+    kernel: guest.vmlinux,
+    initrd: guest.bootInitrd,
+    commandLine: `${COMMAND_LINE} bench=boot`,
+    counted: true,
+  };
   const vm = new Vm(vmCommand("mere", options));
   for await (const line of watched(vm)) {
     if (line.text !== "@init") continue;
@@ -99,7 +108,15 @@ export async function measureSuite(
 
 function vmSuite(engine: EngineName, guest: BenchGuest, { suite, scale, only, disk }: SuiteOptions): Vm {
   const commandLine = `${COMMAND_LINE} bench=${suite} scale=${scale} only=${only.join(",")}`;
-  return new Vm(vmCommand(engine, { kernel: kernelFor(engine, guest), initrd: guest.suiteInitrd, commandLine, disk, counted: true }));
+  return new Vm(
+    vmCommand(engine, {
+      kernel: kernelFor(engine, guest),
+      initrd: guest.suiteInitrd,
+      commandLine,
+      disk,
+      counted: true,
+    }),
+  );
 }
 
 function nativeSuite(guest: BenchGuest, { suite, scale, only }: SuiteOptions): Vm {
@@ -110,7 +127,11 @@ function nativeSuite(guest: BenchGuest, { suite, scale, only }: SuiteOptions): V
 
 /** What the host pays for a guest that has touched 100 MiB of its memory. */
 export async function measureMemory(engine: EngineName, guest: BenchGuest): Promise<MemorySample> {
-  const options = { kernel: kernelFor(engine, guest), initrd: guest.suiteInitrd, commandLine: `${COMMAND_LINE} bench=touch` };
+  const options = {
+    kernel: kernelFor(engine, guest),
+    initrd: guest.touchInitrd,
+    commandLine: `${COMMAND_LINE} bench=touch`,
+  };
   const vm = new Vm(vmCommand(engine, options));
   let idlePssMib = NaN;
   for await (const line of watched(vm)) {

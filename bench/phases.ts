@@ -1,5 +1,7 @@
 /* Where the time of `mere run -- true` goes before the command: does what src/cli/run.ts does, with a look at the clock between the steps, and prints the
  * steps as one line of JSON. A process of its own: node phases.ts STARTED, the host's clock in milliseconds when it was started. */
+import { readFileSync } from "node:fs";
+import { CpioWriter } from "../src/image/cpio.ts";
 import type { StartupPhases } from "./measure.ts";
 
 const bootstrapped = performance.now();
@@ -13,6 +15,14 @@ function lap(name: string): void {
   lapStart = now;
 }
 
+/** A second archive over the first one: an init that says that it runs, then is the first one's. @source buffer-format.rst: archives may follow each other */
+function announcedInit(): Uint8Array {
+  const cpio = new CpioWriter();
+  cpio.file(".mere/init", readFileSync(new URL("../src/image/init", import.meta.url)), 0o755);
+  cpio.file("init", "#!/bin/sh\necho @init\n. /.mere/init\n", 0o755);
+  return cpio.finish();
+}
+
 const [{ ownInitGuest }, { createMachine }] = await Promise.all([
   import("../src/cli/guest-files.ts"),
   import("../src/vm/machine.ts"),
@@ -20,7 +30,14 @@ const [{ ownInitGuest }, { createMachine }] = await Promise.all([
   import("../src/cli/run-machine.ts"),
 ]);
 lap("imports");
-const boot = { kind: "own-init", kernel: undefined, append: "", command: ["true"], console: false, stdin: false } as const;
+const boot = {
+  kind: "own-init",
+  kernel: undefined,
+  append: "",
+  command: ["true"],
+  console: false,
+  stdin: false,
+} as const;
 const guest = await ownInitGuest(boot, false, {});
 lap("kernel and initramfs read");
 
@@ -31,13 +48,12 @@ const machine = await createMachine({
   cpus: 1,
   memoryBytes: 512 * 1024 * 1024,
   kernel: guest.kernel,
-  initrd: guest.initrd,
-  // "init=" output: the kernel says on the serial port when it starts /init.
-  commandLine: `${guest.commandLine.replace("quiet", "loglevel=6")}`,
+  initrd: Buffer.concat([guest.initrd, announcedInit()]),
+  commandLine: guest.commandLine,
   disks: [],
   serialOutput(bytes) {
     output += Buffer.from(bytes).toString("latin1");
-    if (output.includes("Run /init")) initReached(performance.now());
+    if (output.includes("@init")) initReached(performance.now());
   },
 });
 lap("machine made, kernel loaded");

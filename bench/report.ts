@@ -8,8 +8,16 @@ export const BARS = { boot: 6, compute: 8 } as const;
 
 /** All samples of a run of the benchmark; each list has one entry per round. */
 export interface Results {
-  readonly boot: { readonly mere: BootSample[]; readonly qemu: BootSample[]; readonly qemuVmlinux: BootSample[]; instructions?: number };
-  readonly programs: Map<string, { readonly mere: ProgramSample[]; readonly qemu: ProgramSample[]; readonly native: ProgramSample[] }>;
+  readonly boot: {
+    readonly mere: BootSample[];
+    readonly qemu: BootSample[];
+    readonly qemuVmlinux: BootSample[];
+    instructions?: number;
+  };
+  readonly programs: Map<
+    string,
+    { readonly mere: ProgramSample[]; readonly qemu: ProgramSample[]; readonly native: ProgramSample[] }
+  >;
   readonly memory: { readonly mere: MemorySample[]; readonly qemu: MemorySample[] };
   readonly phases: StartupPhases[];
 }
@@ -44,14 +52,24 @@ export function programRows(results: Results): ProgramRow[] {
   const rows: ProgramRow[] = [];
   for (const [name, { mere, qemu, native }] of results.programs) {
     if (mere.length === 0 || qemu.length === 0) continue;
-    const [mereMs, qemuMs] = [mere, qemu].map((samples) => median(samples.map(({ nanos }) => nanos / 1e6))) as [number, number];
-    const [mereCpu, qemuCpu] = [mere, qemu].map((samples) => median(samples.map(({ cpuMs }) => cpuMs))) as [number, number];
+    const [mereMs, qemuMs] = [mere, qemu].map((samples) => median(samples.map(({ nanos }) => nanos / 1e6))) as [
+      number,
+      number,
+    ];
+    const [mereCpu, qemuCpu] = [mere, qemu].map((samples) => median(samples.map(({ cpuMs }) => cpuMs))) as [
+      number,
+      number,
+    ];
     const retired = median(mere.map((sample) => sample.retired!));
     rows.push({
       name,
       nativeMs: native.length === 0 ? NaN : median(native.map(({ nanos }) => nanos / 1e6)),
-      ...{ qemuMs, mereMs, wallRatio: mereMs / qemuMs, cpuRatio: mereCpu / qemuCpu },
-      ...{ mereMips: retired / mereCpu / 1000, qemuMips: retired / qemuCpu / 1000 },
+      qemuMs,
+      mereMs,
+      wallRatio: mereMs / qemuMs,
+      cpuRatio: mereCpu / qemuCpu,
+      mereMips: retired / mereCpu / 1000,
+      qemuMips: retired / qemuCpu / 1000,
       sameOutput: new Set([...mere, ...qemu].map(({ checksum }) => checksum)).size === 1,
     });
   }
@@ -90,14 +108,28 @@ function renderBoot({ boot }: Results): string {
 function renderPrograms(results: Results): string {
   const rows = programRows(results);
   const head = ["program", "native s", "QEMU s", "Mere s", "wall ×", "CPU ×", "Mere M instr/s", "QEMU M instr/s"];
-  const mean = ["geometric mean", "", "", "", ratio(geometricMean(rows.map((row) => row.wallRatio))), ratio(geometricMean(rows.map((row) => row.cpuRatio)))];
+  const mean = [
+    "geometric mean",
+    "",
+    "",
+    "",
+    ratio(geometricMean(rows.map((row) => row.wallRatio))),
+    ratio(geometricMean(rows.map((row) => row.cpuRatio))),
+  ];
   const cells = rows.map((row) => [
     row.sameOutput ? row.name : `${row.name} (OUTPUT DIFFERS)`,
     Number.isNaN(row.nativeMs) ? "–" : seconds(row.nativeMs),
-    ...[seconds(row.qemuMs), seconds(row.mereMs), ratio(row.wallRatio), ratio(row.cpuRatio)],
-    ...[row.mereMips.toFixed(0), row.qemuMips.toFixed(0)],
+    seconds(row.qemuMs),
+    seconds(row.mereMs),
+    ratio(row.wallRatio),
+    ratio(row.cpuRatio),
+    row.mereMips.toFixed(0),
+    row.qemuMips.toFixed(0),
   ]);
-  mean.push(geometricMean(rows.map((row) => row.mereMips)).toFixed(0), geometricMean(rows.map((row) => row.qemuMips)).toFixed(0));
+  mean.push(
+    geometricMean(rows.map((row) => row.mereMips)).toFixed(0),
+    geometricMean(rows.map((row) => row.qemuMips)).toFixed(0),
+  );
   return `### Compute: programs in one VM (bar: ${BARS.compute}×)\n\n${table(head, [...cells, mean])}`;
 }
 
@@ -108,7 +140,14 @@ function renderMemory({ memory }: Results): string {
     const guest = median(samples.map((sample) => sample.guestMib));
     return [name, ...[idle, touched, touched - idle, guest, touched - guest].map((mib) => mib.toFixed(0))];
   };
-  const head = ["MiB of the whole process (PSS)", "init runs", "100 MiB touched", "grown by", "guest memory in it", "fixed part"];
+  const head = [
+    "MiB of the whole process (PSS)",
+    "init runs",
+    "100 MiB touched",
+    "grown by",
+    "guest memory in it",
+    "fixed part",
+  ];
   return `### Memory: a VM of 512 MiB\n\n${table(head, [row("QEMU", memory.qemu), row("Mere", memory.mere)])}`;
 }
 

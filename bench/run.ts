@@ -47,13 +47,19 @@ function parseOptions(): BenchOptions {
   const runs = Number(values.runs ?? (values.quick === true ? 1 : 3));
   const names = (values.only ?? "").split(",").filter((name) => name !== "");
   const programs = names.filter((name) => !PARTS.some((part) => part === name));
-  const known = new Map(Object.entries(SUITE).flatMap(([part, entries]) => entries.map(({ name }) => [name, part as SuiteName])));
+  const known = new Map(
+    Object.entries(SUITE).flatMap(([part, entries]) => entries.map(({ name }) => [name, part as SuiteName])),
+  );
   const unknown = programs.find((name) => !known.has(name));
   if (unknown !== undefined || !Number.isInteger(runs) || runs < 1) {
-    process.stderr.write(`${unknown === undefined ? "--runs takes a number from 1 on" : `there is no benchmark ${unknown}; there are ${[...PARTS, ...known.keys()].join(", ")}`}\n`);
+    process.stderr.write(
+      `${unknown === undefined ? "--runs takes a number from 1 on" : `there is no benchmark ${unknown}; there are ${[...PARTS, ...known.keys()].join(", ")}`}\n`,
+    );
     process.exit(2);
   }
-  const parts = PARTS.filter((part) => names.length === 0 || names.includes(part) || programs.some((name) => known.get(name) === part));
+  const parts = PARTS.filter(
+    (part) => names.length === 0 || names.includes(part) || programs.some((name) => known.get(name) === part),
+  );
   return { runs, scale: values.quick === true ? QUICK_SCALE : 100, parts, programs, write: values.write ?? false };
 }
 
@@ -80,7 +86,8 @@ async function suiteRound(suite: SuiteName, guest: BenchGuest, results: Results,
   const { scale, programs: only, disk, qemu } = options;
   for (const engine of ["mere", "qemu", "native"] as const) {
     if (engine === "qemu" && !qemu) continue;
-    const onProgram = (name: string, { nanos }: { nanos: number }): void => say(`  ${engine} ${name} ${(nanos / 1e9).toFixed(2)} s`);
+    const onProgram = (name: string, { nanos }: { nanos: number }): void =>
+      say(`  ${engine} ${name} ${(nanos / 1e9).toFixed(2)} s`);
     for (const [name, sample] of await measureSuite(engine, guest, { suite, scale, only, disk, onProgram })) {
       const entry = results.programs.get(name) ?? { mere: [], qemu: [], native: [] };
       results.programs.set(name, entry);
@@ -122,7 +129,8 @@ async function partRound(part: Part, guest: BenchGuest, results: Results, option
   if (part === "boot") return bootRound(guest, results, options.qemu);
   if (part === "phases") results.phases.push(await measurePhases());
   else if (guest.programs === undefined) say(`${part} is left out: it needs a C compiler`);
-  else if (part === "memory") for (const engine of engines) results.memory[engine].push(await measureMemory(engine, guest));
+  else if (part === "memory")
+    for (const engine of engines) results.memory[engine].push(await measureMemory(engine, guest));
   else await suiteRound(part, guest, results, options);
 }
 

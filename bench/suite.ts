@@ -32,17 +32,38 @@ const SQL = `sqlite3 :memory: "create table t(a integer, b text); with recursive
 /** By the VM boot that they share. */
 export const SUITE = {
   compute: [
-    ...["sort", "hash", "tree", "matrix-int", "matrix-float", "lz", "aes", "bignum", "nbody", "fft", "mandelbrot", "search", "calls", "long-double"].map(compiled),
+    ...[
+      "sort",
+      "hash",
+      "tree",
+      "matrix-int",
+      "matrix-float",
+      "lz",
+      "aes",
+      "bignum",
+      "nbody",
+      "fft",
+      "mandelbrot",
+      "search",
+      "calls",
+      "long-double",
+    ].map(compiled),
     { name: "busybox-sha256sum", line: `"$D/timed" busybox-sha256sum "$B" sha256sum <"$T.large"` },
     busybox("busybox-gzip", "gzip -c"),
     busybox("busybox-sort", "sort"),
-    { name: "busybox-awk", line: `"$D/timed" busybox-awk "$B" awk '{ n[$2] += $1; gsub(/a/, "b"); c += length($0) } END { for (i = 0; i < 20000; i++) x = (x * 31 + i) % 65521; print NR, c, n["the"], x }' <"$T.small"` },
+    {
+      name: "busybox-awk",
+      line: `"$D/timed" busybox-awk "$B" awk '{ n[$2] += $1; gsub(/a/, "b"); c += length($0) } END { for (i = 0; i < 20000; i++) x = (x * 31 + i) % 65521; print NR, c, n["the"], x }' <"$T.small"`,
+    },
   ],
   debian: [
     debian("python3", PYTHON),
     debian("perl", PERL),
     debian("openssl-sha512", "openssl dgst -sha512"),
-    debian("openssl-aes", "openssl enc -aes-256-cbc -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff -iv 00 -nosalt"),
+    debian(
+      "openssl-aes",
+      "openssl enc -aes-256-cbc -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff -iv 00 -nosalt",
+    ),
     debian("sqlite3", SQL),
     debian("xz", "xz -1 -c"),
     debian("zstd", "zstd -3 -q -c"),

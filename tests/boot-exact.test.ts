@@ -40,12 +40,15 @@ before(async () => {
   writeFileSync(initrd, cpio.finish());
 });
 
-/** Boots, and answers `line` when the guest asks. */
+/** Boots, and answers `line` when the guest asks: what came before the kernel opened its port would be lost, as on any serial line. */
 async function answer(line: string, append: string): Promise<Ended> {
-  const { child, ended } = startMere(["run", "--kernel", kernel, "--initrd", initrd, "--append", append], {
-    input: Buffer.from(`${line}\n`),
+  const words = ["run", "--kernel", kernel, "--initrd", initrd, "--append", append];
+  const { child, ended } = startMere(words, { input: "open" });
+  let seen = "";
+  child.stdout!.on("data", (chunk: Buffer) => {
+    seen += chunk.toString();
+    if (/^ask\r\n/m.test(seen)) child.stdin!.end(`${line}\n`);
   });
-  child.stdout!.resume();
   return ended;
 }
 

@@ -329,6 +329,8 @@ const cases: readonly Case[] = [
         68 80 1d 00 00                  push 0x1d80
         0f ae 14 24                     ldmxcsr [rsp]
         66 0f ef c9                     pxor xmm1, xmm1
+        b9 00 00 80 3f                  mov ecx, 0x3f800000
+        66 0f 6e c1                     movd xmm0, ecx
       fault:
         f3 0f 5e c1                     divss xmm0, xmm1
     `),
@@ -421,7 +423,7 @@ test("a fault that cannot be delivered is a double fault; that too is a triple f
   const program = code(`
       ff c3                           inc ebx
     fault:
-      0f 30                           .byte 0x0f, 0x30 ; wrmsr, rcx = 0x999
+      0f 30                           wrmsr
       f4                              hlt
   `);
   g.load(program);

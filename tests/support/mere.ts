@@ -18,10 +18,10 @@ export interface RunningMere {
   readonly ended: Promise<Ended>;
 }
 
-/** Starts mere. @param input standard input, which then ends; without it there is none */
+/** Starts mere. @param input standard input, which then ends, or "open" for one that stays; without it there is none */
 export function startMere(
   words: readonly string[],
-  options: { input?: Uint8Array; env?: Readonly<Record<string, string>>; cwd?: string } = {},
+  options: { input?: Uint8Array | "open"; env?: Readonly<Record<string, string>>; cwd?: string } = {},
 ): RunningMere {
   const child = spawn(process.execPath, [MERE, ...words], {
     stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
@@ -33,7 +33,7 @@ export function startMere(
   child.stdout!.on("data", (chunk: Buffer) => stdout.push(chunk));
   child.stderr!.on("data", (chunk: Buffer) => stderr.push(chunk));
   child.stdin?.on("error", () => {}); // it may end before it has read all
-  child.stdin?.end(options.input);
+  if (options.input !== "open") child.stdin?.end(options.input);
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (status) =>

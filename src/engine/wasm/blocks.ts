@@ -9,7 +9,7 @@ import { Reg, Slot } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import { AddressForm, registerOffset } from "./emit-handler.ts";
 import { PSEUDO, type HandlerTable } from "./handlers.ts";
-import { ARENA, ARENA_END, Entry, ENTRY_UNCHAINED } from "./layout.ts";
+import { ARENA, ARENA_END, Entry, ENTRY_STACK, ENTRY_UNCHAINED } from "./layout.ts";
 
 const PAGE = 4096;
 /** Longer runs of straight code are rare; a block must end before its position byte does. */
@@ -63,8 +63,7 @@ export class BlockCache {
 
   /** Does the entry's memory operand go by the stack (so that a non-canonical address is #SS)? */
   usesStack(entry: number): boolean {
-    const base = this.#halves[(entry + Entry.BASE) >> 1];
-    return entry !== 0 && (base === Reg.GPR + 8 * 4 || base === Reg.GPR + 8 * 5);
+    return entry !== 0 && (this.#bytes[entry + Entry.FLAGS] & ENTRY_STACK) !== 0;
   }
   offsetOf(entry: number): number {
     return this.#halves[(entry + Entry.OFFSET) >> 1];
@@ -244,6 +243,8 @@ export class BlockCache {
     const entry = this.#put(handler, offset, d.length, position);
     const half = entry >> 1;
     this.#bytes[entry + Entry.SCALE] = d.scale;
+    // RSP or RBP is the base, or there is no memory operand but what CALL, PUSH and their like imply
+    if (form === AddressForm.NONE || (d.segment < 0 && (d.base === 4 || d.base === 5))) this.#bytes[entry + Entry.FLAGS] = ENTRY_STACK;
     for (let i = 0; i < d.operandCount; i++) {
       const operand = d.operands[i];
       if (operand.source === "reg") this.#halves[half + Entry.REG_A / 2] = registerOffset(operand);

@@ -128,10 +128,19 @@ export abstract class EmitFlags extends EmitValues {
   }
 
   setFlags(flags: Partial<Record<FlagName, Value>>): void {
+    if (Object.keys(flags).every((name) => name === "CF" || name === "OF")) return this.#setCarryAndOverflow(flags.CF, flags.OF);
     const get = (name: FlagName): Value => this.zext(flags[name] ?? this.flag(name), 8);
     this.#pack(get("CF"), get("PF"), get("AF"), get("ZF"), get("SF"), get("OF"));
   }
 
+  /** Rotates, ADCX, CLC and the like: only the top two bits of aux change. */
+  #setCarryAndOverflow(cf: Value | undefined, of: Value | undefined): void {
+    const aux = this.#aux;
+    const carry = cf ? this.zext(cf, 8) : this.shrU(aux, this.const(63));
+    const overflow = of ? this.zext(of, 8) : this.shrU(this.xor(aux, this.shl(aux, this.const(1))), this.const(63));
+    const top = this.or(this.shl(carry, this.const(63)), this.shl(this.xor(carry, overflow), this.const(62)));
+    this.setField(Reg.FLAG_AUX, 8, this.or(this.and(aux, this.const(~TOP_TWO)), top));
+  }
   /** As packFlags: result 0 or 1, SF and PF by the inversion bits (result 1 has odd parity, 0 even). */
   #pack(cf: Value, pf: Value, af: Value, zf: Value, sf: Value, of: Value): void {
     const one = this.const(1);

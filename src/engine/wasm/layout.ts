@@ -74,6 +74,8 @@ export const Entry = {
 
 /** Entry flag: this block must not be reached by a chain (it spans two pages, or is for one use). */
 export const ENTRY_UNCHAINED = 1;
+/** Entry flag: the instruction's memory operand is in the stack segment, so that an address that is not canonical is #SS. */
+export const ENTRY_STACK = 2;
 
 /** The engine's words in the register file (Reg.ENGINE…): all i32. */
 export const Engine = {

@@ -18,6 +18,36 @@ function implicitLength<V>(s: Sem<V>, v: V, words: V, most: V): V {
   return s.ctz(s.or(zeros, s.shl(s.const(1), most)));
 }
 
+/** Bits 0 … n − 1. */
+const lowBits = <V>(s: Sem<V>, n: V): V => s.sub(s.shl(s.const(1), n), s.const(1));
+
+/** IntRes1 of bytes, aggregation "equal any": which bytes of b are among the first lengthA of a. */
+function equalAnyBytes<V>(s: Sem<V>, a: V, b: V, lengthA: V, lengthB: V): V {
+  const index = s.vectorConst(0x0706050403020100n, 0x0f0e0d0c0b0a0908n);
+  const valid = s.vector("i8x16.gt_s", s.vector("i8x16.splat", lengthA), index);
+  // what is beyond the set repeats its first byte, which changes nothing
+  const set = s.vector("v128.bitselect", a, s.vector("i8x16.splat", s.lane("i8x16", a, 0)), valid);
+  let found = s.vectorConst(0n, 0n);
+  for (let i = 0; i < 16; i++) {
+    const element = s.shuffle(set, set, Array<number>(16).fill(i));
+    found = s.vector("v128.or", found, s.vector("i8x16.eq", element, b));
+  }
+  const bits = s.and(s.zext(s.vector("i8x16.bitmask", found), 4), lowBits(s, lengthB));
+  return s.select(s.isZero(lengthA), s.const(0), bits);
+}
+/** IntRes1 of bytes, aggregation "equal each": equal and both valid, or both beyond the end. */
+function equalEachByte<V>(s: Sem<V>, a: V, b: V, lengthA: V, lengthB: V): V {
+  const equal = s.zext(s.vector("i8x16.bitmask", s.vector("i8x16.eq", a, b)), 4);
+  const [validA, validB] = [lowBits(s, lengthA), lowBits(s, lengthB)];
+  const neither = s.and(s.not(s.or(validA, validB)), s.const(0xffff));
+  return s.or(s.and(equal, s.and(validA, validB)), neither);
+}
+/** IntRes2 of bytes: imm[4] inverts, imm[5] only what is valid of b. */
+function withPolarity<V>(s: Sem<V>, bits: V, lengthB: V, imm: V): V {
+  const inverted = s.select(s.and(imm, s.const(0x20)), lowBits(s, lengthB), s.const(0xffff));
+  return s.xor(bits, s.select(s.and(imm, s.const(0x10)), inverted, s.const(0)));
+}
+
 function compareStrings<V>(s: Sem<V>, explicit: boolean): { bits: V; most: V; words: V; imm: V } {
   const a = s.get(0);
   const b = s.get(1);
@@ -28,7 +58,18 @@ function compareStrings<V>(s: Sem<V>, explicit: boolean): { bits: V; most: V; wo
   const lengthB = explicit ? explicitLength(s, 2, most) : implicitLength(s, b, words, most);
   const control = s.or(s.and(imm, s.const(0xff)), s.or(s.shl(lengthA, s.const(8)), s.shl(lengthB, s.const(16))));
   const half = (v: V, i: number): V => s.lane("i64x2", v, i);
-  const bits = s.call("pcmpstr", half(a, 0), half(a, 1), half(b, 0), half(b, 1), control);
+  // What string functions of C libraries use, bytes "equal any" and "equal each", is done here; ranges, substrings and words are rare.
+  const kind = s.and(imm, s.const(0x0d));
+  const bits = s.whenValue(
+    s.isZero(kind),
+    () => withPolarity(s, equalAnyBytes(s, a, b, lengthA, lengthB), lengthB, imm),
+    () =>
+      s.whenValue(
+        s.eq(kind, s.const(8)),
+        () => withPolarity(s, equalEachByte(s, a, b, lengthA, lengthB), lengthB, imm),
+        () => s.call("pcmpstr", half(a, 0), half(a, 1), half(b, 0), half(b, 1), control),
+      ),
+  );
   const none = s.const(0);
   s.setFlags({
     CF: s.ne(bits, none),

@@ -177,6 +177,8 @@ export function deliver(cpu: Cpu, event: GuestEvent): void {
       return enter(cpu, current, rip, resume);
     } catch (fault) {
       if (!(fault instanceof GuestFault)) throw fault;
+      // even if a double fault or a shutdown comes of it: footnote in SDM vol. 3A §6.15, "Page-Fault Exception"
+      if (fault.vector === Vector.PF && fault.address !== undefined) cpu.regs.set64(Reg.CR2, fault.address);
       current = combine(current, fault);
     }
   }

@@ -5,7 +5,7 @@
 import {
   BIAS, Float80, INTEGER_BIT, Kind, Status, compareSignificands, kindOf, normalize, setInfinity, setSignificand, setZero, significandOf,
 } from "./float80.ts";
-import { Rounding, invalid, propagateNan, quiet, roundPack, shiftRightSticky, shifted } from "./round.ts";
+import { type Rounding, invalid, propagateNan, quiet, roundPack, shiftRightSticky, shifted } from "./round.ts";
 
 // Normalized copies of the operands, so that `out` may be one of them.
 const x = new Float80();

@@ -5,7 +5,7 @@ import { Reg } from "../registers.ts";
 import { add, divide, multiply, squareRoot, subtract } from "./arithmetic.ts";
 import { UNORDERED, compare, examine, extract, remainder, roundToInteger, scale } from "./exponent.ts";
 import { Float80, Status } from "./float80.ts";
-import { Rounding } from "./round.ts";
+import type { Rounding } from "./round.ts";
 import { takeOperand } from "./transfer.ts";
 import { Arg, Source, begin, conclude, isEmpty, pop, push, readPhysical, rounding, stackOverflow, stackUnderflow, topOf, writePhysical } from "./unit.ts";
 

@@ -2,7 +2,7 @@
  * @source SDM vol. 1 §4.2, §4.8.3; vol. 2 FLD, FST, FILD, FIST, FISTTP, FBLD, FBSTP
  * Results for memory are left in `memory`, two signed 32-bit halves; wider ones (BCD) are bigint. */
 import { BIAS, EXP_MAX, Float80, INTEGER_BIT, Kind, QUIET_BIT, Status, isSignaling, kindOf, normalize, setSignificand, setZero, significandOf } from "./float80.ts";
-import { Rounding, roundsUp, shiftRightSticky, shifted } from "./round.ts";
+import { type Rounding, roundsUp, shiftRightSticky, shifted } from "./round.ts";
 
 /** The value that goes to memory. */
 export const memory = { hi: 0, lo: 0 };

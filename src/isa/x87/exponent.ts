@@ -2,7 +2,7 @@
  * @source SDM vol. 2 under each mnemonic. None of them obeys precision control. */
 import { BIAS, Float80, INTEGER_BIT, Kind, Status, compareSignificands, isSignaling, kindOf, normalize, setInfinity, setSignificand, setZero, significandOf } from "./float80.ts";
 import { fromInt32, roundInteger } from "./convert.ts";
-import { Rounding, invalid, propagateNan, quiet, roundPack, shifted } from "./round.ts";
+import { type Rounding, invalid, propagateNan, quiet, roundPack, shifted } from "./round.ts";
 
 const x = new Float80();
 const y = new Float80();

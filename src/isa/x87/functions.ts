@@ -2,7 +2,7 @@
  * @source SDM vol. 1 §8.3.7, §8.3.9; vol. 2 under each mnemonic */
 import type { Cpu } from "../cpu.ts";
 import { Float80, Status } from "./float80.ts";
-import { Rounding } from "./round.ts";
+import type { Rounding } from "./round.ts";
 import { arctangent, exp2m1, trigonometric, yLog2, yLog2p1 } from "./transcendental.ts";
 import type { Trigonometric } from "./transcendental.ts";
 import { begin, conclude, isEmpty, pop, push, readPhysical, rounding, stackOverflow, stackUnderflow, topOf, writePhysical } from "./unit.ts";

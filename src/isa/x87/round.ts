@@ -1,7 +1,7 @@
 /* Rounding of exact results to 80, 64 or 32 bits, and the NaN rules: what all x87 operations have in common.
  * The Rounding object carries what the control word says in, and the exception bits out.
  * @source SDM vol. 1 §4.8.4 (rounding), §4.9.1 (exceptions, masked and unmasked responses), §8.1.5, Table 4-7 (NaNs) */
-import { EXP_MAX, Float80, INTEGER_BIT, Kind, QUIET_BIT, Status, compareSignificands, isSignaling, setDefaultNan, setInfinity } from "./float80.ts";
+import { EXP_MAX, type Float80, INTEGER_BIT, Kind, QUIET_BIT, Status, compareSignificands, isSignaling, setDefaultNan, setInfinity } from "./float80.ts";
 
 /** Exponent adjustment of the result that an unmasked overflow or underflow delivers. */
 const BIAS_ADJUST = 24576;

@@ -3,7 +3,7 @@
  * @source SDM vol. 1 §8.3.8 (π), §8.3.10 (accuracy); vol. 2 under each mnemonic (special operands) */
 import { BIAS, Float80, INTEGER_BIT, Kind, Status, kindOf, normalize, setInfinity, setOne, setSignificand, setZero, significandOf } from "./float80.ts";
 import { F, LN2, LOG2E, ONE, PI, arctan, bitLength, expm1, log2, sinCos } from "./fixed.ts";
-import { Rounding, invalid, propagateNan, quiet, roundPack } from "./round.ts";
+import { type Rounding, invalid, propagateNan, quiet, roundPack } from "./round.ts";
 
 const work = new Float80();
 const x = new Float80();

@@ -6,7 +6,7 @@
  * Semantics and calls talk through the mailbox Reg.X87_*: ARG holds the form (see Arg), so that no bigint is made. */
 import type { Cpu } from "../cpu.ts";
 import { Reg } from "../registers.ts";
-import { Float80, Status, loadFloat80, physicalAt, setDefaultNan, storeFloat80 } from "./float80.ts";
+import { type Float80, Status, loadFloat80, physicalAt, setDefaultNan, storeFloat80 } from "./float80.ts";
 import { Rounding } from "./round.ts";
 
 /** Fields of X87_ARG. */
