@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { DeviceAddress } from "../src/device/layout.ts";
+import { PowerOffset, RESET_VALUE, SLEEP_TYPE_S5 } from "../src/device/power.ts";
 import { makeElf } from "../src/image/kernel-file.fixture.ts";
 import { runMere, startMere, summary } from "./support/mere.ts";
 
@@ -21,6 +23,15 @@ const print = (text: string): number[] => [...SERIAL, ...[...Buffer.from(text)].
 /** mov rax, target; jmp rax */
 const jumpTo = (target: bigint): number[] => [0x48, 0xb8, ...new Uint8Array(BigUint64Array.of(target).buffer), 0xff, 0xe0];
 
+/** mov ebx, register; mov byte [rbx], value */
+const writePower = (offset: number, value: number): number[] => [
+  0xbb,
+  ...new Uint8Array(Uint32Array.of(DeviceAddress.POWER + offset).buffer),
+  0xc6,
+  0x03,
+  value,
+];
+
 /** Words for mere that boot these instructions, which start at 16 MiB in 64-bit mode, identity-mapped, without an IDT. */
 let guests = 0;
 function boot(...code: number[]): string[] {
@@ -30,6 +41,17 @@ function boot(...code: number[]): string[] {
 }
 
 describe("a guest that", { concurrency: 2 }, () => {
+  const ends: [string, number[]][] = [
+    ["resets the machine", writePower(PowerOffset.RESET, RESET_VALUE)],
+    ["powers it off", writePower(PowerOffset.SLEEP_CONTROL, (SLEEP_TYPE_S5 << 2) | (1 << 5))],
+  ];
+  for (const [what, code] of ends) {
+    test(`${what} runs not one instruction more, and mere ends with 0`, async () => {
+      const { status, stdout, stderr } = await runMere(boot(...print("last"), ...code, ...print(" words")));
+      assert.deepEqual([status, stdout.toString(), stderr], [0, "last", ""]);
+    });
+  }
+
   const triple = /^mere run: the guest's processor shut down \(a triple fault\)\n/;
   test("executes what is no instruction without a handler is shown with its state", async () => {
     const ended = await runMere(boot(0xb8, 0x78, 0x56, 0x34, 0x12, ...UD2)); // mov eax, 0x12345678

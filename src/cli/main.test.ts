@@ -42,7 +42,7 @@ describe("usage errors", { concurrency: 2 }, () => {
     [["kernel", "pul"], "mere kernel: unknown command 'pul'; did you mean pull? See 'mere kernel --help'.\n"],
     [
       ["kernel", "list", "x"],
-      "mere kernel list: too many arguments for 'list': expected 0 arguments but got 1: x; see 'mere kernel list --help'.\n",
+      "mere kernel list: too many arguments for 'list': expected 0 arguments but got 1; see 'mere kernel list --help'.\n",
     ],
     [
       ["run"],

@@ -89,9 +89,9 @@ async function runGuest(
 ): Promise<number> {
   const stop = (): void => void machine.stop();
   interruption.signal.addEventListener("abort", stop, { once: true });
+  machine.start();
   const detach = attach(options, guest, machine, interruption);
   try {
-    machine.start();
     if (interruption.signal.aborted) stop();
     const end = await machine.wait();
     if (guest.terminal === "ttyS0") process.stdout.write(output.record.flush());

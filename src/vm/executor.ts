@@ -3,6 +3,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { attachDevices } from "../device/layout.ts";
 import { vcpuPorts } from "../device/ports.ts";
+import type { PowerWindow } from "../device/power.ts";
 import { hostNanos } from "../engine/clock.ts";
 import type { Exit } from "../engine/engine.ts";
 import { vcpuAddress, WasmEngine } from "../engine/wasm/engine.ts";
@@ -28,6 +29,7 @@ class Executor {
   readonly #words: Int32Array;
   readonly #exits: Float64Array;
   readonly #control: Int32Array;
+  readonly #power: PowerWindow;
 
   constructor(start: ExecutorStart) {
     const ram = GuestRam.attach(start.ram);
@@ -42,6 +44,7 @@ class Executor {
       hostNs: hostNanos,
       realtimeNs: () => BigInt(Date.now()) * 1_000_000n,
     });
+    this.#power = devices.power;
     const engine = new WasmEngine(start.state, ram);
     this.#vcpu = engine.vcpu(0, cpuModel(start.vcpus, start.kvmFeatures), vcpuPorts(devices, 0, () => KVM_ENOSYS));
   }
@@ -51,6 +54,8 @@ class Executor {
     for (;;) {
       const exit = this.#vcpu.run(BUDGET);
       this.#count();
+      // The guest has asked for its end: nothing of it may run while the I/O thread makes up its mind.
+      if (this.#power.request !== "none") Atomics.wait(this.#control, 0, Control.RUN);
       const control = Atomics.load(this.#control, 0);
       if (control !== 0) return { kind: "stopped", ...(control === Control.STOP_AND_TELL && { detail: describeVcpu(this.#vcpu, "stopped") }) };
       if (exit.kind === "shutdown") return { kind: "shutdown", detail: describeVcpu(this.#vcpu, exit.reason) };

@@ -173,7 +173,9 @@ export class Machine {
   #ask(reason: MachineEnd["reason"]): void {
     this.#asked ??= reason;
     const crash = this.#asked === "reset" || this.#asked === "panic";
-    Atomics.store(new Int32Array(this.#control), 0, crash ? Control.STOP_AND_TELL : Control.STOP);
+    const control = new Int32Array(this.#control);
+    Atomics.store(control, 0, crash ? Control.STOP_AND_TELL : Control.STOP);
+    Atomics.notify(control, 0);
     for (let n = 0; n < this.#cpus; n++) {
       const words = new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4);
       Atomics.or(words, Reg.ATTENTION >> 2, Attention.COME_OUT);

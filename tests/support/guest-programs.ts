@@ -91,13 +91,18 @@ function textInput(lines: number): string {
 
 function numbersInput(lines: number): string {
   const random = randomWords(521288629);
-  const line = (): string => `${(random() - 2 ** 31) / 2 ** (random() % 40)} ${random() % 100000} ${(random() / 7).toExponential(4)}`;
+  const line = (): string =>
+    `${(random() - 2 ** 31) / 2 ** (random() % 40)} ${random() % 100000} ${(random() / 7).toExponential(4)}`;
   return `${Array.from({ length: lines }, line).join("\n")}\n`;
 }
 
 /** Fills a folder with what the programs read. @param environment of nativeRoot
  *  @returns whether the C program is there: it needs gcc on the host */
-export async function makeInputs(directory: string, environment: NodeJS.ProcessEnv, binaryBytes: number): Promise<boolean> {
+export async function makeInputs(
+  directory: string,
+  environment: NodeJS.ProcessEnv,
+  binaryBytes: number,
+): Promise<boolean> {
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, "data.bin"), binaryInput(binaryBytes));
   await writeFile(join(directory, "text.txt"), textInput(4000));
@@ -110,9 +115,13 @@ export async function makeInputs(directory: string, environment: NodeJS.ProcessE
   await openssl("req", "-x509", "-key", "rsa.pem", "-subj", "/CN=guest", "-days", "36500", "-out", "certificate.pem");
   for (const name of ["program.py", "program.pl"]) await cp(join(SOURCES, name), join(directory, name));
   const options = ["-O2", "-msse4.2", "-frounding-math", "-static", "-pthread", "-w"];
-  const compiled = await runCommand("gcc", [...options, "-o", join(directory, "c-program"), join(SOURCES, "c-program.c"), "-lm"]).catch(
-    () => undefined,
-  );
+  const compiled = await runCommand("gcc", [
+    ...options,
+    "-o",
+    join(directory, "c-program"),
+    join(SOURCES, "c-program.c"),
+    "-lm",
+  ]).catch(() => undefined);
   return compiled?.status === 0;
 }
 
@@ -123,13 +132,30 @@ export async function makeProgramDisk(image: string, inputs: string, sizeMib: nu
   await cp(SOURCES, join(tree, "programs"), { recursive: true });
   await cp(inputs, join(tree, "inputs"), { recursive: true });
   await chmod(join(tree, "programs/run.sh"), 0o755);
-  const { status, output } = await e2fsprogs("mke2fs", "-q", "-F", "-t", "ext4", "-E", "root_owner=0:0", "-d", tree, image, `${sizeMib}m`);
+  const { status, output } = await e2fsprogs(
+    "mke2fs",
+    "-q",
+    "-F",
+    "-t",
+    "ext4",
+    "-E",
+    "root_owner=0:0",
+    "-d",
+    tree,
+    image,
+    `${sizeMib}m`,
+  );
   await rm(tree, { recursive: true });
   if (status !== 0) throw new Error(`mke2fs: ${output}`);
 }
 
 /** Runs the programs on the host. */
-export async function runNatively(environment: NodeJS.ProcessEnv, inputs: string, outputs: string, names: readonly string[] = []): Promise<Outputs> {
+export async function runNatively(
+  environment: NodeJS.ProcessEnv,
+  inputs: string,
+  outputs: string,
+  names: readonly string[] = [],
+): Promise<Outputs> {
   await mkdir(outputs, { recursive: true });
   await run("/bin/sh", [join(SOURCES, "run.sh"), inputs, outputs, ...names], { env: environment });
   return readOutputs(outputs);

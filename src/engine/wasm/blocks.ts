@@ -47,6 +47,8 @@ export class BlockCache {
   readonly #frames = new Map<number, CodeFrame>();
   readonly #window = new Uint8Array(2 * MAX_INSTRUCTION);
   #next = ARENA;
+  /** Where the arena is full; tests lower it. */
+  arenaEnd = ARENA_END;
   #single = 0;
   /** Called when code was first read from a frame, and when blocks went away. */
   onProtect: (frameAddress: number) => void = () => {};
@@ -89,7 +91,7 @@ export class BlockCache {
     if (known !== undefined) return known;
     const spanning = this.#spanning.get(address);
     if (spanning && spanning.second === secondPage()) return spanning.entry;
-    if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > ARENA_END) this.clear();
+    if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();
     return this.#decodeBlock(address, MAX_BLOCK, secondPage);
   }
   /** One instruction in a block of its own, for single-stepping: not kept. */

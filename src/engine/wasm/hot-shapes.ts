@@ -301,206 +301,428 @@ export const HOT_SHAPES: readonly string[] = [
   "84542407", // test Eb,Gb 1
   "2047ff", // and Eb,Gb 1
   "440f4de2", // cmovnl Gv,Ev 4
+  "f20f59d5", // mulsd Vsd,Wsd 4
+  "660f7ec0", // movd Ed,Vd 4
+  "660f28c4", // movapd Vpd,Wpd 4
+  "f20f58c8", // addsd Vsd,Wsd 4
+  "48f727", // mul Ev 8
+  "f2410f10041f", // movsd Vdq,Mq 4
+  "f20f5cca", // subsd Vsd,Wsd 4
+  "f20f110416", // movsd Wsd,Vsd 4
+  "660f59c1", // mulpd Vpd,Wpd 4
+  "660f6ac0", // punpckhdq Vdq,Wdq 4
+  "0f290402", // movaps Wps,Vps 4
+  "660f280401", // movapd Vpd,Wpd 4
+  "660f580402", // addpd Vpd,Wpd 4
+  "49f77728", // div Ev 8
+  "660f72d10c", // psrld Udq,Ib 4
+  "660fdbc8", // pand Vdq,Wdq 4
+  "f20f5842f8", // addsd Vsd,Wsd 4
+  "80cc01", // or Eb,Ib 1
+  "480f44442428", // cmovz Gv,Ev 8
+  "660fef1d4c8d2501", // pxor Vdq,Wdq 4
+  "f20f5c441d00", // subsd Vsd,Wsd 4
+  "48135c24a0", // adc Gv,Ev 8
+  "660f740f", // pcmpeqb Vdq,Wdq 4
+  "834b5402", // or Ev,sIb 4
+  "44328f8b010000", // xor Gb,Eb 1
+  "450fb7f5", // movzx Gv,Ew 4
+  "6683f8ff", // cmp Ev,sIb 2
+  "f20f58441500", // addsd Vsd,Wsd 4
+  "480fbae039", // bt Ev,Ib 8
+  "3342e0", // xor Gv,Ev 4
+  "660fda4050", // pminub Vdq,Wdq 4
+  "48cf", // iret  8
+  "480fbec0", // movsx Gv,Eb 8
+  "654c012d56a9d47e", // add Ev,Gv 8
+  "482d00000081", // sub rAX,Iz 8
+  "817b2006000080", // cmp Ev,Iz 4
+  "48f7c79fffffff", // test Ev,Iz 8
+  "6859010081", // push Iz 8
+  "8cd0", // mov Ev/Mw,SS 4
+  "8cc8", // mov Ev/Mw,CS 4
 ];
 
 /** Pairs of them that often follow each other and get a handler together, so that one dispatch does for both. The first must not write memory. */
 export const HOT_PAIRS: readonly string[] = [
-  "4889c2 89c7", // mov Ev,Gv 8 f0 / mov Ev,Gv 4 f0
-  "4801f8 4839de", // add Ev,Gv 8 f0 / cmp Ev,Gv 8 f0
-  "4c0faff2 4c0faff2", // imul Gv,Ev 8 f0 / imul Gv,Ev 8 f0
-  "89c7 48c1ea20", // mov Ev,Gv 4 f0 / shr Ev,Ib 8 f0
-  "4c0faff2 4889c2", // imul Gv,Ev 8 f0 / mov Ev,Gv 8 f0
-  "4889c2 4c0faff2", // mov Ev,Gv 8 f0 / imul Gv,Ev 8 f0
-  "5b 5b", // pop Zv 8 f0 / pop Zv 8 f0
-  "4801f8 4801f8", // add Ev,Gv 8 f0 / add Ev,Gv 8 f0
-  "4863c9 4829d0", // movsxd Gv,Ed 8 f0 / sub Ev,Gv 8 f0
-  "4889c2 4801f8", // mov Ev,Gv 8 f0 / add Ev,Gv 8 f0
-  "4801f8 4889c2", // add Ev,Gv 8 f0 / mov Ev,Gv 8 f0
-  "48c1e230 4801f8", // shl Ev,Ib 8 f0 / add Ev,Gv 8 f0
-  "4839de 4889c2", // cmp Ev,Gv 8 f0 / mov Ev,Gv 8 f0
-  "48c1ea20 4801f8", // shr Ev,Ib 8 f0 / add Ev,Gv 8 f0
-  "4889c2 480f43c3", // mov Ev,Gv 8 f0 / cmovnb Gv,Ev 8 f0
-  "48c1ea20 4889c2", // shr Ev,Ib 8 f0 / mov Ev,Gv 8 f0
-  "4829d0 4c8b5416f0", // sub Ev,Gv 8 f0 / mov Gv,Ev 8 f2
-  "4801f8 48c1e230", // add Ev,Gv 8 f0 / shl Ev,Ib 8 f0
-  "480f43c3 4801f8", // cmovnb Gv,Ev 8 f0 / add Ev,Gv 8 f0
-  "4801f8 83c134", // add Ev,Gv 8 f0 / add Ev,sIb 4 f0
-  "488d04c3 4889c2", // lea Gv,M 8 f2 / mov Ev,Gv 8 f0
-  "4839de 400f92c5", // cmp Ev,Gv 8 f0 / setb Eb 1 f0
-  "4801f8 48c1ea20", // add Ev,Gv 8 f0 / shr Ev,Ib 8 f0
-  "4c8b5416f0 488d04c3", // mov Gv,Ev 8 f2 / lea Gv,M 8 f2
-  "400f92c5 4801f8", // setb Eb 1 f0 / add Ev,Gv 8 f0
-  "4811ce 4889053c98a101", // adc Ev,Gv 8 f0 / mov Ev,Gv 8 f1
-  "5b c3", // pop Zv 8 f0 / ret  8 f0
-  "4889c2 4889c2", // mov Ev,Gv 8 f0 / mov Ev,Gv 8 f0
-  "488b05fe9cbf01 400fb6ed", // mov Gv,Ev 8 f1 / movzx Gv,Eb 4 f0
-  "48c1ea20 488b05fe9cbf01", // shr Ev,Ib 8 f0 / mov Gv,Ev 8 f1
-  "4829d0 4811ce", // sub Ev,Gv 8 f0 / adc Ev,Gv 8 f0
-  "83c134 0f8526030000", // add Ev,sIb 4 f0 / jnz Jz 8 f0
-  "400fb6ed 4829d0", // movzx Gv,Eb 4 f0 / sub Ev,Gv 8 f0
-  "31c0 89c7", // xor Ev,Gv 4 f0 / mov Ev,Gv 4 f0
-  "4889c2 56", // mov Ev,Gv 8 f0 / push Zv 8 f0
-  "83c134 7506", // add Ev,sIb 4 f0 / jnz Jb 8 f0
-  "89c7 89c7", // mov Ev,Gv 4 f0 / mov Ev,Gv 4 f0
-  "4889c2 e8aa070000", // mov Ev,Gv 8 f0 / call Jz 8 f0
-  "488b05fe9cbf01 488b05fe9cbf01", // mov Gv,Ev 8 f1 / mov Gv,Ev 8 f1
-  "01c8 89c7", // add Ev,Gv 4 f0 / mov Ev,Gv 4 f0
-  "48c1ea20 400fb6ed", // shr Ev,Ib 8 f0 / movzx Gv,Eb 4 f0
-  "0fb603 84d2", // movzx Gv,Eb 4 f1 / test Eb,Gb 1 f0
-  "4885ff 0f841a010000", // test Ev,Gv 8 f0 / jz Jz 8 f0
-  "400fb6ed 4c0301", // movzx Gv,Eb 4 f0 / add Gv,Ev 8 f1
-  "4c0301 4811ce", // add Gv,Ev 8 f1 / adc Ev,Gv 8 f0
-  "4885ff 7422", // test Ev,Gv 8 f0 / jz Jb 8 f0
-  "84d2 7422", // test Eb,Gb 1 f0 / jz Jb 8 f0
-  "803d6c428f0100 7506", // cmp Eb,Ib 1 f1 / jnz Jb 8 f0
-  "89c7 01c8", // mov Ev,Gv 4 f0 / add Ev,Gv 4 f0
-  "39d0 7506", // cmp Ev,Gv 4 f0 / jnz Jb 8 f0
-  "4839de 7506", // cmp Ev,Gv 8 f0 / jnz Jb 8 f0
-  "4889c2 5b", // mov Ev,Gv 8 f0 / pop Zv 8 f0
-  "488b05fe9cbf01 4889c2", // mov Gv,Ev 8 f1 / mov Ev,Gv 8 f0
-  "4863c9 4801f8", // movsxd Gv,Ed 8 f0 / add Ev,Gv 8 f0
-  "83c134 4863c9", // add Ev,sIb 4 f0 / movsxd Gv,Ed 8 f0
-  "84d2 79e2", // test Eb,Gb 1 f0 / jns Jb 8 f0
-  "448b973c010000 448b973c010000", // mov Gv,Ev 4 f1 / mov Gv,Ev 4 f1
-  "4801f8 39d0", // add Ev,Gv 8 f0 / cmp Ev,Gv 4 f0
-  "83c134 83c134", // add Ev,sIb 4 f0 / add Ev,sIb 4 f0
-  "4585d2 7422", // test Ev,Gv 4 f0 / jz Jb 8 f0
-  "4883c410 5b", // add Ev,sIb 8 f0 / pop Zv 8 f0
-  "41c1c010 31c0", // rol Ev,Ib 4 f0 / xor Ev,Gv 4 f0
-  "4839de 7422", // cmp Ev,Gv 8 f0 / jz Jb 8 f0
-  "89c7 41c1c010", // mov Ev,Gv 4 f0 / rol Ev,Ib 4 f0
-  "65488b042528000000 4889053c98a101", // mov Gv,Ev 8 f3 / mov Ev,Gv 8 f1
-  "4839de 7302", // cmp Ev,Gv 8 f0 / jnb Jb 8 f0
-  "488b05fe9cbf01 65482b042528000000", // mov Gv,Ev 8 f1 / sub Gv,Ev 8 f3
-  "4829d0 31c0", // sub Ev,Gv 8 f0 / xor Ev,Gv 4 f0
-  "4883c410 4839de", // add Ev,sIb 8 f0 / cmp Ev,Gv 8 f0
-  "448b973c010000 25000ff00f", // mov Gv,Ev 4 f1 / and rAX,Iz 4 f0
-  "21f7 31c0", // and Ev,Gv 4 f0 / xor Ev,Gv 4 f0
-  "89c7 56", // mov Ev,Gv 4 f0 / push Zv 8 f0
-  "89c7 31c0", // mov Ev,Gv 4 f0 / xor Ev,Gv 4 f0
-  "448b973c010000 488b05fe9cbf01", // mov Gv,Ev 4 f1 / mov Gv,Ev 8 f1
-  "89c7 c1ce0c", // mov Ev,Gv 4 f0 / ror Ev,Ib 4 f0
-  "f6839000000001 7506", // test Eb,Ib 1 f1 / jnz Jb 8 f0
-  "89c7 4889c2", // mov Ev,Gv 4 f0 / mov Ev,Gv 8 f0
-  "4889c2 488914cb", // mov Ev,Gv 8 f0 / mov Ev,Gv 8 f2
-  "480304dd60eb3982 400f92c5", // add Gv,Ev 8 f2 / setb Eb 1 f0
-  "4983d400 83c134", // adc Ev,sIb 8 f0 / add Ev,sIb 4 f0
-  "4585d2 0f8526030000", // test Ev,Gv 4 f0 / jnz Jz 8 f0
-  "0fba64240c0a 721d", // bt Ev,Ib 4 f1 / jb Jb 8 f0
-  "488b05fe9cbf01 4885ff", // mov Gv,Ev 8 f1 / test Ev,Gv 8 f0
-  "0fb603 4883c410", // movzx Gv,Eb 4 f1 / add Ev,sIb 8 f0
-  "4889c2 488b05fe9cbf01", // mov Ev,Gv 8 f0 / mov Gv,Ev 8 f1
-  "4883c410 84d2", // add Ev,sIb 8 f0 / test Eb,Gb 1 f0
-  "4829d0 4889c2", // sub Ev,Gv 8 f0 / mov Ev,Gv 8 f0
-  "488b05fe9cbf01 4889053c98a101", // mov Gv,Ev 8 f1 / mov Ev,Gv 8 f1
-  "488b05fe9cbf01 488d25513fa001", // mov Gv,Ev 8 f1 / lea Gv,M 8 f1
-  "4885ff 7506", // test Ev,Gv 8 f0 / jnz Jb 8 f0
-  "84d2 7506", // test Eb,Gb 1 f0 / jnz Jb 8 f0
-  "c1ce0c c1ce0c", // ror Ev,Ib 4 f0 / ror Ev,Ib 4 f0
-  "4889c2 48c1ea20", // mov Ev,Gv 8 f0 / shr Ev,Ib 8 f0
-  "4889c2 4829d0", // mov Ev,Gv 8 f0 / sub Ev,Gv 8 f0
-  "488b05fe9cbf01 e8aa070000", // mov Gv,Ev 8 f1 / call Jz 8 f0
-  "4839de 0f82d2000000", // cmp Ev,Gv 8 f0 / jb Jz 8 f0
-  "4889c2 4883ec20", // mov Ev,Gv 8 f0 / sub Ev,sIb 8 f0
-  "4889c2 31c0", // mov Ev,Gv 8 f0 / xor Ev,Gv 4 f0
-  "c1ce0c 31c0", // ror Ev,Ib 4 f0 / xor Ev,Gv 4 f0
-  "89c7 c1e808", // mov Ev,Gv 4 f0 / shr Ev,Ib 4 f0
-  "0f1f440000 56", // nop Ev 4 f2 / push Zv 8 f0
-  "48ffc5 803d6c428f0100", // inc Ev 8 f0 / cmp Eb,Ib 1 f1
-  "4585d2 7506", // test Ev,Gv 4 f0 / jnz Jb 8 f0
-  "458d5501 41890424", // lea Gv,M 4 f1 / mov Ev,Gv 4 f1
-  "5b 4889c2", // pop Zv 8 f0 / mov Ev,Gv 8 f0
-  "5b e91903e000", // pop Zv 8 f0 / jmp Jz 8 f0
-  "448b973c010000 458d5501", // mov Gv,Ev 4 f1 / lea Gv,M 4 f1
-  "448b973c010000 4585d2", // mov Gv,Ev 4 f1 / test Ev,Gv 4 f0
-  "4883c410 4889c2", // add Ev,sIb 8 f0 / mov Ev,Gv 8 f0
-  "31c0 4889c2", // xor Ev,Gv 4 f0 / mov Ev,Gv 8 f0
-  "83f801 7506", // cmp Ev,sIb 4 f0 / jnz Jb 8 f0
-  "4881feffffff7f 7506", // cmp Ev,Iz 8 f0 / jnz Jb 8 f0
-  "448a1e 48ffc5", // mov Gb,Eb 1 f1 / inc Ev 8 f0
-  "488d25513fa001 4889c2", // lea Gv,M 8 f1 / mov Ev,Gv 8 f0
-  "400fb6ed 4233048a", // movzx Gv,Eb 4 f0 / xor Gv,Ev 4 f2
-  "400fb6ed f6839000000001", // movzx Gv,Eb 4 f0 / test Eb,Ib 1 f1
-  "c1e808 400fb6ed", // shr Ev,Ib 4 f0 / movzx Gv,Eb 4 f0
-  "31c0 c1e808", // xor Ev,Gv 4 f0 / shr Ev,Ib 4 f0
-  "48ffc5 31c0", // inc Ev 8 f0 / xor Ev,Gv 4 f0
-  "4233048a eb0b", // xor Gv,Ev 4 f2 / jmp Jb 8 f0
-  "31c0 31c0", // xor Ev,Gv 4 f0 / xor Ev,Gv 4 f0
-  "3c03 0f841a010000", // cmp AL,Ib 1 f0 / jz Jz 8 f0
-  "b9010100c0 664139c5", // mov Zv,Iv 4 f0 / cmp Ev,Gv 2 f0
-  "410f42f5 66050077", // cmovb Gv,Ev 4 f0 / add rAX,Iz 2 f0
-  "664139c5 410f42f5", // cmp Ev,Gv 2 f0 / cmovb Gv,Ev 4 f0
-  "66448b5416fe b9010100c0", // mov Gv,Ev 2 f2 / mov Zv,Iv 4 f0
-  "66050077 6689540500", // add rAX,Iz 2 f0 / mov Ev,Gv 2 f2
-  "31c0 480304dd60eb3982", // xor Ev,Gv 4 f0 / add Gv,Ev 8 f2
-  "480304dd60eb3982 4889c2", // add Gv,Ev 8 f2 / mov Ev,Gv 8 f0
-  "4889c2 4883c410", // mov Ev,Gv 8 f0 / add Ev,sIb 8 f0
-  "400f92c5 480304dd60eb3982", // setb Eb 1 f0 / add Gv,Ev 8 f2
-  "4883fa04 7422", // cmp Ev,sIb 8 f0 / jz Jb 8 f0
-  "31c0 4889053c98a101", // xor Ev,Gv 4 f0 / mov Ev,Gv 8 f1
-  "4889c2 4885ff", // mov Ev,Gv 8 f0 / test Ev,Gv 8 f0
-  "ffc9 7803", // dec Ev 4 f0 / js Jb 8 f0
-  "4839de 721d", // cmp Ev,Gv 8 f0 / jb Jb 8 f0
-  "83f801 0f841a010000", // cmp Ev,sIb 4 f0 / jz Jz 8 f0
-  "4889c2 4839de", // mov Ev,Gv 8 f0 / cmp Ev,Gv 8 f0
-  "4883fa04 7675", // cmp Ev,sIb 8 f0 / jbe Jb 8 f0
-  "31c0 eb0b", // xor Ev,Gv 4 f0 / jmp Jb 8 f0
-  "4839de 0f841a010000", // cmp Ev,Gv 8 f0 / jz Jz 8 f0
-  "488d25513fa001 4889053c98a101", // lea Gv,M 8 f1 / mov Ev,Gv 8 f1
-  "4883ec20 488b05fe9cbf01", // sub Ev,sIb 8 f0 / mov Gv,Ev 8 f1
-  "31c0 21f7", // xor Ev,Gv 4 f0 / and Ev,Gv 4 f0
-  "4839de 0f8526030000", // cmp Ev,Gv 8 f0 / jnz Jz 8 f0
-  "65482b042528000000 0f8526030000", // sub Gv,Ev 8 f3 / jnz Jz 8 f0
-  "3c03 0f8526030000", // cmp AL,Ib 1 f0 / jnz Jz 8 f0
-  "4883c410 803d6c428f0100", // add Ev,sIb 8 f0 / cmp Eb,Ib 1 f1
-  "89c7 21f7", // mov Ev,Gv 4 f0 / and Ev,Gv 4 f0
-  "b9010100c0 e8aa070000", // mov Zv,Iv 4 f0 / call Jz 8 f0
-  "4883c410 e8aa070000", // add Ev,sIb 8 f0 / call Jz 8 f0
-  "31c0 01c8", // xor Ev,Gv 4 f0 / add Ev,Gv 4 f0
-  "458d5501 80fa25", // lea Gv,M 4 f1 / cmp Eb,Ib 1 f0
-  "4585d2 0f841a010000", // test Ev,Gv 4 f0 / jz Jz 8 f0
-  "3a1406 7422", // cmp Gb,Eb 1 f2 / jz Jb 8 f0
-  "0fb61407 3a1406", // movzx Gv,Eb 4 f2 / cmp Gb,Eb 1 f2
-  "4889c2 0fba64240c0a", // mov Ev,Gv 8 f0 / bt Ev,Ib 4 f1
-  "488d25513fa001 48c1ea20", // lea Gv,M 8 f1 / shr Ev,Ib 8 f0
-  "83f801 0f876cffffff", // cmp Ev,sIb 4 f0 / jnbe Jz 8 f0
-  "448b973c010000 4889053c98a101", // mov Gv,Ev 4 f1 / mov Ev,Gv 8 f1
-  "3d1e000080 7710", // cmp rAX,Iz 4 f0 / jnbe Jb 8 f0
-  "4863c9 56", // movsxd Gv,Ed 8 f0 / push Zv 8 f0
-  "31c0 4c8b5416f0", // xor Ev,Gv 4 f0 / mov Gv,Ev 8 f2
-  "448b973c010000 034f04", // mov Gv,Ev 4 f1 / add Gv,Ev 4 f1
-  "31c0 e8aa070000", // xor Ev,Gv 4 f0 / call Jz 8 f0
-  "83f801 7422", // cmp Ev,sIb 4 f0 / jz Jb 8 f0
-  "400f92c5 4829d0", // setb Eb 1 f0 / sub Ev,Gv 8 f0
-  "f6c410 0f8526030000", // test Eb,Ib 1 f0 / jnz Jz 8 f0
-  "89c7 25000ff00f", // mov Ev,Gv 4 f0 / and rAX,Iz 4 f0
-  "4c8b5416f0 480304dd60eb3982", // mov Gv,Ev 8 f2 / add Gv,Ev 8 f2
-  "89c7 e91903e000", // mov Ev,Gv 4 f0 / jmp Jz 8 f0
-  "21f7 09f2", // and Ev,Gv 4 f0 / or Ev,Gv 4 f0
-  "25000ff00f 83f801", // and rAX,Iz 4 f0 / cmp Ev,sIb 4 f0
-  "488b05fe9cbf01 448b973c010000", // mov Gv,Ev 8 f1 / mov Gv,Ev 4 f1
-  "803d6c428f0100 7422", // cmp Eb,Ib 1 f1 / jz Jb 8 f0
-  "4889c2 b9010100c0", // mov Ev,Gv 8 f0 / mov Zv,Iv 4 f0
-  "803d6c428f0100 0f841a010000", // cmp Eb,Ib 1 f1 / jz Jz 8 f0
-  "c1ce0c 01c8", // ror Ev,Ib 4 f0 / add Ev,Gv 4 f0
-  "4889c2 4883e0fc", // mov Ev,Gv 8 f0 / and Ev,sIb 8 f0
-  "a804 7506", // test AL,Ib 1 f0 / jnz Jb 8 f0
-  "31c0 56", // xor Ev,Gv 4 f0 / push Zv 8 f0
-  "89c7 83e1fa", // mov Ev,Gv 4 f0 / and Ev,sIb 4 f0
-  "488b05fe9cbf01 4839de", // mov Gv,Ev 8 f1 / cmp Ev,Gv 8 f0
-  "31c0 448b973c010000", // xor Ev,Gv 4 f0 / mov Gv,Ev 4 f1
-  "4883ec20 65488b042528000000", // sub Ev,sIb 8 f0 / mov Gv,Ev 8 f3
-  "4885ff 0f8526030000", // test Ev,Gv 8 f0 / jnz Jz 8 f0
-  "488b05fe9cbf01 31c0", // mov Gv,Ev 8 f1 / xor Ev,Gv 4 f0
-  "0fb70c77 4889c2", // movzx Gv,Ew 4 f2 / mov Ev,Gv 8 f0
-  "488b05fe9cbf01 b9010100c0", // mov Gv,Ev 8 f1 / mov Zv,Iv 4 f0
-  "488b05fe9cbf01 eb0b", // mov Gv,Ev 8 f1 / jmp Jb 8 f0
-  "4839de 0f8337020000", // cmp Ev,Gv 8 f0 / jnb Jz 8 f0
-  "65482b042528000000 7422", // sub Gv,Ev 8 f3 / jz Jb 8 f0
-  "a804 0f8526030000", // test AL,Ib 1 f0 / jnz Jz 8 f0
-  "4883c410 89c7", // add Ev,sIb 8 f0 / mov Ev,Gv 4 f0
-  "89c7 e8aa070000", // mov Ev,Gv 4 f0 / call Jz 8 f0
-  "4889c2 4881ed00000081", // mov Ev,Gv 8 f0 / sub Ev,Iz 8 f0
-  "486333 4801f8", // movsxd Gv,Ed 8 f1 / add Ev,Gv 8 f0
-  "4885ff 0f8823030000", // test Ev,Gv 8 f0 / js Jz 8 f0
+  "4889c2 89c7", // mov Ev,Gv 8 / mov Ev,Gv 4
+  "4801f8 4839de", // add Ev,Gv 8 / cmp Ev,Gv 8
+  "4c0faff2 4c0faff2", // imul Gv,Ev 8 / imul Gv,Ev 8
+  "89c7 48c1ea20", // mov Ev,Gv 4 / shr Ev,Ib 8
+  "4c0faff2 4889c2", // imul Gv,Ev 8 / mov Ev,Gv 8
+  "4889c2 4c0faff2", // mov Ev,Gv 8 / imul Gv,Ev 8
+  "5b 5b", // pop Zv 8 / pop Zv 8
+  "4801f8 4801f8", // add Ev,Gv 8 / add Ev,Gv 8
+  "4863c9 4829d0", // movsxd Gv,Ed 8 / sub Ev,Gv 8
+  "4889c2 4801f8", // mov Ev,Gv 8 / add Ev,Gv 8
+  "4801f8 4889c2", // add Ev,Gv 8 / mov Ev,Gv 8
+  "48c1e230 4801f8", // shl Ev,Ib 8 / add Ev,Gv 8
+  "4839de 4889c2", // cmp Ev,Gv 8 / mov Ev,Gv 8
+  "48c1ea20 4801f8", // shr Ev,Ib 8 / add Ev,Gv 8
+  "4889c2 480f43c3", // mov Ev,Gv 8 / cmovnb Gv,Ev 8
+  "48c1ea20 4889c2", // shr Ev,Ib 8 / mov Ev,Gv 8
+  "4829d0 4c8b5416f0", // sub Ev,Gv 8 / mov Gv,Ev 8
+  "4801f8 48c1e230", // add Ev,Gv 8 / shl Ev,Ib 8
+  "480f43c3 4801f8", // cmovnb Gv,Ev 8 / add Ev,Gv 8
+  "4801f8 83c134", // add Ev,Gv 8 / add Ev,sIb 4
+  "488d04c3 4889c2", // lea Gv,M 8 / mov Ev,Gv 8
+  "4839de 400f92c5", // cmp Ev,Gv 8 / setb Eb 1
+  "4801f8 48c1ea20", // add Ev,Gv 8 / shr Ev,Ib 8
+  "4c8b5416f0 488d04c3", // mov Gv,Ev 8 / lea Gv,M 8
+  "400f92c5 4801f8", // setb Eb 1 / add Ev,Gv 8
+  "4811ce 4889053c98a101", // adc Ev,Gv 8 / mov Ev,Gv 8
+  "5b c3", // pop Zv 8 / ret  8
+  "4889c2 4889c2", // mov Ev,Gv 8 / mov Ev,Gv 8
+  "488b05fe9cbf01 400fb6ed", // mov Gv,Ev 8 / movzx Gv,Eb 4
+  "48c1ea20 488b05fe9cbf01", // shr Ev,Ib 8 / mov Gv,Ev 8
+  "4829d0 4811ce", // sub Ev,Gv 8 / adc Ev,Gv 8
+  "83c134 0f8526030000", // add Ev,sIb 4 / jnz Jz 8
+  "400fb6ed 4829d0", // movzx Gv,Eb 4 / sub Ev,Gv 8
+  "31c0 89c7", // xor Ev,Gv 4 / mov Ev,Gv 4
+  "4889c2 56", // mov Ev,Gv 8 / push Zv 8
+  "83c134 7506", // add Ev,sIb 4 / jnz Jb 8
+  "89c7 89c7", // mov Ev,Gv 4 / mov Ev,Gv 4
+  "4889c2 e8aa070000", // mov Ev,Gv 8 / call Jz 8
+  "488b05fe9cbf01 488b05fe9cbf01", // mov Gv,Ev 8 / mov Gv,Ev 8
+  "01c8 89c7", // add Ev,Gv 4 / mov Ev,Gv 4
+  "48c1ea20 400fb6ed", // shr Ev,Ib 8 / movzx Gv,Eb 4
+  "0fb603 84d2", // movzx Gv,Eb 4 / test Eb,Gb 1
+  "4885ff 0f841a010000", // test Ev,Gv 8 / jz Jz 8
+  "400fb6ed 4c0301", // movzx Gv,Eb 4 / add Gv,Ev 8
+  "4c0301 4811ce", // add Gv,Ev 8 / adc Ev,Gv 8
+  "4885ff 7422", // test Ev,Gv 8 / jz Jb 8
+  "84d2 7422", // test Eb,Gb 1 / jz Jb 8
+  "803d6c428f0100 7506", // cmp Eb,Ib 1 / jnz Jb 8
+  "89c7 01c8", // mov Ev,Gv 4 / add Ev,Gv 4
+  "39d0 7506", // cmp Ev,Gv 4 / jnz Jb 8
+  "4839de 7506", // cmp Ev,Gv 8 / jnz Jb 8
+  "4889c2 5b", // mov Ev,Gv 8 / pop Zv 8
+  "488b05fe9cbf01 4889c2", // mov Gv,Ev 8 / mov Ev,Gv 8
+  "4863c9 4801f8", // movsxd Gv,Ed 8 / add Ev,Gv 8
+  "83c134 4863c9", // add Ev,sIb 4 / movsxd Gv,Ed 8
+  "84d2 79e2", // test Eb,Gb 1 / jns Jb 8
+  "448b973c010000 448b973c010000", // mov Gv,Ev 4 / mov Gv,Ev 4
+  "4801f8 39d0", // add Ev,Gv 8 / cmp Ev,Gv 4
+  "83c134 83c134", // add Ev,sIb 4 / add Ev,sIb 4
+  "4585d2 7422", // test Ev,Gv 4 / jz Jb 8
+  "4883c410 5b", // add Ev,sIb 8 / pop Zv 8
+  "41c1c010 31c0", // rol Ev,Ib 4 / xor Ev,Gv 4
+  "4839de 7422", // cmp Ev,Gv 8 / jz Jb 8
+  "89c7 41c1c010", // mov Ev,Gv 4 / rol Ev,Ib 4
+  "65488b042528000000 4889053c98a101", // mov Gv,Ev 8 / mov Ev,Gv 8
+  "4839de 7302", // cmp Ev,Gv 8 / jnb Jb 8
+  "488b05fe9cbf01 65482b042528000000", // mov Gv,Ev 8 / sub Gv,Ev 8
+  "4829d0 31c0", // sub Ev,Gv 8 / xor Ev,Gv 4
+  "4883c410 4839de", // add Ev,sIb 8 / cmp Ev,Gv 8
+  "448b973c010000 25000ff00f", // mov Gv,Ev 4 / and rAX,Iz 4
+  "21f7 31c0", // and Ev,Gv 4 / xor Ev,Gv 4
+  "89c7 56", // mov Ev,Gv 4 / push Zv 8
+  "89c7 31c0", // mov Ev,Gv 4 / xor Ev,Gv 4
+  "448b973c010000 488b05fe9cbf01", // mov Gv,Ev 4 / mov Gv,Ev 8
+  "89c7 c1ce0c", // mov Ev,Gv 4 / ror Ev,Ib 4
+  "f6839000000001 7506", // test Eb,Ib 1 / jnz Jb 8
+  "89c7 4889c2", // mov Ev,Gv 4 / mov Ev,Gv 8
+  "4889c2 488914cb", // mov Ev,Gv 8 / mov Ev,Gv 8
+  "480304dd60eb3982 400f92c5", // add Gv,Ev 8 / setb Eb 1
+  "4983d400 83c134", // adc Ev,sIb 8 / add Ev,sIb 4
+  "4585d2 0f8526030000", // test Ev,Gv 4 / jnz Jz 8
+  "0fba64240c0a 721d", // bt Ev,Ib 4 / jb Jb 8
+  "488b05fe9cbf01 4885ff", // mov Gv,Ev 8 / test Ev,Gv 8
+  "0fb603 4883c410", // movzx Gv,Eb 4 / add Ev,sIb 8
+  "4889c2 488b05fe9cbf01", // mov Ev,Gv 8 / mov Gv,Ev 8
+  "4883c410 84d2", // add Ev,sIb 8 / test Eb,Gb 1
+  "4829d0 4889c2", // sub Ev,Gv 8 / mov Ev,Gv 8
+  "488b05fe9cbf01 4889053c98a101", // mov Gv,Ev 8 / mov Ev,Gv 8
+  "488b05fe9cbf01 488d25513fa001", // mov Gv,Ev 8 / lea Gv,M 8
+  "4885ff 7506", // test Ev,Gv 8 / jnz Jb 8
+  "84d2 7506", // test Eb,Gb 1 / jnz Jb 8
+  "c1ce0c c1ce0c", // ror Ev,Ib 4 / ror Ev,Ib 4
+  "4889c2 48c1ea20", // mov Ev,Gv 8 / shr Ev,Ib 8
+  "4889c2 4829d0", // mov Ev,Gv 8 / sub Ev,Gv 8
+  "488b05fe9cbf01 e8aa070000", // mov Gv,Ev 8 / call Jz 8
+  "4839de 0f82d2000000", // cmp Ev,Gv 8 / jb Jz 8
+  "4889c2 4883ec20", // mov Ev,Gv 8 / sub Ev,sIb 8
+  "4889c2 31c0", // mov Ev,Gv 8 / xor Ev,Gv 4
+  "c1ce0c 31c0", // ror Ev,Ib 4 / xor Ev,Gv 4
+  "89c7 c1e808", // mov Ev,Gv 4 / shr Ev,Ib 4
+  "0f1f440000 56", // nop Ev 4 / push Zv 8
+  "48ffc5 803d6c428f0100", // inc Ev 8 / cmp Eb,Ib 1
+  "4585d2 7506", // test Ev,Gv 4 / jnz Jb 8
+  "458d5501 41890424", // lea Gv,M 4 / mov Ev,Gv 4
+  "5b 4889c2", // pop Zv 8 / mov Ev,Gv 8
+  "5b e91903e000", // pop Zv 8 / jmp Jz 8
+  "448b973c010000 458d5501", // mov Gv,Ev 4 / lea Gv,M 4
+  "448b973c010000 4585d2", // mov Gv,Ev 4 / test Ev,Gv 4
+  "4883c410 4889c2", // add Ev,sIb 8 / mov Ev,Gv 8
+  "31c0 4889c2", // xor Ev,Gv 4 / mov Ev,Gv 8
+  "83f801 7506", // cmp Ev,sIb 4 / jnz Jb 8
+  "4881feffffff7f 7506", // cmp Ev,Iz 8 / jnz Jb 8
+  "448a1e 48ffc5", // mov Gb,Eb 1 / inc Ev 8
+  "488d25513fa001 4889c2", // lea Gv,M 8 / mov Ev,Gv 8
+  "400fb6ed 4233048a", // movzx Gv,Eb 4 / xor Gv,Ev 4
+  "400fb6ed f6839000000001", // movzx Gv,Eb 4 / test Eb,Ib 1
+  "c1e808 400fb6ed", // shr Ev,Ib 4 / movzx Gv,Eb 4
+  "31c0 c1e808", // xor Ev,Gv 4 / shr Ev,Ib 4
+  "48ffc5 31c0", // inc Ev 8 / xor Ev,Gv 4
+  "4233048a eb0b", // xor Gv,Ev 4 / jmp Jb 8
+  "31c0 31c0", // xor Ev,Gv 4 / xor Ev,Gv 4
+  "3c03 0f841a010000", // cmp AL,Ib 1 / jz Jz 8
+  "b9010100c0 664139c5", // mov Zv,Iv 4 / cmp Ev,Gv 2
+  "410f42f5 66050077", // cmovb Gv,Ev 4 / add rAX,Iz 2
+  "664139c5 410f42f5", // cmp Ev,Gv 2 / cmovb Gv,Ev 4
+  "66448b5416fe b9010100c0", // mov Gv,Ev 2 / mov Zv,Iv 4
+  "66050077 6689540500", // add rAX,Iz 2 / mov Ev,Gv 2
+  "31c0 480304dd60eb3982", // xor Ev,Gv 4 / add Gv,Ev 8
+  "480304dd60eb3982 4889c2", // add Gv,Ev 8 / mov Ev,Gv 8
+  "4889c2 4883c410", // mov Ev,Gv 8 / add Ev,sIb 8
+  "400f92c5 480304dd60eb3982", // setb Eb 1 / add Gv,Ev 8
+  "4883fa04 7422", // cmp Ev,sIb 8 / jz Jb 8
+  "31c0 4889053c98a101", // xor Ev,Gv 4 / mov Ev,Gv 8
+  "4889c2 4885ff", // mov Ev,Gv 8 / test Ev,Gv 8
+  "ffc9 7803", // dec Ev 4 / js Jb 8
+  "4839de 721d", // cmp Ev,Gv 8 / jb Jb 8
+  "83f801 0f841a010000", // cmp Ev,sIb 4 / jz Jz 8
+  "4889c2 4839de", // mov Ev,Gv 8 / cmp Ev,Gv 8
+  "4883fa04 7675", // cmp Ev,sIb 8 / jbe Jb 8
+  "31c0 eb0b", // xor Ev,Gv 4 / jmp Jb 8
+  "4839de 0f841a010000", // cmp Ev,Gv 8 / jz Jz 8
+  "488d25513fa001 4889053c98a101", // lea Gv,M 8 / mov Ev,Gv 8
+  "4883ec20 488b05fe9cbf01", // sub Ev,sIb 8 / mov Gv,Ev 8
+  "31c0 21f7", // xor Ev,Gv 4 / and Ev,Gv 4
+  "4839de 0f8526030000", // cmp Ev,Gv 8 / jnz Jz 8
+  "65482b042528000000 0f8526030000", // sub Gv,Ev 8 / jnz Jz 8
+  "3c03 0f8526030000", // cmp AL,Ib 1 / jnz Jz 8
+  "4883c410 803d6c428f0100", // add Ev,sIb 8 / cmp Eb,Ib 1
+  "89c7 21f7", // mov Ev,Gv 4 / and Ev,Gv 4
+  "b9010100c0 e8aa070000", // mov Zv,Iv 4 / call Jz 8
+  "4883c410 e8aa070000", // add Ev,sIb 8 / call Jz 8
+  "31c0 01c8", // xor Ev,Gv 4 / add Ev,Gv 4
+  "458d5501 80fa25", // lea Gv,M 4 / cmp Eb,Ib 1
+  "4585d2 0f841a010000", // test Ev,Gv 4 / jz Jz 8
+  "3a1406 7422", // cmp Gb,Eb 1 / jz Jb 8
+  "0fb61407 3a1406", // movzx Gv,Eb 4 / cmp Gb,Eb 1
+  "4889c2 0fba64240c0a", // mov Ev,Gv 8 / bt Ev,Ib 4
+  "488d25513fa001 48c1ea20", // lea Gv,M 8 / shr Ev,Ib 8
+  "83f801 0f876cffffff", // cmp Ev,sIb 4 / jnbe Jz 8
+  "448b973c010000 4889053c98a101", // mov Gv,Ev 4 / mov Ev,Gv 8
+  "3d1e000080 7710", // cmp rAX,Iz 4 / jnbe Jb 8
+  "4863c9 56", // movsxd Gv,Ed 8 / push Zv 8
+  "31c0 4c8b5416f0", // xor Ev,Gv 4 / mov Gv,Ev 8
+  "448b973c010000 034f04", // mov Gv,Ev 4 / add Gv,Ev 4
+  "31c0 e8aa070000", // xor Ev,Gv 4 / call Jz 8
+  "83f801 7422", // cmp Ev,sIb 4 / jz Jb 8
+  "400f92c5 4829d0", // setb Eb 1 / sub Ev,Gv 8
+  "f6c410 0f8526030000", // test Eb,Ib 1 / jnz Jz 8
+  "89c7 25000ff00f", // mov Ev,Gv 4 / and rAX,Iz 4
+  "4c8b5416f0 480304dd60eb3982", // mov Gv,Ev 8 / add Gv,Ev 8
+  "89c7 e91903e000", // mov Ev,Gv 4 / jmp Jz 8
+  "21f7 09f2", // and Ev,Gv 4 / or Ev,Gv 4
+  "25000ff00f 83f801", // and rAX,Iz 4 / cmp Ev,sIb 4
+  "488b05fe9cbf01 448b973c010000", // mov Gv,Ev 8 / mov Gv,Ev 4
+  "803d6c428f0100 7422", // cmp Eb,Ib 1 / jz Jb 8
+  "4889c2 b9010100c0", // mov Ev,Gv 8 / mov Zv,Iv 4
+  "803d6c428f0100 0f841a010000", // cmp Eb,Ib 1 / jz Jz 8
+  "c1ce0c 01c8", // ror Ev,Ib 4 / add Ev,Gv 4
+  "4889c2 4883e0fc", // mov Ev,Gv 8 / and Ev,sIb 8
+  "a804 7506", // test AL,Ib 1 / jnz Jb 8
+  "31c0 56", // xor Ev,Gv 4 / push Zv 8
+  "89c7 83e1fa", // mov Ev,Gv 4 / and Ev,sIb 4
+  "488b05fe9cbf01 4839de", // mov Gv,Ev 8 / cmp Ev,Gv 8
+  "31c0 448b973c010000", // xor Ev,Gv 4 / mov Gv,Ev 4
+  "4883ec20 65488b042528000000", // sub Ev,sIb 8 / mov Gv,Ev 8
+  "4885ff 0f8526030000", // test Ev,Gv 8 / jnz Jz 8
+  "488b05fe9cbf01 31c0", // mov Gv,Ev 8 / xor Ev,Gv 4
+  "0fb70c77 4889c2", // movzx Gv,Ew 4 / mov Ev,Gv 8
+  "488b05fe9cbf01 b9010100c0", // mov Gv,Ev 8 / mov Zv,Iv 4
+  "488b05fe9cbf01 eb0b", // mov Gv,Ev 8 / jmp Jb 8
+  "4839de 0f8337020000", // cmp Ev,Gv 8 / jnb Jz 8
+  "65482b042528000000 7422", // sub Gv,Ev 8 / jz Jb 8
+  "a804 0f8526030000", // test AL,Ib 1 / jnz Jz 8
+  "4883c410 89c7", // add Ev,sIb 8 / mov Ev,Gv 4
+  "89c7 e8aa070000", // mov Ev,Gv 4 / call Jz 8
+  "4889c2 4881ed00000081", // mov Ev,Gv 8 / sub Ev,Iz 8
+  "486333 4801f8", // movsxd Gv,Ed 8 / add Ev,Gv 8
+  "4885ff 0f8823030000", // test Ev,Gv 8 / js Jz 8
+  "486333 486333", // movsxd Gv,Ed 8 / movsxd Gv,Ed 8
+  "4c0faff2 4801f8", // imul Gv,Ev 8 / add Ev,Gv 8
+  "486333 480500600b03", // movsxd Gv,Ed 8 / add rAX,Iz 8
+  "4883c410 4c0faff2", // add Ev,sIb 8 / imul Gv,Ev 8
+  "480500600b03 4883c410", // add rAX,Iz 8 / add Ev,sIb 8
+  "4801f8 4811ce", // add Ev,Gv 8 / adc Ev,Gv 8
+  "31c0 4801f8", // xor Ev,Gv 4 / add Ev,Gv 8
+  "4883c410 4883c410", // add Ev,sIb 8 / add Ev,sIb 8
+  "4889c2 48c1e230", // mov Ev,Gv 8 / shl Ev,Ib 8
+  "4831f7 4889c2", // xor Ev,Gv 8 / mov Ev,Gv 8
+  "31c0 4839de", // xor Ev,Gv 4 / cmp Ev,Gv 8
+  "4889c2 48f727", // mov Ev,Gv 8 / mul Ev 8
+  "4811ce 4801f8", // adc Ev,Gv 8 / add Ev,Gv 8
+  "48f727 488b05fe9cbf01", // mul Ev 8 / mov Gv,Ev 8
+  "48c1e230 4831f7", // shl Ev,Ib 8 / xor Ev,Gv 8
+  "4883c410 483d00f0ffff", // add Ev,sIb 8 / cmp rAX,Iz 8
+  "4883c410 4889053c98a101", // add Ev,sIb 8 / mov Ev,Gv 8
+  "4801f8 488b05fe9cbf01", // add Ev,Gv 8 / mov Gv,Ev 8
+  "4883c410 8803", // add Ev,sIb 8 / mov Eb,Gb 1
+  "4438143a 7422", // cmp Eb,Gb 1 / jz Jb 8
+  "0fb61407 4438143a", // movzx Gv,Eb 4 / cmp Eb,Gb 1
+  "39d0 721d", // cmp Ev,Gv 4 / jb Jb 8
+  "66440f6ef9 660f62e5", // movd Vdq,Ed 4 / punpckldq Vdq,Wdq 4
+  "4883fa04 7506", // cmp Ev,sIb 8 / jnz Jb 8
+  "660f28c4 f20f59d5", // movapd Vpd,Wpd 4 / mulsd Vsd,Wsd 4
+  "660f70c093 660f7ec0", // pshufd Vdq,Wdq,Ib 4 / movd Ed,Vd 4
+  "448b973c010000 83f801", // mov Gv,Ev 4 / cmp Ev,sIb 4
+  "4801f8 48d1fa", // add Ev,Gv 8 / sar Ev,1 8
+  "488d04c3 486333", // lea Gv,M 8 / movsxd Gv,Ed 8
+  "49c1fa30 4801f8", // sar Ev,Ib 8 / add Ev,Gv 8
+  "48c1ea20 49c1fa30", // shr Ev,Ib 8 / sar Ev,Ib 8
+  "48d1fa 488d04c3", // sar Ev,1 8 / lea Gv,M 8
+  "0f1f440000 4889c2", // nop Ev 4 / mov Ev,Gv 8
+  "0fb603 e91903e000", // movzx Gv,Eb 4 / jmp Jz 8
+  "4c8b5416f0 4889c2", // mov Gv,Ev 8 / mov Ev,Gv 8
+  "660f62e5 660f6ce6", // punpckldq Vdq,Wdq 4 / punpcklqdq Vdq,Wdq 4
+  "4883c410 0fb603", // add Ev,sIb 8 / movzx Gv,Eb 4
+  "83c134 41890424", // add Ev,sIb 4 / mov Ev,Gv 4
+  "83f801 7ece", // cmp Ev,sIb 4 / jle Jb 8
+  "39460c 7302", // cmp Ev,Gv 4 / jnb Jb 8
+  "400fb6ed 4801f8", // movzx Gv,Eb 4 / add Ev,Gv 8
+  "4839de 488914cb", // cmp Ev,Gv 8 / mov Ev,Gv 8
+  "400f92c5 48c1ea20", // setb Eb 1 / shr Ev,Ib 8
+  "39d0 7302", // cmp Ev,Gv 4 / jnb Jb 8
+  "448b973c010000 4889c2", // mov Gv,Ev 4 / mov Ev,Gv 8
+  "4863c9 48c1e230", // movsxd Gv,Ed 8 / shl Ev,Ib 8
+  "4889c2 0fb603", // mov Ev,Gv 8 / movzx Gv,Eb 4
+  "48c1ea20 4831f7", // shr Ev,Ib 8 / xor Ev,Gv 8
+  "483d00f0ffff 7506", // cmp rAX,Iz 8 / jnz Jb 8
+  "660f6e2486 66440f6ef9", // movd Vdq,Ed 4 / movd Vdq,Ed 4
+  "660f7ec0 660f6e2486", // movd Ed,Vd 4 / movd Vdq,Ed 4
+  "660f7ec0 660f7ec0", // movd Ed,Vd 4 / movd Ed,Vd 4
+  "4809d0 4839de", // or Ev,Gv 8 / cmp Ev,Gv 8
+  "660f280401 660f59c1", // movapd Vpd,Wpd 4 / mulpd Vpd,Wpd 4
+  "660f7ec0 66440f6fd0", // movd Ed,Vd 4 / movdqa Vdq,Wdq 4
+  "4883c410 f6839000000001", // add Ev,sIb 8 / test Eb,Ib 1
+  "4811ce 4883c410", // adc Ev,Gv 8 / add Ev,sIb 8
+  "4c0301 4839de", // add Gv,Ev 8 / cmp Ev,Gv 8
+  "488b05fe9cbf01 83c134", // mov Gv,Ev 8 / add Ev,sIb 4
+  "4883fa04 7710", // cmp Ev,sIb 8 / jnbe Jb 8
+  "4585d2 79e2", // test Ev,Gv 4 / jns Jb 8
+  "4c8b5416f0 4885ff", // mov Gv,Ev 8 / test Ev,Gv 8
+  "4889c2 488d04c3", // mov Ev,Gv 8 / lea Gv,M 8
+  "488b05fe9cbf01 4883fa04", // mov Gv,Ev 8 / cmp Ev,sIb 8
+  "488d25513fa001 4839de", // lea Gv,M 8 / cmp Ev,Gv 8
+  "0fb61407 84d2", // movzx Gv,Eb 4 / test Eb,Gb 1
+  "48f7d2 4c0301", // not Ev 8 / add Gv,Ev 8
+  "4881feffffff7f 7422", // cmp Ev,Iz 8 / jz Jb 8
+  "660f28c4 660f28c4", // movapd Vpd,Wpd 4 / movapd Vpd,Wpd 4
+  "f7d8 4889c2", // neg Ev 4 / mov Ev,Gv 8
+  "0f1f440000 f7d8", // nop Ev 4 / neg Ev 4
+  "49ba6750a10200000000 eb0b", // mov Zv,Iv 8 / jmp Jb 8
+  "48c1ea20 4863c9", // shr Ev,Ib 8 / movsxd Gv,Ed 8
+  "f7d8 56", // neg Ev 4 / push Zv 8
+  "4883ec20 4883c410", // sub Ev,sIb 8 / add Ev,sIb 8
+  "4883c410 488914cb", // add Ev,sIb 8 / mov Ev,Gv 8
+  "4438143a 0f8526030000", // cmp Eb,Gb 1 / jnz Jz 8
+  "f2410f10041f f2410f10041f", // movsd Vdq,Mq 4 / movsd Vdq,Mq 4
+  "89c7 4863c9", // mov Ev,Gv 4 / movsxd Gv,Ed 8
+  "0fb61407 4883c410", // movzx Gv,Eb 4 / add Ev,sIb 8
+  "483d00f0ffff 7422", // cmp rAX,Iz 8 / jz Jb 8
+  "4801f8 4889053c98a101", // add Ev,Gv 8 / mov Ev,Gv 8
+  "4889c2 eb0b", // mov Ev,Gv 8 / jmp Jb 8
+  "80cc01 41890424", // or Eb,Ib 1 / mov Ev,Gv 4
+  "25000ff00f 80cc01", // and rAX,Iz 4 / or Eb,Ib 1
+  "4a63740340 4585d2", // movsxd Gv,Ed 8 / test Ev,Gv 4
+  "4863c9 4a63740340", // movsxd Gv,Ed 8 / movsxd Gv,Ed 8
+  "4801f8 4438143a", // add Ev,Gv 8 / cmp Eb,Gb 1
+  "4863c9 448a1e", // movsxd Gv,Ed 8 / mov Gb,Eb 1
+  "448a1e 4801f8", // mov Gb,Eb 1 / add Ev,Gv 8
+  "81e1f0000f00 0fb70c77", // and Ev,Iz 4 / movzx Gv,Ew 4
+  "0fb70c77 39460c", // movzx Gv,Ew 4 / cmp Ev,Gv 4
+  "31c0 5b", // xor Ev,Gv 4 / pop Zv 8
+  "488b05fe9cbf01 89c7", // mov Gv,Ev 8 / mov Ev,Gv 4
+  "ffc9 0f8526030000", // dec Ev 4 / jnz Jz 8
+  "4829d0 4883fa04", // sub Ev,Gv 8 / cmp Ev,sIb 8
+  "448b4416fc 660f6e2486", // mov Gv,Ev 4 / movd Vdq,Ed 4
+  "448b4416fc 660f7ec0", // mov Gv,Ev 4 / movd Ed,Vd 4
+  "660f70c093 448b4416fc", // pshufd Vdq,Wdq,Ib 4 / mov Gv,Ev 4
+  "66440f6fd0 660f6ac0", // movdqa Vdq,Wdq 4 / punpckhdq Vdq,Wdq 4
+  "660f62e5 66440f6ef9", // punpckldq Vdq,Wdq 4 / movd Vdq,Ed 4
+  "660f6ac0 660f70c093", // punpckhdq Vdq,Wdq 4 / pshufd Vdq,Wdq,Ib 4
+  "4839de 490f42c1", // cmp Ev,Gv 8 / cmovb Gv,Ev 8
+  "4889c2 83e1fa", // mov Ev,Gv 8 / and Ev,sIb 4
+  "8d0c03 89c7", // lea Gv,M 4 / mov Ev,Gv 4
+  "01c8 41890424", // add Ev,Gv 4 / mov Ev,Gv 4
+  "488b05fe9cbf01 4801f8", // mov Gv,Ev 8 / add Ev,Gv 8
+  "89c7 29d9", // mov Ev,Gv 4 / sub Ev,Gv 4
+  "488d04c3 488d04c3", // lea Gv,M 8 / lea Gv,M 8
+  "83f801 0f86ec000000", // cmp Ev,sIb 4 / jbe Jz 8
+  "49d1ee 4801f8", // shr Ev,1 8 / add Ev,Gv 8
+  "448b973c010000 39d0", // mov Gv,Ev 4 / cmp Ev,Gv 4
+  "480f43c3 4889c2", // cmovnb Gv,Ev 8 / mov Ev,Gv 8
+  "4c393424 7506", // cmp Ev,Gv 8 / jnz Jb 8
+  "4801f8 4863c9", // add Ev,Gv 8 / movsxd Gv,Ed 8
+  "490f42c1 480f43c3", // cmovb Gv,Ev 8 / cmovnb Gv,Ev 8
+  "31c0 8d0c03", // xor Ev,Gv 4 / lea Gv,M 4
+  "21f7 01c8", // and Ev,Gv 4 / add Ev,Gv 4
+  "4c393424 7422", // cmp Ev,Gv 8 / jz Jb 8
+  "4883c410 44880c17", // add Ev,sIb 8 / mov Eb,Gb 1
+  "83ea01 83f801", // sub Ev,sIb 4 / cmp Ev,sIb 4
+  "4889c2 39d0", // mov Ev,Gv 8 / cmp Ev,Gv 4
+  "01c8 4883fa04", // add Ev,Gv 4 / cmp Ev,sIb 8
+  "89c7 03540500", // mov Ev,Gv 4 / add Gv,Ev 4
+  "48ffc5 21f7", // inc Ev 8 / and Ev,Gv 4
+  "c1ce0c 21f7", // ror Ev,Ib 4 / and Ev,Gv 4
+  "03540500 03540500", // add Gv,Ev 4 / add Gv,Ev 4
+  "03540500 f7d7", // add Gv,Ev 4 / not Ev 4
+  "f7d7 48ffc5", // not Ev 4 / inc Ev 8
+  "83c134 4883c410", // add Ev,sIb 4 / add Ev,sIb 8
+  "41c1c010 41c1c010", // rol Ev,Ib 4 / rol Ev,Ib 4
+  "4889c2 4889053c98a101", // mov Ev,Gv 8 / mov Ev,Gv 8
+  "41c1c010 01c8", // rol Ev,Ib 4 / add Ev,Gv 4
+  "488b05fe9cbf01 4c393424", // mov Gv,Ev 8 / cmp Ev,Gv 8
+  "4881feffffff7f 7ece", // cmp Ev,Iz 8 / jle Jb 8
+  "488d04c3 4881feffffff7f", // lea Gv,M 8 / cmp Ev,Iz 8
+  "48c1ea20 48c1e230", // shr Ev,Ib 8 / shl Ev,Ib 8
+  "b9010100c0 4889c2", // mov Zv,Iv 4 / mov Ev,Gv 8
+  "450fbec9 83ea01", // movsx Gv,Eb 4 / sub Ev,sIb 4
+  "29d9 3b4524", // sub Ev,Gv 4 / cmp Gv,Ev 4
+  "488d25513fa001 4c393424", // lea Gv,M 8 / cmp Ev,Gv 8
+  "84d2 0f841a010000", // test Eb,Gb 1 / jz Jz 8
+  "48c1ea20 89c7", // shr Ev,Ib 8 / mov Ev,Gv 4
+  "49ba6750a10200000000 56", // mov Zv,Iv 8 / push Zv 8
+  "660f70c093 660f70c093", // pshufd Vdq,Wdq,Ib 4 / pshufd Vdq,Wdq,Ib 4
+  "488b05fe9cbf01 4883ec20", // mov Gv,Ev 8 / sub Ev,sIb 8
+  "80fa25 7422", // cmp Eb,Ib 1 / jz Jb 8
+  "a804 7422", // test AL,Ib 1 / jz Jb 8
+  "0fb61407 0fb61407", // movzx Gv,Eb 4 / movzx Gv,Eb 4
+  "488d04c3 4883fa04", // lea Gv,M 8 / cmp Ev,sIb 8
+  "31c0 c3", // xor Ev,Gv 4 / ret  8
+  "488d25513fa001 31c0", // lea Gv,M 8 / xor Ev,Gv 4
+  "488b05fe9cbf01 83f801", // mov Gv,Ev 8 / cmp Ev,sIb 4
+  "0f1f440000 803d6c428f0100", // nop Ev 4 / cmp Eb,Ib 1
+  "83c134 39d0", // add Ev,sIb 4 / cmp Ev,Gv 4
+  "4801f8 0fb61407", // add Ev,Gv 8 / movzx Gv,Eb 4
+  "0fb61407 480304dd60eb3982", // movzx Gv,Eb 4 / add Gv,Ev 8
+  "480304dd60eb3982 488d04c3", // add Gv,Ev 8 / lea Gv,M 8
+  "3b4524 7302", // cmp Gv,Ev 4 / jnb Jb 8
+  "488b05fe9cbf01 83ea01", // mov Gv,Ev 8 / sub Ev,sIb 4
+  "83f801 7710", // cmp Ev,sIb 4 / jnbe Jb 8
+  "19c9 83c820", // sbb Ev,Gv 4 / or Ev,sIb 4
+  "48c1e230 488b05fe9cbf01", // shl Ev,Ib 8 / mov Gv,Ev 8
+  "4889c2 488d25513fa001", // mov Ev,Gv 8 / lea Gv,M 8
+  "0fba64240c0a 7302", // bt Ev,Ib 4 / jnb Jb 8
+  "4809d0 4889c2", // or Ev,Gv 8 / mov Ev,Gv 8
+  "448b973c010000 4883c410", // mov Gv,Ev 4 / add Ev,sIb 8
+  "4c8b5416f0 488914cb", // mov Gv,Ev 8 / mov Ev,Gv 8
+  "4c8b5416f0 4889053c98a101", // mov Gv,Ev 8 / mov Ev,Gv 8
+  "25000ff00f 3d1e000080", // and rAX,Iz 4 / cmp rAX,Iz 4
+  "488b05fe9cbf01 48c1e230", // mov Gv,Ev 8 / shl Ev,Ib 8
+  "b9010100c0 4883c410", // mov Zv,Iv 4 / add Ev,sIb 8
+  "c1e808 41c1c010", // shr Ev,Ib 4 / rol Ev,Ib 4
+  "31c0 b9010100c0", // xor Ev,Gv 4 / mov Zv,Iv 4
+  "4c8b5416f0 4883c410", // mov Gv,Ev 8 / add Ev,sIb 8
+  "4883c410 4881feffffff7f", // add Ev,sIb 8 / cmp Ev,Iz 8
+  "4889c2 4863c9", // mov Ev,Gv 8 / movsxd Gv,Ed 8
+  "034f04 41c1c010", // add Gv,Ev 4 / rol Ev,Ib 4
+  "c1e808 c1ce0c", // shr Ev,Ib 4 / ror Ev,Ib 4
+  "4889c2 480500600b03", // mov Ev,Gv 8 / add rAX,Iz 8
+  "0fb603 0fb70c77", // movzx Gv,Eb 4 / movzx Gv,Ew 4
+  "480500600b03 0fb603", // add rAX,Iz 8 / movzx Gv,Eb 4
 ];

@@ -42,7 +42,7 @@ sub ackermann { my ($m, $n) = @_; return $m == 0 ? $n + 1 : $n == 0 ? ackermann(
 { no warnings 'recursion'; print ackermann(2, 30), "\n" }
 my @primes = grep { my $n = $_; not grep { $n % $_ == 0 } 2 .. sqrt $n } 2 .. 800;
 print "@primes\n";
-eval { my $zero = 0; my $x = 1 / $zero; 1 } or print $@ =~ s{ at .*}{}r;
+eval { my $zero = 0; my $x = 1 / $zero; 1 } or print $@ =~ s{ at .*}{}sr, "\n";
 local $SIG{ALRM} = sub { die "alarm\n" };
-eval { kill ALRM => $$; select undef, undef, undef, 5; 1 } or print $@ =~ s{ at .*}{}r;
+eval { kill ALRM => $$; select undef, undef, undef, 5; 1 } or print $@ =~ s{ at .*}{}sr, "\n";
 my $version = 'az9'; $version++; print "$version\n";
