@@ -121,7 +121,16 @@ function vmSuite(engine: EngineName, guest: BenchGuest, { suite, scale, only, di
 
 function nativeSuite(guest: BenchGuest, { suite, scale, only }: SuiteOptions): Vm {
   const D = guest.programs ?? "";
-  const env = { D, B: guest.busybox, T: join(D, "..", "text"), C: "", scale: `${scale}`, only: only.join(",") };
+  // The system's own programs, whatever else the user has.
+  const env = {
+    PATH: "/usr/bin:/bin",
+    D,
+    B: guest.busybox,
+    T: join(D, "..", "text"),
+    C: "",
+    scale: `${scale}`,
+    only: only.join(","),
+  };
   return new Vm(["sh", "-c", suiteScript(SUITE[suite])], env);
 }
 

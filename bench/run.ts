@@ -8,7 +8,7 @@ import { runCommand } from "../src/image/command.ts";
 import { debianDisk } from "../tests/support/debian-disk.ts";
 import { type BenchGuest, prepareGuest } from "./guest.ts";
 import { countBoot, measureBoot, measureMemory, measurePhases, measureSuite } from "./measure.ts";
-import { type Results, machineFacts, renderReport, writeReport } from "./report.ts";
+import { type Results, machineFacts, programRows, renderReport, writeReport } from "./report.ts";
 import { SUITE, type SuiteName } from "./suite.ts";
 
 const HELP = `npm run bench -- [options]
@@ -152,6 +152,7 @@ async function main(): Promise<void> {
     ];
     const report = renderReport(results, circumstances);
     console.log(report);
+    if (programRows(results).some(({ sameOutput }) => !sameOutput)) process.exitCode = 1;
     if (options.write) writeReport(new URL("../docs/benchmarks.md", import.meta.url), report);
   } finally {
     await rm(work, { recursive: true, force: true });

@@ -9,7 +9,11 @@ export type Suite = readonly SuiteEntry[];
 
 const compiled = (name: string): SuiteEntry => ({ name, line: `"$D/${name}" $scale` });
 const busybox = (name: string, words: string): SuiteEntry => ({ name, line: `"$D/timed" ${name} "$B" ${words} <"$T"` });
-const debian = (name: string, words: string): SuiteEntry => ({ name, line: `"$D/timed" ${name} $C ${words} <"$T"` });
+/** @param input "text" is 2000 KiB at full scale, "text.large" six times that */
+const debian = (name: string, words: string, input = "text"): SuiteEntry => ({
+  name,
+  line: `"$D/timed" ${name} $C ${words} <"$T${input.slice("text".length)}"`,
+});
 
 const PYTHON = `python3 -c '
 import sys, hashlib, json
@@ -59,14 +63,15 @@ export const SUITE = {
   debian: [
     debian("python3", PYTHON),
     debian("perl", PERL),
-    debian("openssl-sha512", "openssl dgst -sha512"),
+    debian("openssl-sha512", "openssl dgst -sha512", "text.large"),
     debian(
       "openssl-aes",
       "openssl enc -aes-256-cbc -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff -iv 00 -nosalt",
+      "text.large",
     ),
     debian("sqlite3", SQL),
     debian("xz", "xz -1 -c"),
-    debian("zstd", "zstd -3 -q -c"),
+    debian("zstd", "zstd -3 -q -c", "text.large"),
   ],
 } as const satisfies Record<string, Suite>;
 

@@ -46,8 +46,8 @@ describe("a guest that", { concurrency: 2 }, () => {
     ["powers it off", writePower(PowerOffset.SLEEP_CONTROL, (SLEEP_TYPE_S5 << 2) | (1 << 5))],
   ];
   for (const [what, code] of ends) {
-    test(`${what} runs not one instruction more, and mere ends with 0`, async () => {
-      const { status, stdout, stderr } = await runMere(boot(...print("last"), ...code, ...print(" words")));
+    test(`${what} comes to an end at once, and mere ends with 0`, async () => {
+      const { status, stdout, stderr } = await runMere(boot(...print("last"), ...code, ...LOOP, ...print(" words")));
       assert.deepEqual([status, stdout.toString(), stderr], [0, "last", ""]);
     });
   }

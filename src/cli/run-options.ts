@@ -4,8 +4,8 @@ import type { Command } from "commander";
 import { usageError } from "./cli-error.ts";
 import { parseCount, parseFile, parseMemory, quote } from "./values.ts";
 
-/** One executor thread serves any number of vCPUs, but Linux's boot time grows with each. */
-export const MOST_CPUS = 64;
+/** More than any VM will have: what is no number of CPUs at all, and not just too many of them. */
+const MOST_CPUS = 64;
 const DEFAULT_MEMORY = "512M";
 
 /** What a valid command line of `mere run` asks for. */
@@ -68,7 +68,7 @@ export function addRunOptions(command: Command): Command {
     .argument("[command...]", "what to run in the VM")
     .usage("[options] [--] command…")
     .passThroughOptions()
-    .option("--cpus <count>", "virtual CPUs", (text) => parseCount("--cpus", text, "CPUs", 1, MOST_CPUS), 1)
+    .option("--cpus <count>", "virtual CPUs: 1 in this version", parseCpus, 1)
     .option("--memory <size>", `memory, such as 512M or 1G (default: ${DEFAULT_MEMORY})`, (text) =>
       parseMemory("--memory", text),
     )
@@ -91,7 +91,7 @@ export function addRunOptions(command: Command): Command {
 const HELP = `
 Examples:
   mere run -- uname -a
-  mere run --cpus 2 --memory 1G -- sh -c 'nproc; free -m'
+  mere run --memory 1G -- free -m
   mere run --console
   mere run --disk data.img -- mount /dev/vda /mnt
   mere run --kernel bzImage --initrd initrd.img --append "console=ttyS0"
@@ -134,6 +134,12 @@ function exact(values: RunValues, initrd: string, command: readonly string[]): E
   }
   const console = values.console ?? false;
   return { kind: "exact", kernel: values.kernel, initrd, append: values.append ?? "console=ttyS0", console };
+}
+
+function parseCpus(text: string): number {
+  const cpus = parseCount("--cpus", text, "CPUs", 1, MOST_CPUS);
+  if (cpus > 1) throw usageError("--cpus may only be 1: a VM of this version of Mere has one CPU; leave out the option");
+  return cpus;
 }
 
 /** @param text a path, or a path and ",ro" */

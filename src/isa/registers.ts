@@ -93,6 +93,8 @@ export const Reg = {
   X87_HIGH: 0x448,
   X87_ARG: 0x44c,
   X87_DONE: 0x450,
+  /** i64: where the instruction is that INTERRUPT_SHADOW is about; at another RIP the shadow is over. */
+  SHADOW_RIP: 0x458,
   /** From here to SIZE the engine that runs the vCPU keeps what it likes (not saved). */
   ENGINE: 0x480,
   SIZE: 0x1000,

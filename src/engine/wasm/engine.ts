@@ -79,18 +79,25 @@ export class WasmEngine {
     else for (const frame of stale) this.blocks.dropFrame(frame);
   }
 
-  /** A semantic function's call as an import. */
+  /** A semantic function's call as an import. The most frequent kinds have no array of arguments. */
   #call(name: string): unknown {
-    const { run, result } = CALLS[name];
-    if (result) {
-      return (_state: number, entry: number, ...args: bigint[]) => {
+    const { run, args, result } = CALLS[name];
+    if (args === 0 && !result) {
+      return (_state: number, entry: number) => {
         this.current.entry = entry;
-        return run(this.current, ...args.map(unsigned64)) ?? 0n;
+        run(this.current);
       };
     }
-    return (_state: number, entry: number, ...args: bigint[]) => {
+    if (args === 1 && !result) {
+      return (_state: number, entry: number, a: bigint) => {
+        this.current.entry = entry;
+        run(this.current, unsigned64(a));
+      };
+    }
+    return (_state: number, entry: number, ...values: bigint[]) => {
       this.current.entry = entry;
-      run(this.current, ...args.map(unsigned64));
+      const answer = run(this.current, ...values.map(unsigned64));
+      return result ? (answer ?? 0n) : undefined;
     };
   }
 

@@ -2,7 +2,7 @@
  * Runs on whichever executor has it; only one at a time. */
 import type { CpuModel } from "../../isa/system/cpu-model.ts";
 import {
-  codeBreakpointFault, dataBreakpointTrap, hasBreakpoints, matchCodeBreakpoint, singleStepTrap, trapsAfter, watchedPages,
+  codeBreakpointFault, DR6_BS, dataBreakpointTrap, hasBreakpoints, matchCodeBreakpoint, singleStepTrap, trapsAfter, watchedPages,
 } from "../../isa/system/debug.ts";
 import { deliver, deliverFault, TripleFault } from "../../isa/system/exceptions.ts";
 import { GuestFault, Vector, type Cpu, type Privilege } from "../../isa/cpu.ts";
@@ -81,6 +81,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.#engine.dropStaleCode();
     const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
     if (deadline >= 0n && hostNanos() >= Number(deadline)) this.#ports.deadlinePassed();
+    if (this.regs.get32(Reg.PENDING_DEBUG) & DR6_BS) singleStepTrap(this);
     if (!this.#deliverNmi()) this.#deliverInterrupt();
     const state = this.regs.get32(Reg.RUN_STATE);
     if (state === SHUT_DOWN) return { kind: "shutdown", reason: "the vCPU was shut down before" };
@@ -93,7 +94,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   #deliverNmi(): boolean {
     const { regs } = this;
     if (regs.get32(Reg.NMI_BLOCKED) || !this.#ports.takeNmi()) return false;
-    if (regs.get32(Reg.INTERRUPT_SHADOW)) this.#step();
+    if (this.#shadow()) this.#step();
     this.exits["interrupt"]++;
     regs.set32(Reg.RUN_STATE, 0);
     this.#inNmi = true;
@@ -105,7 +106,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     const regs = this.regs;
     if (Atomics.load(this.#words, (this.address + Reg.INTERRUPT_PENDING) >> 2) === 0) return;
     if ((regs.get32(Reg.RFLAGS) & Rflags.IF) === 0) return;
-    if (regs.get32(Reg.INTERRUPT_SHADOW)) {
+    if (this.#shadow()) {
       this.#step();
       Atomics.or(this.#words, this.#attention, Attention.LOOK);
       return;
@@ -156,11 +157,17 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     return Math.max(count, 1);
   }
 
+  /** What holds interrupts off at this instruction: Shadow, or 0. */
+  #shadow(): number {
+    const { regs } = this;
+    const shadow = regs.get32(Reg.INTERRUPT_SHADOW);
+    return shadow !== 0 && regs.get64(Reg.SHADOW_RIP) === regs.get64(Reg.RIP) ? shadow : 0;
+  }
   /** One instruction (of a REP: one element), with its debug traps. @returns instructions to count against the budget */
   #step(): number {
     const regs = this.regs;
     const rip = regs.get64(Reg.RIP);
-    const held = regs.get32(Reg.INTERRUPT_SHADOW) === Shadow.MOV_SS;
+    const held = this.#shadow() === Shadow.MOV_SS;
     const matched = hasBreakpoints(regs) && !held ? matchCodeBreakpoint(regs, rip) : 0;
     if (matched) {
       codeBreakpointFault(this, matched);
@@ -192,11 +199,12 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   /** The debug traps that follow an instruction. @param stepping it began with TF set  @param hits bits of data breakpoints that it met */
   #trap(stepping: boolean, hits: number): void {
     const { regs } = this;
-    if (regs.get32(Reg.INTERRUPT_SHADOW) === Shadow.MOV_SS) {
+    if (this.#shadow() === Shadow.MOV_SS) {
       regs.set32(Reg.PENDING_DEBUG, hits);
       return;
     }
-    const trap = trapsAfter(this.#engine.blocks.lastMnemonic, stepping, (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0);
+    const own = (regs.get32(Reg.PENDING_DEBUG) & DR6_BS) !== 0;
+    const trap = own || trapsAfter(this.#engine.blocks.lastMnemonic, stepping, (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0);
     if (!trap && hits === 0) return;
     regs.set32(Reg.RUN_STATE, 0); // HLT is over
     if (trap) singleStepTrap(this, hits);

@@ -1,8 +1,9 @@
 /* What kernels do all the time and so is described in full instead of called: PUSHF POPF CLI STI STAC CLAC SWAPGS SYSCALL SYSRET. Their rare cases
  * (faults by IOPL, traps, windows for a waiting interrupt) are the calls of system/rflags.ts and system/fast-calls.ts.
  * @source SDM vol. 2A "CLAC", "CLI"; vol. 2B "POPF", "PUSHF", "STAC", "STI", "SWAPGS", "SYSCALL", "SYSRET" */
-import { Reg, Rflags, SegmentIndex } from "../registers.ts";
+import { Reg, Rflags, SegmentIndex, Shadow } from "../registers.ts";
 import { semantics, type Sem } from "../sem.ts";
+import { DR6_BS } from "../system/debug.ts";
 import { Attributes } from "../system/descriptors.ts";
 import { push } from "./stack.ts";
 
@@ -58,7 +59,8 @@ export const STI = semantics("", (s) => {
     () => {
       s.when(s.isZero(s.and(rflags, s.const(Rflags.IF))), () => {
         s.setField(Reg.RFLAGS, 4, s.or(rflags, s.const(Rflags.IF)));
-        s.setField(Reg.INTERRUPT_SHADOW, 4, s.const(1));
+        s.setField(Reg.INTERRUPT_SHADOW, 4, s.const(Shadow.STI));
+        s.setField(Reg.SHADOW_RIP, 8, s.nextRip());
       });
     },
     () => {
@@ -131,6 +133,8 @@ export const SYSRET = semantics("", (s) => {
   setFlat(s, SegmentIndex.SS, s.or(s.add(selector, s.const(8)), s.const(3)), Attributes.DATA_USER);
   s.setField(Reg.CPL, 4, s.const(3));
   s.accessRightsChanged();
+  // unlike IRET, SYSRET that sets TF traps itself: Linux arch/x86/entry/entry_64.S, "syscall_return_via_sysret"
+  s.when(s.and(flags, s.const(Rflags.TF)), () => s.setField(Reg.PENDING_DEBUG, 4, s.const(DR6_BS)));
   s.when(s.ne(s.and(flags, s.const(Rflags.IF | Rflags.TF)), s.const(0)), () => {
     s.call("interruptsMayBeOpen");
   });

@@ -16,7 +16,7 @@ export const DR6_RESET = 0xffff_0ff0;
 export const DR7_RESET = 0x400;
 const DR6_WRITABLE = 0xe00f; // B0–B3, BD, BS, BT
 const DR6_BD = 1 << 13;
-const DR6_BS = 1 << 14;
+export const DR6_BS = 1 << 14;
 const DR7_FIXED_ZERO = 0xd800; // bits 11, 12, 14, 15
 const DR7_GD = 1 << 13;
 const CR4_DE = 1 << 3;
@@ -94,12 +94,12 @@ export function watchedPages(regs: RegisterFile): number[] {
   return pages;
 }
 
-/** Does a single-step trap follow an instruction that ended without a fault? Software interrupts clear TF with the transition. SYSCALL and SYSRET trap
- *  by the TF that they leave: SFMASK and R11 decide. @source SDM vol. 3B §17.3.1.4; Linux arch/x86/entry/entry_64.S on SYSRET
+/** Does a single-step trap follow an instruction that ended without a fault? Software interrupts clear TF with the transition. SYSCALL traps by the TF that
+ *  SFMASK leaves; SYSRET says so itself (sem/kernel-entry.ts). @source SDM vol. 3B §17.3.1.4
  *  @param before TF when it began  @param after TF now */
 export function trapsAfter(mnemonic: string, before: boolean, after: boolean): boolean {
-  if (mnemonic === "syscall" || mnemonic === "sysret") return after;
-  return before && !mnemonic.startsWith("int");
+  if (mnemonic === "syscall") return after;
+  return before && mnemonic !== "sysret" && !mnemonic.startsWith("int");
 }
 
 /** #DB before the instruction at a code breakpoint. @param bits from matchCodeBreakpoint */

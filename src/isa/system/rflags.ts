@@ -4,7 +4,7 @@ import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
 import { GuestFault, Vector } from "../cpu.ts";
 import type { RegisterFile } from "../register-file.ts";
-import { Reg, Rflags } from "../registers.ts";
+import { Reg, Rflags, Shadow } from "../registers.ts";
 
 const RSP = 4;
 
@@ -27,7 +27,8 @@ function sti(cpu: Cpu): void {
   const rflags = cpu.regs.get32(Reg.RFLAGS);
   if (rflags & Rflags.IF) return;
   cpu.regs.set32(Reg.RFLAGS, rflags | Rflags.IF);
-  cpu.regs.set32(Reg.INTERRUPT_SHADOW, 1);
+  cpu.regs.set32(Reg.INTERRUPT_SHADOW, Shadow.STI);
+  cpu.regs.set64(Reg.SHADOW_RIP, cpu.nextRip());
   cpu.interruptsMayBeOpen();
 }
 

@@ -57,6 +57,7 @@ function loadSegment(cpu: Cpu, index: number, selector: number): void {
   if (descriptor) markAccessed(cpu, descriptor);
   setSegmentFrom(cpu, index, selector, descriptor);
   cpu.regs.set32(Reg.INTERRUPT_SHADOW, Shadow.MOV_SS);
+  cpu.regs.set64(Reg.SHADOW_RIP, cpu.nextRip());
 }
 
 /** Bit 32 of an answer of LAR and LSL: the selector is valid, ZF becomes 1. */
