@@ -31,7 +31,7 @@ const DISK_MIB = 64;
 const WITH_DISKS = "mkdir -p /mnt && mount -t ext4 /dev/vdb /mnt &&";
 /** The C program dies of faults on purpose. */
 const TROUBLE =
-  /^(?!.*c-program\[).*(WARNING|BUG|Oops|unable to|Call Trace|traps:|segfault|general protection|I\/O error|EXT4-fs (error|warning)).*$/gim;
+  /^(?!.*c-program\[).*(WARNING|BUG:|Oops|[Uu]nable to|Call Trace|traps:|segfault|general protection|I\/O error|EXT4-fs (error|warning)).*$/gm;
 /** Its results come from the processor's transcendental instructions, which Mere rounds correctly and processors nearly so. */
 const NEARLY = "c-long-doubles";
 

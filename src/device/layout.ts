@@ -6,6 +6,7 @@ import { IOAPIC_STATE_BYTES, IoApic } from "./ioapic.ts";
 import { type ClockSource, KVM_CLOCK_STATE_BYTES, KvmClock } from "./kvm-clock.ts";
 import { LOCAL_APIC_STATE_BYTES, LocalApics } from "./local-apic.ts";
 import { POWER_STATE_BYTES, PowerWindow } from "./power.ts";
+import { RESTART_STATE_BYTES, RestartPort } from "./restart-port.ts";
 import { SERIAL_STATE_BYTES, Serial } from "./serial.ts";
 import { Doorbell, SharedPlan } from "./shared.ts";
 import type { VirtioDescription } from "./virtio/device.ts";
@@ -41,6 +42,8 @@ export interface MachineLayout {
   kvmClocks: number;
   ioApic: Place;
   power: Place & { bell: number };
+  /** Offset of the restart port's state. */
+  restart: number;
   serial: { port: number; irq: number; offset: number; bell: number };
   virtio: VirtioPlace[];
   sizeBytes: number;
@@ -74,6 +77,7 @@ export function createDeviceShared(config: DeviceConfig): DeviceShared {
     kvmClocks: plan.take(vcpus * KVM_CLOCK_STATE_BYTES),
     ioApic: { base: DeviceAddress.IOAPIC, offset: plan.take(IOAPIC_STATE_BYTES) },
     power: { base: DeviceAddress.POWER, offset: plan.take(POWER_STATE_BYTES), bell: 0 },
+    restart: plan.take(RESTART_STATE_BYTES),
     serial: { ...SERIAL, offset: plan.take(SERIAL_STATE_BYTES), bell: 1 },
     virtio: virtio.map((description, i) => ({
       base: DeviceAddress.VIRTIO + DeviceAddress.VIRTIO_STEP * i,
@@ -146,7 +150,7 @@ export function attachDevices({ layout, buffer }: DeviceShared, around: DeviceSu
     layout,
     doorbell,
     mmio,
-    ports: new Bus([serial]),
+    ports: new Bus([serial, new RestartPort(buffer, layout.restart, power)]),
     localApics,
     ioApic,
     serial,

@@ -57,7 +57,11 @@ export class PowerWindow implements RegisterWindow {
   write(offset: number, _size: number, value: number | bigint): void {
     const v = Number(value) & 0xff;
     if (offset === PowerOffset.SLEEP_CONTROL && (v & SLP_EN) !== 0 && ((v >> 2) & 7) === SLEEP_TYPE_S5) this.#ask(1);
-    if (offset === PowerOffset.RESET && v === RESET_VALUE) this.#ask(2);
+    if (offset === PowerOffset.RESET && v === RESET_VALUE) this.askReset();
+  }
+  /** The guest wants the machine reset. On its executor's thread. */
+  askReset(): void {
+    this.#ask(2);
   }
   #ask(request: number): void {
     // The first request wins: a reset that races with a power-off must not undo it.

@@ -67,6 +67,25 @@ test("S5 and reset are reported once and bring all vCPUs out; other sleep types 
   await service.stop();
 });
 
+test("Linux's last resort for a restart is a reset; starting processors is none", async () => {
+  const { service, log, ports, devices } = served();
+  for (const [address, value] of [
+    [0x0f, 0x0a],
+    [0x0f, 0],
+    [0x8f, 0x0a],
+    [0x8e, 0],
+  ]) {
+    ports.portOut(0x70, 1, address!);
+    ports.portOut(0x71, 1, value!);
+  }
+  assert.equal(devices.power.request, "none");
+  ports.portOut(0x70, 1, 0x8f);
+  ports.portOut(0x71, 1, 0);
+  await until(() => log.power.length > 0);
+  assert.deepEqual(log.power, ["reset"]);
+  await service.stop();
+});
+
 test("MSRs and MMIO of all devices are reached through the vCPU's ports", async () => {
   const { service, ports } = served();
   assert.equal(ports.readMsr(0x803), 0x50014n);

@@ -79,6 +79,9 @@ export interface Sem<V> {
   /** Any 64- or 32-bit field of the register file (registers.ts). */
   field(offset: number, size: 4 | 8): V;
   setField(offset: number, size: 4 | 8, v: V): void;
+  /** Physical x87 register n (0–7): its significand (at 0), or sign and exponent (at 8). */
+  x87Word(n: V, at: 0 | 8): V;
+  x87SetWord(n: V, at: 0 | 8, v: V): void;
 
   // ——— integers ———
   const(n: bigint | number): V;

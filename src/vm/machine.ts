@@ -146,7 +146,11 @@ export class Machine {
       control: this.#control,
     };
     const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-    this.#worker = new Worker(new URL(`./executor${extension}`, import.meta.url), { workerData: data });
+    this.#worker = new Worker(new URL(`./executor${extension}`, import.meta.url), {
+      workerData: data,
+      // What an executor allocates is dead at once (bigints, faults): a small nursery holds it, and stays in the cache.
+      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+    });
     this.#worker.once("message", (message: ExecutorMessage) => void this.#ended(message));
     this.#worker.once("error", (error: Error) => {
       void this.#ended({ kind: "failed", message: error.message, detail: error.stack ?? "" });

@@ -50,5 +50,5 @@ export function runMere(...parameters: Parameters<typeof startMere>): Promise<En
 
 /** Text without trailing white space, for messages of failed assertions. */
 export function summary({ status, stdout, stderr }: Ended): string {
-  return `status ${status}\nstdout: ${stdout.toString("latin1").slice(-4000)}\nstderr: ${stderr.slice(-4000)}`;
+  return `status ${String(status)}\nstdout: ${stdout.toString("latin1").slice(-4000)}\nstderr: ${stderr.slice(-4000)}`;
 }

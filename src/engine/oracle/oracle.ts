@@ -199,6 +199,12 @@ export class Oracle implements Sem<bigint> {
     if (size === 8) this.#cpu.regs.set64(offset, v);
     else this.#cpu.regs.set32(offset, Number(BigInt.asUintN(32, v)));
   }
+  x87Word(n: bigint, at: 0 | 8): bigint {
+    return this.#cpu.regs.get64(Reg.ST + 16 * Number(n) + at);
+  }
+  x87SetWord(n: bigint, at: 0 | 8, v: bigint): void {
+    this.#cpu.regs.set64(Reg.ST + 16 * Number(n) + at, v);
+  }
 
   // ——— integers ———
   const(n: bigint | number): bigint {

@@ -21,6 +21,21 @@ export abstract class EmitFlags extends EmitValues {
     this.push(v);
     this.f.memory(size === 8 ? "i64.store" : "i64.store32", offset);
   }
+  #pushX87(n: Value): void {
+    this.f.get(STATE);
+    this.push32(n);
+    this.f.i32(4).op("i32.shl").op("i32.add");
+  }
+  x87Word(n: Value, at: 0 | 8): Value {
+    this.#pushX87(n);
+    this.f.memory("i64.load", Reg.ST + at);
+    return this.keep("i64");
+  }
+  x87SetWord(n: Value, at: 0 | 8, v: Value): void {
+    this.#pushX87(n);
+    this.push(v);
+    this.f.memory("i64.store", Reg.ST + at);
+  }
 
   get #result(): Value {
     return this.field(Reg.FLAG_RESULT, 8);

@@ -4,6 +4,7 @@
 import { Reg } from "../registers.ts";
 import { semantics, type Sem, type Semantics } from "../sem.ts";
 import { Arg, Source } from "../x87/unit.ts";
+import { changeSign, combine, copyTop, exchangeTop, popToMemory, pushRegister, pushValue } from "./x87-fast.ts";
 
 /** FSW is the upper half of the word at FCW. */
 const FSW_SHIFT = 16;
@@ -60,21 +61,76 @@ export const x87WithRegister = (name: string, at: number, arg = 0): Semantics =>
     callWith(s, name, s.or(s.get(at), s.const(arg)));
   });
 
+/** FLD m80. */
+export const FLD80 = semantics("r", (s) => {
+  checkPending(s);
+  const address = s.linearAddress(0);
+  const low = s.load(address, 8);
+  const high = s.load(s.add(address, s.const(8)), 2);
+  pushValue(s, low, high, () => {
+    s.setField(Reg.X87_VALUE, 8, low);
+    s.setField(Reg.X87_HIGH, 4, high);
+    callWith(s, "x87Load", s.const(sourceOf("FLOAT80")));
+  });
+});
+
+const fast = (f: <V>(s: Sem<V>, i: V, slow: () => void) => void, name: string, arg = 0): Semantics =>
+  semantics("--", (s) => {
+    checkPending(s);
+    const i = s.get(0);
+    f(s, i, () => callWith(s, name, s.or(i, s.const(arg))));
+  });
+export const FLD_STI = fast(pushRegister, "x87Load");
+export const FXCH = fast(exchangeTop, "x87Exchange");
+export const FST_STI = fast((s, i, slow) => copyTop(s, i, false, slow), "x87StoreRegister");
+export const FSTP_STI = fast((s, i, slow) => copyTop(s, i, true, slow), "x87StoreRegister", Arg.POP);
+
+const sign = (change: "negate" | "clear", name: string): Semantics =>
+  semantics("--", (s) => {
+    checkPending(s);
+    changeSign(s, change, () => callWith(s, name, s.const(0)));
+  });
+export const FCHS = sign("negate", "x87ChangeSign");
+export const FABS = sign("clear", "x87Abs");
+
+const FAST_OPERATIONS: Readonly<Record<string, "add" | "subtract" | "multiply">> = { x87Add: "add", x87Subtract: "subtract", x87Multiply: "multiply" };
+
+/** Arithmetic with ST(i), which is operand `at`. */
+export const x87Arithmetic = (name: string, at: number, arg: number): Semantics => {
+  const operation = FAST_OPERATIONS[name];
+  if (operation === undefined) return x87WithRegister(name, at, arg);
+  const form = { reversed: (arg & Arg.REVERSED) !== 0, toSti: (arg & Arg.TO_STI) !== 0, pop: (arg & Arg.POP) !== 0 };
+  return semantics("--", (s) => {
+    checkPending(s);
+    const i = s.get(at);
+    combine(s, operation, { i, ...form }, () => callWith(s, name, s.or(i, s.const(arg))));
+  });
+};
+
+/** FSTP m80. */
+export const FSTP80 = semantics("w", (s) => {
+  checkPending(s);
+  const address = s.linearAddress(0);
+  popToMemory(s, address, () => storeByCall(s, "FLOAT80", Arg.POP, address));
+});
+
 /** FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory. The call checks that it can be written, if there is a result, before it pops. */
 export const x87Store = (format: Format, arg = 0): Semantics =>
   semantics("w", (s) => {
     checkPending(s);
-    const address = s.linearAddress(0);
-    s.setField(Reg.X87_VALUE, 8, address);
-    callWith(s, "x87Store", s.const(arg | sourceOf(format)));
-    s.when(s.field(Reg.X87_DONE, 4), () => {
-      const value = s.field(Reg.X87_VALUE, 8);
-      if (isTenBytes(format)) {
-        s.store(address, 8, value);
-        s.store(s.add(address, s.const(8)), 2, s.field(Reg.X87_HIGH, 4));
-      } else s.put(0, value);
-    });
+    storeByCall(s, format, arg, s.linearAddress(0));
   });
+function storeByCall<V>(s: Sem<V>, format: Format, arg: number, address: V): void {
+  s.setField(Reg.X87_VALUE, 8, address);
+  callWith(s, "x87Store", s.const(arg | sourceOf(format)));
+  s.when(s.field(Reg.X87_DONE, 4), () => {
+    const value = s.field(Reg.X87_VALUE, 8);
+    if (isTenBytes(format)) {
+      s.store(address, 8, value);
+      s.store(s.add(address, s.const(8)), 2, s.field(Reg.X87_HIGH, 4));
+    } else s.put(0, value);
+  });
+}
 
 /** FCOMI, FCOMIP, FUCOMI, FUCOMIP: ZF PF CF tell, OF SF AF become 0. */
 export const x87CompareToFlags = (arg: number): Semantics =>

@@ -4,7 +4,7 @@
 import { rowsOf, type Row, type RowOptions } from "../row.ts";
 import type { Semantics } from "../sem.ts";
 import {
-  extendedArea, FLDCW, FLDENV, FNOP, FNSAVE, FNSTCW, FNSTENV, FNSTSW, FRSTOR, FTST, x87CompareToFlags, x87ConditionalMove, x87Control,
+  extendedArea, FABS, FCHS, FLD80, FLD_STI, FLDCW, FLDENV, FNOP, FNSAVE, FNSTCW, FNSTENV, FNSTSW, FRSTOR, FSTP80, FSTP_STI, FST_STI, FTST, FXCH, x87Arithmetic, x87CompareToFlags, x87ConditionalMove, x87Control,
   x87FromMemory, x87Plain, x87Store, x87WithRegister, type Format,
 } from "../sem/x87.ts";
 import { Arg } from "../x87/unit.ts";
@@ -44,7 +44,7 @@ const REVERSED_NAME: Record<string, string> = { sub: "subr", subr: "sub", div: "
 const arithmeticToSti = (opcode: number, suffix: "" | "p", arg: number): Row[] =>
   [0, 1, 4, 5, 6, 7].map((ext) => {
     const [name, call, form] = ARITHMETIC[ext]!;
-    return register(opcode, ext, `f${REVERSED_NAME[name] ?? name}${suffix}`, x87WithRegister(call, 0, form | arg | Arg.TO_STI), TO_STI);
+    return register(opcode, ext, `f${REVERSED_NAME[name] ?? name}${suffix}`, x87Arithmetic(call, 0, form | arg | Arg.TO_STI), TO_STI);
   });
 
 const conditionalMoves = (opcode: number, moves: readonly (readonly [string, number])[]): Row[] =>
@@ -62,11 +62,11 @@ const d9: Row[] = [
   memory(0xd9, 5, "fldcw", FLDCW, "Mw"),
   memory(0xd9, 6, "fnstenv", FNSTENV, "M"),
   memory(0xd9, 7, "fnstcw", FNSTCW, "Mw"),
-  register(0xd9, 0, "fld", x87WithRegister("x87Load", 0), ["STi"]),
-  register(0xd9, 1, "fxch", x87WithRegister("x87Exchange", 0), ["STi"]),
+  register(0xd9, 0, "fld", FLD_STI, ["STi"]),
+  register(0xd9, 1, "fxch", FXCH, ["STi"]),
   whole(0xd9, 0xd0, "fnop", FNOP),
-  whole(0xd9, 0xe0, "fchs", x87Plain("x87ChangeSign")),
-  whole(0xd9, 0xe1, "fabs", x87Plain("x87Abs")),
+  whole(0xd9, 0xe0, "fchs", FCHS),
+  whole(0xd9, 0xe1, "fabs", FABS),
   whole(0xd9, 0xe4, "ftst", FTST),
   whole(0xd9, 0xe5, "fxam", x87Plain("x87Examine")),
   ...CONSTANTS.map((name, i) => whole(0xd9, 0xe8 + i, name, x87Plain("x87LoadConstant", i))),
@@ -93,7 +93,7 @@ const TRUNCATE = Arg.VARIANT;
 
 const arithmetic: Row[] = [
   ...arithmeticMemory(0xd8, "f", "FLOAT32"),
-  ...ARITHMETIC.map(([name, call, arg], ext) => register(0xd8, ext, `f${name}`, x87WithRegister(call, 1, arg), TO_ST0)),
+  ...ARITHMETIC.map(([name, call, arg], ext) => register(0xd8, ext, `f${name}`, x87Arithmetic(call, 1, arg), TO_ST0)),
   ...arithmeticMemory(0xda, "fi", "INT32"),
   ...arithmeticMemory(0xdc, "f", "FLOAT64"),
   ...arithmeticToSti(0xdc, "", 0),
@@ -110,8 +110,8 @@ const db: Row[] = [
   store(0xdb, 1, "fisttp", "INT32", Arg.POP | TRUNCATE),
   store(0xdb, 2, "fist", "INT32"),
   store(0xdb, 3, "fistp", "INT32", Arg.POP),
-  load(0xdb, 5, "fld", "FLOAT80"),
-  store(0xdb, 7, "fstp", "FLOAT80", Arg.POP),
+  memory(0xdb, 5, "fld", FLD80, "Mt"),
+  memory(0xdb, 7, "fstp", FSTP80, "Mt"),
   whole(0xdb, 0xe2, "fnclex", x87Control("x87ClearExceptions")),
   whole(0xdb, 0xe3, "fninit", x87Control("x87Init")),
   register(0xdb, 5, "fucomi", x87CompareToFlags(QUIET), TO_ST0),
@@ -127,8 +127,8 @@ const dd: Row[] = [
   memory(0xdd, 6, "fnsave", FNSAVE, "M"),
   memory(0xdd, 7, "fnstsw", FNSTSW, "Mw"),
   register(0xdd, 0, "ffree", x87WithRegister("x87Free", 0), ["STi"]),
-  register(0xdd, 2, "fst", x87WithRegister("x87StoreRegister", 0), ["STi"]),
-  register(0xdd, 3, "fstp", x87WithRegister("x87StoreRegister", 0, Arg.POP), ["STi"]),
+  register(0xdd, 2, "fst", FST_STI, ["STi"]),
+  register(0xdd, 3, "fstp", FSTP_STI, ["STi"]),
   register(0xdd, 4, "fucom", x87WithRegister("x87Compare", 0, QUIET), ["STi"]),
   register(0xdd, 5, "fucomp", x87WithRegister("x87Compare", 0, QUIET | Arg.POP), ["STi"]),
 ];

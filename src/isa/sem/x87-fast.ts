@@ -1,0 +1,277 @@
+/* The x87 instructions that programs run most, for their usual case, without a call: moves of 80-bit values and registers, and sums and products of normal
+ * numbers at full precision, rounded to nearest. Whatever else there is (empty registers, other numbers, other rounding, unmasked PE) goes the way of all
+ * others, which is a call into isa/x87.
+ * @source SDM vol. 1 §8.1 (registers), §4.8.4 (rounding); vol. 2 under each mnemonic */
+import { Reg } from "../registers.ts";
+import type { Sem } from "../sem.ts";
+
+/** FCW, FSW, FTW and FOP in one: the eight bytes at FCW. */
+const Word = { PM: 0x20n, PE: 0x20n << 16n, C1: 0x200n << 16n, TOP: 0x3800n << 16n } as const;
+const TOP_SHIFT = 27;
+const TAG_SHIFT = 32;
+/** PC and RC of FCW: 64-bit significands, to nearest. */
+const PRECISION_AND_ROUNDING = 0xf00;
+const FULL_TO_NEAREST = 0x300;
+
+const SIGN = 0x8000;
+const EXPONENT = 0x7fff;
+const BIAS = 16383;
+const INTEGER_BIT = 1n << 63n;
+
+const bits64 = (n: bigint): bigint => BigInt.asUintN(64, n);
+
+/** The register stack as an instruction finds it. */
+export class Stack<V> {
+  readonly #s: Sem<V>;
+  readonly word: V;
+  readonly top: V;
+
+  constructor(s: Sem<V>) {
+    this.#s = s;
+    this.word = s.field(Reg.FCW, 8);
+    this.top = s.and(s.shrU(this.word, s.const(TOP_SHIFT)), s.const(7));
+  }
+  /** Physical number of ST(i), i any value. */
+  register(i: V): V {
+    const s = this.#s;
+    return s.and(s.add(this.top, i), s.const(7));
+  }
+  #tagBits(n: V): V {
+    const s = this.#s;
+    return s.shl(s.const(3), s.add(s.shl(n, s.const(1)), s.const(TAG_SHIFT)));
+  }
+  isEmpty(n: V): V {
+    const bits = this.#tagBits(n);
+    return this.#s.eq(this.#s.and(this.word, bits), bits);
+  }
+  /** Writes the words back with C1 clear (or the status bits given), after what has been pushed, popped and filled. */
+  finish({ fill, pop, status }: { fill?: V; pop?: boolean; status?: V } = {}): void {
+    const s = this.#s;
+    let word = s.and(this.word, s.const(bits64(~Word.C1)));
+    if (status !== undefined) word = s.or(word, status);
+    if (fill !== undefined) word = s.and(word, s.not(this.#tagBits(fill)));
+    if (pop) word = this.#withTop(s.or(word, this.#tagBits(this.top)), this.register(s.const(1)));
+    s.setField(Reg.FCW, 8, word);
+  }
+  /** A value on top: the register was found empty. */
+  push(n: V): void {
+    const s = this.#s;
+    const word = s.and(s.and(this.word, s.const(bits64(~Word.C1))), s.not(this.#tagBits(n)));
+    s.setField(Reg.FCW, 8, this.#withTop(word, n));
+  }
+  #withTop(word: V, top: V): V {
+    const s = this.#s;
+    return s.or(s.and(word, s.const(bits64(~Word.TOP))), s.shl(top, s.const(TOP_SHIFT)));
+  }
+}
+
+/** FLD of a value that is at hand as it shall be. @param slow for a full stack */
+export function pushValue<V>(s: Sem<V>, low: V, high: V, slow: () => void): void {
+  const stack = new Stack(s);
+  const n = stack.register(s.const(7));
+  s.when(
+    stack.isEmpty(n),
+    () => {
+      s.x87SetWord(n, 0, low);
+      s.x87SetWord(n, 8, high);
+      stack.push(n);
+    },
+    slow,
+  );
+}
+
+/** FLD ST(i). */
+export function pushRegister<V>(s: Sem<V>, i: V, slow: () => void): void {
+  const stack = new Stack(s);
+  const n = stack.register(s.const(7));
+  const from = stack.register(i);
+  s.when(
+    s.and(stack.isEmpty(n), s.isZero(stack.isEmpty(from))),
+    () => {
+      s.x87SetWord(n, 0, s.x87Word(from, 0));
+      s.x87SetWord(n, 8, s.x87Word(from, 8));
+      stack.push(n);
+    },
+    slow,
+  );
+}
+
+/** FSTP m80. */
+export function popToMemory<V>(s: Sem<V>, address: V, slow: () => void): void {
+  const stack = new Stack(s);
+  s.when(
+    stack.isEmpty(stack.top),
+    slow,
+    () => {
+      // The second store must not fault when the first is done.
+      const crosses = s.ltU(s.const(4096 - 10), s.and(address, s.const(4095)));
+      s.when(crosses, () => s.probeWrite(address, 10));
+      s.store(address, 8, s.x87Word(stack.top, 0));
+      s.store(s.add(address, s.const(8)), 2, s.x87Word(stack.top, 8));
+      stack.finish({ pop: true });
+    },
+  );
+}
+
+/** FST ST(i), FSTP ST(i). */
+export function copyTop<V>(s: Sem<V>, i: V, pop: boolean, slow: () => void): void {
+  const stack = new Stack(s);
+  const to = stack.register(i);
+  s.when(
+    stack.isEmpty(stack.top),
+    slow,
+    () => {
+      s.x87SetWord(to, 0, s.x87Word(stack.top, 0));
+      s.x87SetWord(to, 8, s.x87Word(stack.top, 8));
+      stack.finish({ fill: to, pop });
+    },
+  );
+}
+
+/** FXCH. */
+export function exchangeTop<V>(s: Sem<V>, i: V, slow: () => void): void {
+  const stack = new Stack(s);
+  const other = stack.register(i);
+  s.when(
+    s.or(stack.isEmpty(stack.top), stack.isEmpty(other)),
+    slow,
+    () => {
+      for (const half of [0, 8] as const) {
+        const a = s.x87Word(stack.top, half);
+        const b = s.x87Word(other, half);
+        s.x87SetWord(stack.top, half, b);
+        s.x87SetWord(other, half, a);
+      }
+      stack.finish();
+    },
+  );
+}
+
+/** FCHS, FABS. */
+export function changeSign<V>(s: Sem<V>, change: "negate" | "clear", slow: () => void): void {
+  const stack = new Stack(s);
+  s.when(
+    stack.isEmpty(stack.top),
+    slow,
+    () => {
+      const high = s.x87Word(stack.top, 8);
+      s.x87SetWord(stack.top, 8, change === "negate" ? s.xor(high, s.const(SIGN)) : s.and(high, s.const(EXPONENT)));
+      stack.finish();
+    },
+  );
+}
+
+/** A result before it is rounded: significand with its integer bit set, and 64 bits of what is below; `ok` 0 if this is no usual case. */
+interface Unrounded<V> {
+  sign: V;
+  exponent: V;
+  high: V;
+  low: V;
+  ok: V;
+}
+interface Operand<V> {
+  significand: V;
+  sign: V;
+  exponent: V;
+}
+
+/** FADD, FSUB, FMUL between registers. @param reversed ST(0) is the second operand */
+export function combine<V>(
+  s: Sem<V>,
+  operation: "add" | "subtract" | "multiply",
+  { i, reversed, toSti, pop }: { i: V; reversed: boolean; toSti: boolean; pop: boolean },
+  slow: () => void,
+): void {
+  const stack = new Stack(s);
+  const other = stack.register(i);
+  const [first, second] = reversed ? [other, stack.top] : [stack.top, other];
+  const [a, b] = [first, second].map((n): Operand<V> => {
+    const high = s.x87Word(n, 8);
+    return { significand: s.x87Word(n, 0), sign: s.and(high, s.const(SIGN)), exponent: s.and(high, s.const(EXPONENT)) };
+  }) as [Operand<V>, Operand<V>];
+  if (operation === "subtract") b.sign = s.xor(b.sign, s.const(SIGN));
+  const usual = s.and(s.eq(s.and(stack.word, s.const(PRECISION_AND_ROUNDING)), s.const(FULL_TO_NEAREST)), s.ne(s.and(stack.word, s.const(Word.PM)), s.const(0)));
+  const filled = s.isZero(s.or(stack.isEmpty(first), stack.isEmpty(second)));
+  const normal = s.and(isNormal(s, a), isNormal(s, b));
+  s.when(
+    s.and(s.and(usual, filled), normal),
+    () => {
+      const exact = operation === "multiply" ? product(s, a, b) : sum(s, a, b);
+      const { significand, exponent, status } = roundToNearest(s, exact);
+      // What may overflow or be tiny is left to the others.
+      s.when(
+        s.and(exact.ok, s.ltU(s.sub(exponent, s.const(2)), s.const(0x7ffa))),
+        () => {
+          const to = toSti ? other : stack.top;
+          s.x87SetWord(to, 0, significand);
+          s.x87SetWord(to, 8, s.or(exact.sign, exponent));
+          stack.finish({ fill: to, pop, status });
+        },
+        slow,
+      );
+    },
+    slow,
+  );
+}
+
+const isNormal = <V>(s: Sem<V>, x: Operand<V>): V =>
+  s.and(s.shrU(x.significand, s.const(63)), s.ltU(s.sub(x.exponent, s.const(1)), s.const(EXPONENT - 1)));
+
+function product<V>(s: Sem<V>, a: Operand<V>, b: Operand<V>): Unrounded<V> {
+  const high = s.mulHighU(a.significand, b.significand);
+  const low = s.mul(a.significand, b.significand);
+  const carry = s.shrU(high, s.const(63));
+  return {
+    sign: s.xor(a.sign, b.sign),
+    exponent: s.add(s.sub(s.add(a.exponent, b.exponent), s.const(BIAS)), carry),
+    high: s.select(carry, high, s.or(s.shl(high, s.const(1)), s.shrU(low, s.const(63)))),
+    low: s.select(carry, low, s.shl(low, s.const(1))),
+    ok: s.const(1),
+  };
+}
+
+/** The operand of smaller magnitude is shifted down; by more than 63 places is not usual. Cancellation to less than one bit above `low` neither. */
+function sum<V>(s: Sem<V>, a: Operand<V>, b: Operand<V>): Unrounded<V> {
+  const less = s.or(
+    s.ltU(a.exponent, b.exponent),
+    s.and(s.eq(a.exponent, b.exponent), s.ltU(a.significand, b.significand)),
+  );
+  const big = s.select(less, b.significand, a.significand);
+  const small = s.select(less, a.significand, b.significand);
+  const exponent = s.select(less, b.exponent, a.exponent);
+  const distance = s.sub(exponent, s.select(less, a.exponent, b.exponent));
+  const shifted = s.shrU(small, distance);
+  const below = s.select(distance, s.shl(small, s.sub(s.const(64), distance)), s.const(0));
+  const same = s.eq(a.sign, b.sign);
+
+  const added = s.add(big, shifted);
+  const carry = s.ltU(added, big);
+  const halved = s.or(s.shrU(added, s.const(1)), s.const(INTEGER_BIT));
+  const halvedBelow = s.or(s.or(s.shrU(below, s.const(1)), s.shl(added, s.const(63))), s.and(below, s.const(1)));
+
+  const difference = s.sub(s.sub(big, shifted), s.ne(below, s.const(0)));
+  const differenceBelow = s.sub(s.const(0), below);
+  const zeros = s.clz(difference);
+  const fromBelow = s.select(zeros, s.shrU(differenceBelow, s.sub(s.const(64), zeros)), s.const(0));
+
+  return {
+    sign: s.select(less, b.sign, a.sign),
+    exponent: s.select(same, s.add(exponent, carry), s.sub(exponent, zeros)),
+    high: s.select(same, s.select(carry, halved, added), s.or(s.shl(difference, zeros), fromBelow)),
+    low: s.select(same, s.select(carry, halvedBelow, below), s.shl(differenceBelow, zeros)),
+    ok: s.and(s.ltU(distance, s.const(64)), s.or(same, s.ne(difference, s.const(0)))),
+  };
+}
+
+function roundToNearest<V>(s: Sem<V>, { high, low, exponent }: Unrounded<V>): { significand: V; exponent: V; status: V } {
+  const half = s.const(INTEGER_BIT);
+  const up = s.or(s.ltU(half, low), s.and(s.eq(low, half), s.and(high, s.const(1))));
+  const rounded = s.add(high, up);
+  const overflows = s.isZero(rounded);
+  const inexact = s.ne(low, s.const(0));
+  return {
+    significand: s.select(overflows, half, rounded),
+    exponent: s.add(exponent, overflows),
+    status: s.or(s.select(inexact, s.const(Word.PE), s.const(0)), s.select(up, s.const(Word.C1), s.const(0))),
+  };
+}
