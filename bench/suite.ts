@@ -9,7 +9,7 @@ export type Suite = readonly SuiteEntry[];
 
 const compiled = (name: string): SuiteEntry => ({ name, line: `"$D/${name}" $scale` });
 const busybox = (name: string, words: string): SuiteEntry => ({ name, line: `"$D/timed" ${name} "$B" ${words} <"$T"` });
-/** @param input "text" is 2000 KiB at full scale, "text.large" six times that */
+/** @param input "text" is 2000 KiB at full scale, "text.small" a tenth and "text.large" six times that */
 const debian = (name: string, words: string, input = "text"): SuiteEntry => ({
   name,
   line: `"$D/timed" ${name} $C ${words} <"$T${input.slice("text".length)}"`,
@@ -61,8 +61,8 @@ export const SUITE = {
     },
   ],
   debian: [
-    debian("python3", PYTHON),
-    debian("perl", PERL),
+    debian("python3", PYTHON, "text.small"),
+    debian("perl", PERL, "text.small"),
     debian("openssl-sha512", "openssl dgst -sha512", "text.large"),
     debian(
       "openssl-aes",

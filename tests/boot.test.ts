@@ -38,8 +38,7 @@ const NO_FLAGS = ["avx", "avx2", "fma", "sep", "vmx", "svm", "mtrr", "mce", "non
 describe("Debian's cloud kernel", { timeout: 280_000 }, () => {
   let ended: Ended;
   const sections = new Map<string, string>();
-  const section = (name: string): string =>
-    sections.get(name) ?? assert.fail(`no section ${name}\n${summary(ended)}`);
+  const section = (name: string): string => sections.get(name) ?? assert.fail(`no section ${name}\n${summary(ended)}`);
 
   before(async () => {
     ended = await runMere(["run", "-i", "--stats", "--", "sh", "-c", PROGRAM, "sh", "one", "a  b", "", "it's $HOME"], {
@@ -82,7 +81,8 @@ describe("Debian's cloud kernel", { timeout: 280_000 }, () => {
     const lines = section("dmesg").split("\n");
     assert.ok(lines.length > 100, `only ${lines.length} lines`);
     assert.match(lines[0], /Linux version /);
-    const bad = /WARNING|BUG\b|Oops|[Uu]nable to|Call Trace|general protection|segfault|not syncing|Firmware Bug|soft lockup|stall/;
+    const bad =
+      /WARNING|BUG\b|Oops|[Uu]nable to|Call Trace|general protection|segfault|not syncing|Firmware Bug|soft lockup|stall/;
     assert.deepEqual(
       lines.filter((line) => bad.test(line)),
       [],
@@ -168,7 +168,9 @@ describe("Debian's cloud kernel", { timeout: 280_000 }, () => {
 
   test("--stats tells what it cost", () => {
     const lines = ended.stderr.split("\n");
-    const retired = Number(/^mere run: instructions +([\d,]+) in \d+\.\d\d s \(.*\/s\)$/.exec(lines[0])?.[1].replaceAll(",", ""));
+    const retired = Number(
+      /^mere run: instructions +([\d,]+) in \d+\.\d\d s \(.*\/s\)$/.exec(lines[0])?.[1].replaceAll(",", ""),
+    );
     assert.ok(retired > 100e6 && retired < 100e9, lines[0]);
     const frames = Number(/^mere run: memory +([\d,]+) frames in use \(.*\)$/.exec(lines[1])?.[1].replaceAll(",", ""));
     assert.ok(frames > 10_000 && frames < 131_072, lines[1]);

@@ -162,6 +162,9 @@ esac`;
   test("and without a home that can be written", async () => {
     const ended = await runMere(["run", "true"], { env: { XDG_CACHE_HOME: kernel } });
     assert.equal(ended.status, 1);
-    assert.match(ended.stderr, /^mere run: The cache .* cannot be written; set XDG_CACHE_HOME to a directory that can\.\n$/);
+    assert.match(
+      ended.stderr,
+      /^mere run: The cache .* cannot be written; set XDG_CACHE_HOME to a directory that can\.\n$/,
+    );
   });
 });

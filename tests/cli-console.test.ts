@@ -64,20 +64,20 @@ class Screen {
 test("a shell on the terminal: echo, size, Ctrl-C, resizing, leaving", { timeout: 280_000 }, async (t) => {
   const screen = new Screen();
   t.after(() => screen.end());
-  await screen.shows(/Ctrl-\] q leaves and stops the VM\r\n/);
+  await screen.shows(/Ctrl-\] q leaves and stops the VM\r+\n/);
   await screen.shows(/# /);
   screen.type("tty; stty size; echo $TERM\r");
-  await screen.shows(/\n\/dev\/hvc0\r\n33 101\r\nvt100\r\n/);
+  await screen.shows(/\n\/dev\/hvc0\r+\n33 101\r+\nvt100\r+\n/);
   screen.type("sleep 1000\r");
-  await screen.shows(/sleep 1000\r\n/);
+  await screen.shows(/sleep 1000\r+\n/);
   screen.type(CTRL_C);
   screen.type("echo status $?\r");
-  await screen.shows(/\nstatus 130\r\n/);
+  await screen.shows(/\nstatus 130\r+\n/);
   writeFileSync(bigger, "");
   screen.type('until [ "$(stty size)" = "40 120" ]; do sleep 0.1; done; echo bigger\r');
-  await screen.shows(/\nbigger\r\n/);
+  await screen.shows(/\nbigger\r+\n/);
   screen.type(`printf %s ${ESCAPE}${ESCAPE} | od -An -tx1\r`);
-  await screen.shows(/\n 1d\r\n/);
+  await screen.shows(/\n 1d\r+\n/);
   screen.type(`${ESCAPE}q`);
   await screen.shows(/left with 130\r\n/);
   await screen.shows(/as before\r\n/);

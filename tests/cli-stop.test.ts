@@ -21,7 +21,13 @@ const HALT = [0xfa, 0xf4]; // cli; hlt
 const UD2 = [0x0f, 0x0b];
 const print = (text: string): number[] => [...SERIAL, ...[...Buffer.from(text)].flatMap((byte) => [0xb0, byte, 0xee])];
 /** mov rax, target; jmp rax */
-const jumpTo = (target: bigint): number[] => [0x48, 0xb8, ...new Uint8Array(BigUint64Array.of(target).buffer), 0xff, 0xe0];
+const jumpTo = (target: bigint): number[] => [
+  0x48,
+  0xb8,
+  ...new Uint8Array(BigUint64Array.of(target).buffer),
+  0xff,
+  0xe0,
+];
 
 /** mov ebx, register; mov byte [rbx], value */
 const writePower = (offset: number, value: number): number[] => [

@@ -40,7 +40,7 @@ const hasTools = (await e2fsprogs("debugfs", "-V")).status === 0;
 /** Journal replayed and orphans dropped as at a boot, then: is everything right? */
 async function assertWhole(disk: string): Promise<void> {
   const replay = await e2fsprogs("e2fsck", "-p", disk);
-  assert.equal(replay.status, 0, replay.output);
+  assert.ok(replay.status === 0 || replay.status === 1, replay.output); // 1: something was put right, such as an orphan
   const check = await e2fsprogs("e2fsck", "-f", "-n", disk);
   assert.equal(check.status, 0, check.output);
 }

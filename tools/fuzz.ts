@@ -29,7 +29,12 @@ const { values: options } = parseArgs({
   },
 });
 
-const rows = ALL_ROWS.filter((row) => exclusionOf(row) === undefined && (options.row === undefined || row.mnemonic === options.row) && (options.unit === undefined || row.unit === options.unit));
+const rows = ALL_ROWS.filter(
+  (row) =>
+    exclusionOf(row) === undefined &&
+    (options.row === undefined || row.mnemonic === options.row) &&
+    (options.unit === undefined || row.unit === options.unit),
+);
 const budget = options.count === undefined ? Infinity : Number(options.count);
 const deadline = performance.now() + 1000 * Number(options.seconds ?? (options.count === undefined ? 10 : 1e6));
 const mismatches = new Map<Row, number>();
@@ -54,7 +59,9 @@ function report(test: GeneratedCase, caseSeed: number, expected: Outcome, found:
   const shown = mismatches.get(test.row) ?? 0;
   mismatches.set(test.row, shown + 1);
   if (shown >= Number(options.show)) return;
-  console.log(`\n${operandList(test.row)}  [${Buffer.from(test.bytes).toString("hex")}]  --seed ${caseSeed} --count 1${options.row ? ` --row ${options.row}` : ""}${options.unit ? ` --unit ${options.unit}` : ""}`);
+  console.log(
+    `\n${operandList(test.row)}  [${Buffer.from(test.bytes).toString("hex")}]  --seed ${caseSeed} --count 1${options.row ? ` --row ${options.row}` : ""}${options.unit ? ` --unit ${options.unit}` : ""}`,
+  );
   for (const d of found) console.log(`  ${d.field}: ${options.against} ${d.expected}, ${options.engine} ${d.actual}`);
   if (expected.fault) console.log(`  fault: ${describeFault(expected.fault)}`);
   if (test.memory.length > 0) console.log(`  memory before: ${describeMemory(test.memory)}`);
@@ -62,7 +69,7 @@ function report(test: GeneratedCase, caseSeed: number, expected: Outcome, found:
 }
 
 async function compare(engine: Runner, against: Runner): Promise<void> {
-  for (let next = batch(Math.min(budget, Number(options.batch))); next.length > 0; ) {
+  for (let next = batch(Math.min(budget, Number(options.batch))); next.length > 0;) {
     const cases = next;
     const tests = cases.map((c) => c.test);
     const pending = against.run(tests); // the processor works while the engine does
@@ -76,7 +83,9 @@ async function compare(engine: Runner, against: Runner): Promise<void> {
       if (e?.fault) faults++;
       if (!e || !a) {
         died++;
-        console.log(`\n${operandList(test.row)}  [${Buffer.from(test.bytes).toString("hex")}]  --seed ${caseSeed}: ${e ? options.engine : options.against} died`);
+        console.log(
+          `\n${operandList(test.row)}  [${Buffer.from(test.bytes).toString("hex")}]  --seed ${caseSeed}: ${e ? options.engine : options.against} died`,
+        );
         return;
       }
       const found = differences(test.row, test, e, a);
@@ -85,12 +94,17 @@ async function compare(engine: Runner, against: Runner): Promise<void> {
   }
 }
 
-const [engine, against] = await Promise.all([openRunner(options.engine as RunnerName), openRunner(options.against as RunnerName)]);
+const [engine, against] = await Promise.all([
+  openRunner(options.engine as RunnerName),
+  openRunner(options.against as RunnerName),
+]);
 const start = performance.now();
 await compare(engine, against);
 const elapsedS = (performance.now() - start) / 1000;
 await Promise.all([engine.close(), against.close()]);
 
 for (const [row, count] of mismatches) console.log(`${count} mismatches: ${operandList(row)} (row ${row.id})`);
-console.log(`${ran} cases of ${rows.length} rows (${faults} faulted, ${died} died) in ${elapsedS.toFixed(1)} s: ${Math.round(ran / elapsedS)}/s`);
+console.log(
+  `${ran} cases of ${rows.length} rows (${faults} faulted, ${died} died) in ${elapsedS.toFixed(1)} s: ${Math.round(ran / elapsedS)}/s`,
+);
 process.exitCode = mismatches.size > 0 || died > 0 ? 1 : 0;

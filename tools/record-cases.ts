@@ -19,13 +19,15 @@ const MAX_FAULTS = 0.25;
 /** Drawn for each case kept. */
 const DRAWS = 3;
 
-const tableOf = (row: Row): string => (row.unit ?? (row.vex ? "vex" : `map${row.map}`));
+const tableOf = (row: Row): string => row.unit ?? (row.vex ? "vex" : `map${row.map}`);
 const wanted = Number(options.cases);
 const native = await openRunner("native");
 const tables = new Map<string, string[]>();
 for (const row of ALL_ROWS) {
   if (exclusionOf(row) !== undefined) continue;
-  const drawn = Array.from({ length: DRAWS * wanted }, (_, n) => generateCase(row, n)).filter((c): c is GeneratedCase => c !== undefined);
+  const drawn = Array.from({ length: DRAWS * wanted }, (_, n) => generateCase(row, n)).filter(
+    (c): c is GeneratedCase => c !== undefined,
+  );
   const outcomes = await native.run(drawn);
   const lines: string[] = [];
   let faults = 0;

@@ -62,6 +62,8 @@ export async function ownInitGuest(boot: OwnInit, hasDisks: boolean, pull: PullO
     stdin,
     token,
     terminal,
+    terminalSize:
+      boot.console && process.stdout.isTTY ? { columns: process.stdout.columns, rows: process.stdout.rows } : undefined,
   });
   const commandLine = [COMMAND_LINE, boot.append].filter((words) => words !== "").join(" ");
   // Without a command, the init of a root disk takes over, and nobody reports.

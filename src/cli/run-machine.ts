@@ -125,7 +125,7 @@ function attach(options: RunOptions, guest: GuestFiles, machine: Machine, interr
   };
   resize();
   process.stdout.on("resize", resize);
-  if (boot.console && process.stdin.isTTY) process.stderr.write("mere run: Ctrl-] q leaves and stops the VM\r\n");
+  if (boot.console && process.stdin.isTTY) process.stderr.write("mere run: Ctrl-] q leaves and stops the VM\n");
   const detach = attachTerminal(process.stdin, boot.console ? "console" : "plain", {
     input: (bytes) => (onSerial ? machine.serialInput(bytes) : machine.consoleInput(bytes)),
     leave: () => interruption.request(ExitStatus.interrupted),

@@ -138,7 +138,8 @@ function exact(values: RunValues, initrd: string, command: readonly string[]): E
 
 function parseCpus(text: string): number {
   const cpus = parseCount("--cpus", text, "CPUs", 1, MOST_CPUS);
-  if (cpus > 1) throw usageError("--cpus may only be 1: a VM of this version of Mere has one CPU; leave out the option");
+  if (cpus > 1)
+    throw usageError("--cpus may only be 1: a VM of this version of Mere has one CPU; leave out the option");
   return cpus;
 }
 

@@ -11,12 +11,25 @@ import { createTestMachine } from "./wasm/test-machine.ts";
 
 const CODE = 0x40_0000n;
 const STACK = { start: 0x50_0000, sizeBytes: 4096, writable: true };
-const PUSHFQ = "9c", PUSHFW = "669c", STAC = "0f01cb", CLAC = "0f01ca", SWAPGS = "0f01f8", SYSCALL = "0f05", SYSRETQ = "480f07";
+const PUSHFQ = "9c",
+  PUSHFW = "669c",
+  STAC = "0f01cb",
+  CLAC = "0f01ca",
+  SWAPGS = "0f01f8",
+  SYSCALL = "0f05",
+  SYSRETQ = "480f07";
 const [RCX, RSP, R11] = [1, 4, 11];
 
 function machine(make: () => TestMachine): TestMachine {
   const m = make();
-  initializeLongMode(m.regs, { rip: CODE, rsp: BigInt(STACK.start + 2048), rsi: 0n, cr3: 0x1000n, gdtBase: 0n, apicId: 0 });
+  initializeLongMode(m.regs, {
+    rip: CODE,
+    rsp: BigInt(STACK.start + 2048),
+    rsi: 0n,
+    cr3: 0x1000n,
+    gdtBase: 0n,
+    apicId: 0,
+  });
   m.regs.set64(Reg.EFER, 0xd01n);
   return m;
 }
@@ -43,7 +56,10 @@ for (const [name, make] of [
       assert.equal(run(m, PUSHFQ), undefined);
       assert.equal(view.getBigUint64(2040, true), BigInt(Rflags.IF | Rflags.AC | Rflags.CF | Rflags.ID | 2));
       assert.equal(run(m, PUSHFW), undefined);
-      assert.deepEqual([view.getUint16(2038, true), m.regs.gpr(RSP)], [Rflags.IF | Rflags.CF | 2, BigInt(STACK.start + 2038)]);
+      assert.deepEqual(
+        [view.getUint16(2038, true), m.regs.gpr(RSP)],
+        [Rflags.IF | Rflags.CF | 2, BigInt(STACK.start + 2038)],
+      );
     });
 
     test("STAC, CLAC: AC and nothing else; #UD outside the kernel", () => {
@@ -75,9 +91,10 @@ for (const [name, make] of [
       m.regs.set64(Reg.LSTAR, 0xffff_ffff_8000_0000n);
       m.regs.set64(Reg.SFMASK, BigInt(Rflags.IF | Rflags.DF | Rflags.AC | Rflags.TF));
       assert.equal(run(m, SYSCALL), undefined);
-      assert.deepEqual([m.regs.get64(Reg.RIP), m.regs.gpr(RCX), m.regs.gpr(R11)], [
-        0xffff_ffff_8000_0000n, CODE + 2n, BigInt(Rflags.IF | Rflags.DF | Rflags.ZF | Rflags.AC | 2),
-      ]);
+      assert.deepEqual(
+        [m.regs.get64(Reg.RIP), m.regs.gpr(RCX), m.regs.gpr(R11)],
+        [0xffff_ffff_8000_0000n, CODE + 2n, BigInt(Rflags.IF | Rflags.DF | Rflags.ZF | Rflags.AC | 2)],
+      );
       assert.deepEqual([m.regs.rflags, m.regs.cpl], [Rflags.ZF | 2, 0]);
       assert.deepEqual(segment(m, SegmentIndex.CS), [0x10, 0xa09b, 0xffff_ffff, 0n]);
       assert.deepEqual(segment(m, SegmentIndex.SS), [0x18, 0xc093, 0xffff_ffff, 0n]);

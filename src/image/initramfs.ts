@@ -26,6 +26,8 @@ export interface InitramfsOptions {
   readonly hostname?: string;
   /** The device that carries the command's output (and input); the serial port if it is not there. */
   readonly terminal?: "hvc0" | "ttyS0";
+  /** Its size at the start: Linux's driver asks the virtio console for it only when it changes. */
+  readonly terminalSize?: { readonly columns: number; readonly rows: number } | undefined;
   /** The disk to run in; a root= on the kernel's command line goes before it. Neither: the initramfs itself is the root. */
   readonly root?: { readonly device: string; readonly fstype: string };
 }
@@ -85,6 +87,10 @@ function configuration(options: InitramfsOptions): string {
     HOST: options.hostname ?? "mere",
     MODULES: options.modules.map(({ name }) => name).join(" "),
     TERMINAL: options.terminal ?? "hvc0",
+    SIZE:
+      options.terminalSize === undefined
+        ? ""
+        : `rows ${options.terminalSize.rows} cols ${options.terminalSize.columns}`,
     STDIN: options.stdin === "terminal" ? "terminal" : "file",
     ROOT: options.root?.device ?? "",
     ROOTFSTYPE: options.root?.fstype ?? "",

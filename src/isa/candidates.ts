@@ -84,7 +84,10 @@ function compile(row: Row): Candidate {
   const mods = control ? 3 : allowedMods(row, specs);
   if (mods === 0) throw new Error(`${row.mnemonic}: operands fit neither register nor memory`);
   return {
-    row, specs, modrm, mods,
+    row,
+    specs,
+    modrm,
+    mods,
     prefixes: row.prefix ? PREFIX_MASK[row.prefix] : 15,
     ext: row.ext ?? -1,
     rm: modrm ? (row.rm ?? -1) : -1,
@@ -103,7 +106,11 @@ function compile(row: Row): Candidate {
 }
 
 const specificity = (c: Candidate): number =>
-  (c.row.prefix ? 16 : 0) + (c.rm >= 0 || c.opcodeRegister >= 0 ? 8 : 0) + (c.ext >= 0 ? 4 : 0) + (c.mods !== 3 ? 2 : 0) + (c.w >= 0 ? 1 : 0);
+  (c.row.prefix ? 16 : 0) +
+  (c.rm >= 0 || c.opcodeRegister >= 0 ? 8 : 0) +
+  (c.ext >= 0 ? 4 : 0) +
+  (c.mods !== 3 ? 2 : 0) +
+  (c.w >= 0 ? 1 : 0);
 
 /** Opcode slots: index (vex ? 1024 : 0) + map · 256 + opcode; undefined where there is no row. */
 export function compileRows(rows: readonly Row[], features: ReadonlySet<string>): (OpcodeSlot | undefined)[] {

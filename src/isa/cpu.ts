@@ -19,7 +19,24 @@ export class GuestFault extends Error {
 }
 
 export const Vector = {
-  DE: 0, DB: 1, NMI: 2, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17, MC: 18, XM: 19,
+  DE: 0,
+  DB: 1,
+  NMI: 2,
+  BP: 3,
+  OF: 4,
+  BR: 5,
+  UD: 6,
+  NM: 7,
+  DF: 8,
+  TS: 10,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  MF: 16,
+  AC: 17,
+  MC: 18,
+  XM: 19,
 } as const;
 
 /** "system" accesses (descriptor tables, TSS, exception frames) are supervisor accesses whatever the CPL. */
@@ -41,7 +58,9 @@ export interface Cpu {
   /** Sets RIP for what runs next and ends the block. Regs.RIP is written by the engine from this. */
   setRip(rip: bigint): void;
   /** Translations may have changed: CR3/CR4/CR0/EFER write, PCID, INVLPG (one address), INVPCID. */
-  flushTlb(scope: { kind: "all" } | { kind: "nonGlobal"; pcid?: number } | { kind: "address"; address: bigint; pcid?: number }): void;
+  flushTlb(
+    scope: { kind: "all" } | { kind: "nonGlobal"; pcid?: number } | { kind: "address"; address: bigint; pcid?: number },
+  ): void;
   /** Paging mode, CPL, AC, CR3, CR0.TS/EM, CR4.OSFXSR or DR7 changed: the engine chooses TLBs (and stepping) anew. */
   modeChanged(): void;
   /** Guest TSC in ticks (1 GHz nominal: nanoseconds). */

@@ -10,7 +10,16 @@ import { ALL_ROWS } from "./tables/index.ts";
 
 /** objdump's second names for conditions. */
 const CONDITION_ALIASES: Record<string, string> = { e: "z", ne: "nz", a: "nbe", ae: "nb", g: "nle", ge: "nl" };
-const ALIASES: Record<string, string> = { movabs: "mov", xchg: "nop", movs: "movsb", stos: "stosb", lods: "lodsb", scas: "scasb", cmps: "cmpsb", jecxz: "jrcxz" };
+const ALIASES: Record<string, string> = {
+  movabs: "mov",
+  xchg: "nop",
+  movs: "movsb",
+  stos: "stosb",
+  lods: "lodsb",
+  scas: "scasb",
+  cmps: "cmpsb",
+  jecxz: "jrcxz",
+};
 const PREFIXES = /^((repz?|repnz|lock|bnd|notrack|data16|addr32|rex(\.\w+)?|[cdefgs]s) )+/;
 const LIMIT = 60_000;
 const BYTES_A_STRETCH = 400_000;
@@ -22,10 +31,13 @@ function objdump(file: string): [Uint8Array, string][] | undefined {
   if (!text) return undefined;
   const start = Number.parseInt(text[2]!, 16);
   const range = [`--start-address=${start}`, `--stop-address=${start + BYTES_A_STRETCH}`];
-  const { stdout } = spawnSync("objdump", ["-d", "-w", "-M", "intel", ...range, file], { encoding: "utf8", maxBuffer: 1 << 28 });
-  return [...stdout.matchAll(/^\s*[0-9a-f]+:\t((?:[0-9a-f]{2} )+)\s*\t(.*)$/gm)].slice(0, LIMIT).map((m) => [
-    Uint8Array.from(m[1]!.trim().split(" "), (x) => Number.parseInt(x, 16)), m[2]!,
-  ]);
+  const { stdout } = spawnSync("objdump", ["-d", "-w", "-M", "intel", ...range, file], {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
+  return [...stdout.matchAll(/^\s*[0-9a-f]+:\t((?:[0-9a-f]{2} )+)\s*\t(.*)$/gm)]
+    .slice(0, LIMIT)
+    .map((m) => [Uint8Array.from(m[1]!.trim().split(" "), (x) => Number.parseInt(x, 16)), m[2]!]);
 }
 
 const hasX87 = ALL_ROWS.some((row) => row.unit === "x87");
@@ -60,13 +72,20 @@ describe("decode against objdump", () => {
       const name = line.replace(PREFIXES, "").split(" ")[0]!;
       if (decoder.decode(buffer, 0, 16, d) !== undefined) {
         // a lone prefix on its line, or what this CPU model does not have
-        if (/^(v|k|x|rd(pkru|ssp|pid)|wrpkru|\(bad\)|lock|bnd|rex|ts|encls|tpause|umonitor)/.test(name) && !/^xor|^xchg|^xadd/.test(name)) continue;
+        if (
+          /^(v|k|x|rd(pkru|ssp|pid)|wrpkru|\(bad\)|lock|bnd|rex|ts|encls|tpause|umonitor)/.test(name) &&
+          !/^xor|^xchg|^xadd/.test(name)
+        )
+          continue;
         if (name.startsWith("f") && !hasX87) continue;
         wrong.push(`refused: ${line}`);
         continue;
       }
       compared++;
-      const ours = disassemble(d).replace(PREFIXES, "").replace(/^(repe|repne) /, "").split(" ")[0]!;
+      const ours = disassemble(d)
+        .replace(PREFIXES, "")
+        .replace(/^(repe|repne) /, "")
+        .split(" ")[0]!;
       if (d.length !== bytes.length) wrong.push(`length ${d.length}, not ${bytes.length}: ${line}`);
       else if (d.row.unit !== "x87" && !sameName(name, ours)) wrong.push(`${ours}: ${line}`);
     }

@@ -2,8 +2,18 @@
  * the bigint of an immediate. Called on an executor's thread for every instruction of a new block.
  * @source SDM vol. 2A ch. 2 (instruction format), §2.2.1 (REX), §2.3 (VEX). Leaves out: EVEX, XOP, 16- and 32-bit modes. */
 import {
-  compileRows, PREFIX_66, PREFIX_F2, PREFIX_F3, PREFIX_NONE, SIZE_32, SIZE_64, SIZE_BYTE, SIZE_DEFAULT_64, SIZE_W,
-  type Candidate, type OpcodeSlot,
+  compileRows,
+  PREFIX_66,
+  PREFIX_F2,
+  PREFIX_F3,
+  PREFIX_NONE,
+  SIZE_32,
+  SIZE_64,
+  SIZE_BYTE,
+  SIZE_DEFAULT_64,
+  SIZE_W,
+  type Candidate,
+  type OpcodeSlot,
 } from "./candidates.ts";
 import type { Decoded, DecodeFailure, Operand } from "./decoded.ts";
 import { CPU_FEATURES } from "./features.ts";
@@ -25,9 +35,23 @@ export interface Decoder {
 export function newDecoded(): Decoded {
   const operand = (): Operand => ({ kind: "gpr", width: 0, reg: 0, highByte: false, source: "none" });
   return {
-    row: ALL_ROWS[0]!, length: 0, size: 4, addressSize: 8, rep: 0, lock: false, operandCount: 0,
+    row: ALL_ROWS[0]!,
+    length: 0,
+    size: 4,
+    addressSize: 8,
+    rep: 0,
+    lock: false,
+    operandCount: 0,
     operands: [operand(), operand(), operand(), operand(), operand()],
-    base: -1, index: -1, scale: 0, disp: 0, ripRelative: false, segment: -1, imm: 0n, imm32: 0, imm2: 0,
+    base: -1,
+    index: -1,
+    scale: 0,
+    disp: 0,
+    ripRelative: false,
+    segment: -1,
+    imm: 0n,
+    imm32: 0,
+    imm2: 0,
   };
 }
 
@@ -101,15 +125,34 @@ class TableDecoder implements Decoder {
         continue;
       }
       switch (byte) {
-        case 0x66: this.#operandSize = true; break;
-        case 0x67: this.#addressSize = true; break;
-        case 0xf0: this.#lock = true; break;
-        case 0xf2: this.#rep = 0xf2; break;
-        case 0xf3: this.#rep = 0xf3; break;
-        case 0x64: this.#segment = 4; break;
-        case 0x65: this.#segment = 5; break;
-        case 0x26: case 0x2e: case 0x36: case 0x3e: break; // no meaning in 64-bit mode
-        default: return undefined;
+        case 0x66:
+          this.#operandSize = true;
+          break;
+        case 0x67:
+          this.#addressSize = true;
+          break;
+        case 0xf0:
+          this.#lock = true;
+          break;
+        case 0xf2:
+          this.#rep = 0xf2;
+          break;
+        case 0xf3:
+          this.#rep = 0xf3;
+          break;
+        case 0x64:
+          this.#segment = 4;
+          break;
+        case 0x65:
+          this.#segment = 5;
+          break;
+        case 0x26:
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
+          break; // no meaning in 64-bit mode
+        default:
+          return undefined;
       }
       this.#rex = 0; // a REX that something follows but the opcode is ignored
       this.#hasRex = false;
@@ -123,7 +166,8 @@ class TableDecoder implements Decoder {
     const first = bytes[this.#pos++]!;
     this.#vexL = -1;
     this.#vvvv = 0;
-    this.#prefix = this.#rep === 0xf3 ? PREFIX_F3 : this.#rep === 0xf2 ? PREFIX_F2 : this.#operandSize ? PREFIX_66 : PREFIX_NONE;
+    this.#prefix =
+      this.#rep === 0xf3 ? PREFIX_F3 : this.#rep === 0xf2 ? PREFIX_F2 : this.#operandSize ? PREFIX_66 : PREFIX_NONE;
     if (first === 0xc4 || first === 0xc5) return this.#vex(first);
     if (first !== 0x0f) {
       this.#slotIndex = first;
@@ -216,12 +260,18 @@ class TableDecoder implements Decoder {
   #size(c: Candidate): Size {
     const w = (this.#rex & 8) !== 0;
     switch (c.sizeRule) {
-      case SIZE_BYTE: return 1;
-      case SIZE_64: return 8;
-      case SIZE_32: return 4;
-      case SIZE_DEFAULT_64: return this.#operandSize && !w ? 2 : 8;
-      case SIZE_W: return w ? 8 : 4;
-      default: return w ? 8 : this.#operandSize ? 2 : 4;
+      case SIZE_BYTE:
+        return 1;
+      case SIZE_64:
+        return 8;
+      case SIZE_32:
+        return 4;
+      case SIZE_DEFAULT_64:
+        return this.#operandSize && !w ? 2 : 8;
+      case SIZE_W:
+        return w ? 8 : 4;
+      default:
+        return w ? 8 : this.#operandSize ? 2 : 4;
     }
   }
 
@@ -262,9 +312,15 @@ class TableDecoder implements Decoder {
           op.width = this.#width(spec.memoryWidth, out.size);
         } else this.#register(op, this.#modrm & 7, rex & 1, "rm");
         return undefined;
-      case "reg": this.#register(op, (this.#modrm >> 3) & 7, (rex >> 2) & 1, "reg"); return undefined;
-      case "opcode": this.#register(op, this.#slotIndex & 7, rex & 1, "opcode"); return undefined;
-      case "vvvv": this.#register(op, this.#vvvv & 7, this.#vvvv >> 3, "vvvv"); return undefined;
+      case "reg":
+        this.#register(op, (this.#modrm >> 3) & 7, (rex >> 2) & 1, "reg");
+        return undefined;
+      case "opcode":
+        this.#register(op, this.#slotIndex & 7, rex & 1, "opcode");
+        return undefined;
+      case "vvvv":
+        this.#register(op, this.#vvvv & 7, this.#vvvv >> 3, "vvvv");
+        return undefined;
       case "fixed":
         op.source = "fixed";
         op.reg = spec.fixed;
@@ -273,8 +329,11 @@ class TableDecoder implements Decoder {
           out.imm = BigInt(spec.fixed);
         }
         return undefined;
-      case "imm": case "rel": return this.#immediate(spec, out);
-      case "moffs": return this.#offset(out);
+      case "imm":
+      case "rel":
+        return this.#immediate(spec, out);
+      case "moffs":
+        return this.#offset(out);
       default:
         out.base = spec.place === "si" ? 6 : spec.place === "di" ? 7 : spec.fixed;
         if (spec.place === "di") out.segment = -1;
@@ -299,7 +358,8 @@ class TableDecoder implements Decoder {
   }
 
   #immediate(spec: OperandSpec, out: Decoded): DecodeFailure | undefined {
-    const encoded = spec.encoded === WIDTH_V ? out.size : spec.encoded === WIDTH_Z ? (out.size === 2 ? 2 : 4) : spec.encoded;
+    const encoded =
+      spec.encoded === WIDTH_V ? out.size : spec.encoded === WIDTH_Z ? (out.size === 2 ? 2 : 4) : spec.encoded;
     if (encoded === 8) return this.#quad(out);
     const at = this.#pos;
     if (at + encoded > this.#end) return this.#short();

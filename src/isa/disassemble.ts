@@ -8,7 +8,14 @@ const GPR16 = ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"] as const;
 const GPR8 = ["al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil"] as const;
 const HIGH8 = ["ah", "ch", "dh", "bh"] as const;
 const SEGMENTS = ["es", "cs", "ss", "ds", "fs", "gs"] as const;
-const SIZES: Record<number, string> = { 1: "byte ptr ", 2: "word ptr ", 4: "dword ptr ", 8: "qword ptr ", 10: "tbyte ptr ", 16: "xmmword ptr " };
+const SIZES: Record<number, string> = {
+  1: "byte ptr ",
+  2: "word ptr ",
+  4: "dword ptr ",
+  8: "qword ptr ",
+  10: "tbyte ptr ",
+  16: "xmmword ptr ",
+};
 /** Instructions whose name depends on the operand size, by size 2, 4, 8. */
 const SIZED_NAMES: Record<string, readonly [string, string, string]> = {
   cbw: ["cbw", "cwde", "cdqe"],
@@ -30,8 +37,10 @@ function memoryText(d: Decoded, width: number, rip: bigint): string {
   const size = SIZES[width] ?? "";
   // the decoder has added the size to POP [RSP…]'s displacement
   const disp = BigInt(d.disp - (d.row.mnemonic === "pop" && d.base === 4 ? d.size : 0));
-  if (d.ripRelative) return `${size}${segment}[rip${disp < 0n ? "-" : "+"}${hex(disp < 0n ? -disp : disp)}] {${hex(BigInt.asUintN(64, rip + BigInt(d.length) + disp))}}`;
-  if (d.row.operands.some((code) => code.startsWith("O"))) return `${size}${segment}[${hex(BigInt.asUintN(64, d.imm))}]`;
+  if (d.ripRelative)
+    return `${size}${segment}[rip${disp < 0n ? "-" : "+"}${hex(disp < 0n ? -disp : disp)}] {${hex(BigInt.asUintN(64, rip + BigInt(d.length) + disp))}}`;
+  if (d.row.operands.some((code) => code.startsWith("O")))
+    return `${size}${segment}[${hex(BigInt.asUintN(64, d.imm))}]`;
   let text = d.base >= 0 ? gprName(d.base, d.addressSize) : "";
   if (d.index >= 0) text += `${text ? "+" : ""}${gprName(d.index, d.addressSize)}*${1 << d.scale}`;
   if (text === "") text = hex(BigInt.asUintN(64, disp));
@@ -41,16 +50,28 @@ function memoryText(d: Decoded, width: number, rip: bigint): string {
 
 function operandText(d: Decoded, op: Operand, rip: bigint): string {
   switch (op.kind) {
-    case "gpr": return gprName(op.reg, op.width, op.highByte);
-    case "xmm": return `xmm${op.reg}`;
-    case "mm": return `mm${op.reg}`;
-    case "st": return op.reg === 0 && op.source === "fixed" ? "st" : `st(${op.reg})`;
-    case "seg": return SEGMENTS[op.reg]!;
-    case "cr": return `cr${op.reg}`;
-    case "dr": return `dr${op.reg}`;
-    case "mem": return memoryText(d, op.width, rip);
-    case "rel": return hex(BigInt.asUintN(64, rip + BigInt(d.length) + d.imm));
-    case "imm": return d.row.mnemonic === "enter" ? `${hex(d.imm & 0xffffn)}, ${hex(BigInt(d.imm2))}` : hex(BigInt.asUintN(8 * op.width, d.imm));
+    case "gpr":
+      return gprName(op.reg, op.width, op.highByte);
+    case "xmm":
+      return `xmm${op.reg}`;
+    case "mm":
+      return `mm${op.reg}`;
+    case "st":
+      return op.reg === 0 && op.source === "fixed" ? "st" : `st(${op.reg})`;
+    case "seg":
+      return SEGMENTS[op.reg]!;
+    case "cr":
+      return `cr${op.reg}`;
+    case "dr":
+      return `dr${op.reg}`;
+    case "mem":
+      return memoryText(d, op.width, rip);
+    case "rel":
+      return hex(BigInt.asUintN(64, rip + BigInt(d.length) + d.imm));
+    case "imm":
+      return d.row.mnemonic === "enter"
+        ? `${hex(d.imm & 0xffffn)}, ${hex(BigInt(d.imm2))}`
+        : hex(BigInt.asUintN(8 * op.width, d.imm));
   }
 }
 

@@ -39,17 +39,53 @@ export interface OperandSpec {
 }
 
 const TYPE_WIDTH: Record<string, number> = {
-  "": 0, s: 0, p: 0, b: 1, w: 2, d: 4, q: 8, dq: 16, t: 10, ss: 4, si: 4, sd: 8, ps: 16, pd: 16, x: 16,
-  v: WIDTH_V, z: WIDTH_Z, y: WIDTH_Y,
+  "": 0,
+  s: 0,
+  p: 0,
+  b: 1,
+  w: 2,
+  d: 4,
+  q: 8,
+  dq: 16,
+  t: 10,
+  ss: 4,
+  si: 4,
+  sd: 8,
+  ps: 16,
+  pd: 16,
+  x: 16,
+  v: WIDTH_V,
+  z: WIDTH_Z,
+  y: WIDTH_Y,
 };
 const FIXED: Record<string, readonly [OperandKind, number, number]> = {
-  AL: ["gpr", 1, 0], CL: ["gpr", 1, 1], AX: ["gpr", 2, 0], DX: ["gpr", 2, 2], eAX: ["gpr", WIDTH_Z, 0], rAX: ["gpr", WIDTH_V, 0],
-  "1": ["imm", 1, 1], XMM0: ["xmm", 16, 0], ST0: ["st", 10, 0],
-  ES: ["seg", 2, 0], CS: ["seg", 2, 1], SS: ["seg", 2, 2], DS: ["seg", 2, 3], FS: ["seg", 2, 4], GS: ["seg", 2, 5],
+  AL: ["gpr", 1, 0],
+  CL: ["gpr", 1, 1],
+  AX: ["gpr", 2, 0],
+  DX: ["gpr", 2, 2],
+  eAX: ["gpr", WIDTH_Z, 0],
+  rAX: ["gpr", WIDTH_V, 0],
+  "1": ["imm", 1, 1],
+  XMM0: ["xmm", 16, 0],
+  ST0: ["st", 10, 0],
+  ES: ["seg", 2, 0],
+  CS: ["seg", 2, 1],
+  SS: ["seg", 2, 2],
+  DS: ["seg", 2, 3],
+  FS: ["seg", 2, 4],
+  GS: ["seg", 2, 5],
 };
 
 const PLAIN: OperandSpec = {
-  place: "fixed", kind: "gpr", width: 0, memoryWidth: 0, fixed: 0, encoded: 0, allowsRegister: true, allowsMemory: true, needsReg: -1,
+  place: "fixed",
+  kind: "gpr",
+  width: 0,
+  memoryWidth: 0,
+  fixed: 0,
+  encoded: 0,
+  allowsRegister: true,
+  allowsMemory: true,
+  needsReg: -1,
 };
 
 function fixedOperand(code: string): OperandSpec | undefined {
@@ -81,24 +117,42 @@ export function operandSpec(code: string): OperandSpec {
   if (!match || width === undefined) throw new Error(`unknown operand code ${code}`);
   const sized = { ...PLAIN, width, memoryWidth: width };
   switch (match[1]) {
-    case "E": return { ...sized, place: "rm" };
-    case "R": return { ...sized, place: "rm", allowsMemory: false };
-    case "M": return { ...sized, place: "rm", kind: "mem", allowsRegister: false };
-    case "W": return { ...sized, place: "rm", kind: "xmm" };
-    case "U": return { ...sized, place: "rm", kind: "xmm", allowsMemory: false };
-    case "G": return { ...sized, place: "reg" };
-    case "V": return { ...sized, place: "reg", kind: "xmm" };
-    case "P": return { ...sized, place: "reg", kind: "mm" };
-    case "Q": return { ...sized, place: "rm", kind: "mm" };
-    case "N": return { ...sized, place: "rm", kind: "mm", allowsMemory: false };
-    case "B": return { ...sized, place: "vvvv" };
-    case "Z": return { ...sized, place: "opcode" };
-    case "X": return { ...sized, place: "si", kind: "mem" };
-    case "Y": return { ...sized, place: "di", kind: "mem" };
-    case "O": return { ...sized, place: "moffs", kind: "mem" };
-    case "J": return { ...sized, place: "rel", kind: "rel", encoded: width, width: 8 };
-    case "sI": return { ...sized, place: "imm", kind: "imm", encoded: width, width: WIDTH_V };
-    default: return { ...sized, place: "imm", kind: "imm", encoded: width, width: width === WIDTH_Z ? WIDTH_V : width };
+    case "E":
+      return { ...sized, place: "rm" };
+    case "R":
+      return { ...sized, place: "rm", allowsMemory: false };
+    case "M":
+      return { ...sized, place: "rm", kind: "mem", allowsRegister: false };
+    case "W":
+      return { ...sized, place: "rm", kind: "xmm" };
+    case "U":
+      return { ...sized, place: "rm", kind: "xmm", allowsMemory: false };
+    case "G":
+      return { ...sized, place: "reg" };
+    case "V":
+      return { ...sized, place: "reg", kind: "xmm" };
+    case "P":
+      return { ...sized, place: "reg", kind: "mm" };
+    case "Q":
+      return { ...sized, place: "rm", kind: "mm" };
+    case "N":
+      return { ...sized, place: "rm", kind: "mm", allowsMemory: false };
+    case "B":
+      return { ...sized, place: "vvvv" };
+    case "Z":
+      return { ...sized, place: "opcode" };
+    case "X":
+      return { ...sized, place: "si", kind: "mem" };
+    case "Y":
+      return { ...sized, place: "di", kind: "mem" };
+    case "O":
+      return { ...sized, place: "moffs", kind: "mem" };
+    case "J":
+      return { ...sized, place: "rel", kind: "rel", encoded: width, width: 8 };
+    case "sI":
+      return { ...sized, place: "imm", kind: "imm", encoded: width, width: WIDTH_V };
+    default:
+      return { ...sized, place: "imm", kind: "imm", encoded: width, width: width === WIDTH_Z ? WIDTH_V : width };
   }
 }
 

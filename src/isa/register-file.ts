@@ -54,7 +54,9 @@ export class RegisterFile {
   }
   /** RFLAGS as the guest sees it: the lazy six and the rest. */
   get rflags(): number {
-    return (this.get32(Reg.RFLAGS) & ~Rflags.OSZAPC) | 2 | unpackFlags(this.get64(Reg.FLAG_RESULT), this.get64(Reg.FLAG_AUX));
+    return (
+      (this.get32(Reg.RFLAGS) & ~Rflags.OSZAPC) | 2 | unpackFlags(this.get64(Reg.FLAG_RESULT), this.get64(Reg.FLAG_AUX))
+    );
   }
   set rflags(value: number) {
     const { result, aux } = packFlags(value);

@@ -12,6 +12,9 @@
  *   0x0D8  i64        RFLAGS without OSZAPC (bit 1 set)
  */
 
+/** The general registers in the order of their numbers. */
+export const GPR_NAMES: readonly string[] = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15".split(" ");
+
 export const Slot = { ZERO: 16, PAGE_VA: 17, FS_BASE: 18, GS_BASE: 19, C4096: 20 } as const;
 
 /** Byte offsets into the register file. Names are the SDM's. */

@@ -56,7 +56,19 @@ export interface Row extends RowOptions {
 }
 
 export function rowsOf(map: Row["map"]) {
-  return (opcode: number, mnemonic: string, sem: Semantics, operands: readonly OperandCode[] = [], options: RowOptions = {}): Row => ({
-    map, opcode, mnemonic, semantics: sem, operands, id: -1, ...options,
+  return (
+    opcode: number,
+    mnemonic: string,
+    sem: Semantics,
+    operands: readonly OperandCode[] = [],
+    options: RowOptions = {},
+  ): Row => ({
+    map,
+    opcode,
+    mnemonic,
+    semantics: sem,
+    operands,
+    id: -1,
+    ...options,
   });
 }

@@ -116,7 +116,7 @@ export class GuestRam implements GuestMemory {
   /** Calls `visit` for each piece that lies in one page. @returns false outside RAM */
   #pieces(gpa: number, length: number, visit: (address: number, at: number, length: number) => void): boolean {
     if (length < 0 || !this.contains(gpa, length)) return false;
-    for (let at = 0; at < length; ) {
+    for (let at = 0; at < length;) {
       const offset = (gpa + at) % FRAME_BYTES;
       const piece = Math.min(FRAME_BYTES - offset, length - at);
       visit(this.frameAddress(Math.floor((gpa + at) / FRAME_BYTES)) + offset, at, piece);

@@ -37,7 +37,10 @@ class Executor {
     this.#words = new Int32Array(buffer);
     this.#exits = new Float64Array(start.exits);
     this.#control = new Int32Array(start.control);
-    const registerFiles = Array.from({ length: start.vcpus }, (_, n) => new Int32Array(buffer, vcpuAddress(n), Reg.SIZE / 4));
+    const registerFiles = Array.from(
+      { length: start.vcpus },
+      (_, n) => new Int32Array(buffer, vcpuAddress(n), Reg.SIZE / 4),
+    );
     const devices = attachDevices(start.devices, {
       registerFiles,
       memory: ram,
@@ -46,7 +49,11 @@ class Executor {
     });
     this.#power = devices.power;
     const engine = new WasmEngine(start.state, ram);
-    this.#vcpu = engine.vcpu(0, cpuModel(start.vcpus, start.kvmFeatures), vcpuPorts(devices, 0, () => KVM_ENOSYS));
+    this.#vcpu = engine.vcpu(
+      0,
+      cpuModel(start.vcpus, start.kvmFeatures),
+      vcpuPorts(devices, 0, () => KVM_ENOSYS),
+    );
   }
 
   /** Runs until the machine stops. @returns how it ended */
@@ -57,7 +64,11 @@ class Executor {
       // The guest has asked for its end: nothing of it may run while the I/O thread makes up its mind.
       if (this.#power.request !== "none") Atomics.wait(this.#control, 0, Control.RUN);
       const control = Atomics.load(this.#control, 0);
-      if (control !== 0) return { kind: "stopped", ...(control === Control.STOP_AND_TELL && { detail: describeVcpu(this.#vcpu, "stopped") }) };
+      if (control !== 0)
+        return {
+          kind: "stopped",
+          ...(control === Control.STOP_AND_TELL && { detail: describeVcpu(this.#vcpu, "stopped") }),
+        };
       if (exit.kind === "shutdown") return { kind: "shutdown", detail: describeVcpu(this.#vcpu, exit.reason) };
       if (exit.kind === "halted") this.#sleep(exit);
     }

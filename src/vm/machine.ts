@@ -32,7 +32,11 @@ const TERMINAL = { columns: 80, rows: 24 };
 const PANIC_LOOK_MS = 100;
 const PANIC_LOOKS = 10;
 const KVM_FEATURES =
-  KvmFeature.CLOCKSOURCE | KvmFeature.CLOCKSOURCE2 | KvmFeature.CLOCKSOURCE_STABLE | KvmFeature.NOP_IO_DELAY | KvmFeature.STEAL_TIME;
+  KvmFeature.CLOCKSOURCE |
+  KvmFeature.CLOCKSOURCE2 |
+  KvmFeature.CLOCKSOURCE_STABLE |
+  KvmFeature.NOP_IO_DELAY |
+  KvmFeature.STEAL_TIME;
 
 export interface MachineConfig {
   cpus: number;
@@ -92,7 +96,10 @@ export class Machine {
     this.#console = new ConsoleDevice(TERMINAL, (bytes) => config.consoleOutput?.(bytes));
     this.#backs = [this.#console, new RngDevice(), ...config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`))];
     this.#shared = createDeviceShared({ vcpus: config.cpus, virtio: this.#backs.map((back) => back.description) });
-    const registerFiles = Array.from({ length: config.cpus }, (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4));
+    const registerFiles = Array.from(
+      { length: config.cpus },
+      (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4),
+    );
     this.#load(config);
     this.#devices = attachDevices(this.#shared, {
       registerFiles,
@@ -193,7 +200,8 @@ export class Machine {
     clearTimeout(this.#panicLook);
     await this.#service?.stop();
     await this.#worker?.terminate();
-    if (message.kind === "failed") this.#end.reject(new Error(`Mere itself failed, which is a defect: ${message.message}\n${message.detail}`));
+    if (message.kind === "failed")
+      this.#end.reject(new Error(`Mere itself failed, which is a defect: ${message.message}\n${message.detail}`));
     else if (message.kind === "shutdown") this.#end.resolve({ reason: "shutdown", detail: message.detail });
     else {
       const asked = this.#asked ?? "stopped";

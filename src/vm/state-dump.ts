@@ -3,9 +3,8 @@ import { createDecoder, newDecoded } from "../isa/decode.ts";
 import { disassemble } from "../isa/disassemble.ts";
 import type { Cpu } from "../isa/cpu.ts";
 import { GuestFault } from "../isa/cpu.ts";
-import { Reg, SegmentIndex } from "../isa/registers.ts";
+import { GPR_NAMES, Reg, SegmentIndex } from "../isa/registers.ts";
 
-const NAMES = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"];
 const SHOWN_INSTRUCTIONS = 6;
 const MAX_INSTRUCTION = 15;
 
@@ -16,9 +15,15 @@ export function describeVcpu(cpu: Cpu, reason: string): string {
   const { regs } = cpu;
   const rows: string[] = [];
   for (let n = 0; n < 16; n += 4) {
-    rows.push(NAMES.slice(n, n + 4).map((name, i) => `${name.padEnd(3)} ${hex(regs.gpr(n + i))}`).join("  "));
+    rows.push(
+      GPR_NAMES.slice(n, n + 4)
+        .map((name, i) => `${name.padEnd(3)} ${hex(regs.gpr(n + i))}`)
+        .join("  "),
+    );
   }
-  const control = (["CR0", "CR2", "CR3", "CR4", "EFER"] as const).map((name) => `${name} ${regs.get64(Reg[name]).toString(16)}`);
+  const control = (["CR0", "CR2", "CR3", "CR4", "EFER"] as const).map(
+    (name) => `${name} ${regs.get64(Reg[name]).toString(16)}`,
+  );
   const cs = regs.segment(SegmentIndex.CS);
   return [
     `${reason} at RIP ${hex(regs.get64(Reg.RIP))}, CPL ${regs.cpl}, RFLAGS ${regs.rflags.toString(16)}, CS ${cs.selector.toString(16)}`,
@@ -38,7 +43,9 @@ function instructionsAt(cpu: Cpu, rip: bigint): string[] {
   const lines: string[] = [];
   for (let at = 0; at < bytes.length && lines.length < SHOWN_INSTRUCTIONS; at += d.length) {
     if (decoder.decode(bytes, at, bytes.length, d)) {
-      lines.push(`  ${hex(rip + BigInt(at))}  ${Buffer.from(bytes.subarray(at, at + 8)).toString("hex")}  (no instruction)`);
+      lines.push(
+        `  ${hex(rip + BigInt(at))}  ${Buffer.from(bytes.subarray(at, at + 8)).toString("hex")}  (no instruction)`,
+      );
       break;
     }
     lines.push(`  ${hex(rip + BigInt(at))}  ${disassemble(d, rip + BigInt(at))}`);

@@ -37,7 +37,12 @@ export class ModuleBuilder {
   }
 
   /** Must come before the first function. @returns function index */
-  importFunction(module: string, name: string, parameters: readonly ValueTypeName[], results: readonly ValueTypeName[]): number {
+  importFunction(
+    module: string,
+    name: string,
+    parameters: readonly ValueTypeName[],
+    results: readonly ValueTypeName[],
+  ): number {
     if (this.#functions.length > 0) throw new Error("function imports come before functions");
     return this.#functionImports.push({ module, name, type: this.type(parameters, results) }) - 1;
   }

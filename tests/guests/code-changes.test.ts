@@ -4,18 +4,12 @@ import { describe, test } from "node:test";
 import { ARENA, ARENA_END } from "../../src/engine/wasm/layout.ts";
 import { Reg } from "../../src/isa/registers.ts";
 import { code, type Listing } from "./listing.ts";
-import { At, Pte, SmallGuest } from "./small-guest.ts";
+import { At, kernelGuest, Pte, SmallGuest } from "./small-guest.ts";
 
 const [RAX, RCX, RDX, RBX, RSI, RDI] = [0, 1, 2, 3, 6, 7];
 const VA = 0x60_0000;
 const PAGE = 4096;
 
-function guest(program: Listing, registers: Record<number, bigint | number> = {}, at: number = At.CODE): SmallGuest {
-  const g = new SmallGuest();
-  g.load(program, at);
-  for (const [n, value] of Object.entries(registers)) g.regs.setGpr(Number(n), BigInt(value));
-  return g;
-}
 const ADD_1 = code(`
   83 c0 01                        add eax, 1
   c3                              ret
@@ -34,7 +28,7 @@ describe("a program that writes its own code", () => {
         b8 01 00 00 00                  mov eax, 1
         f4                              hlt
     `);
-    const g = guest(program);
+    const g = kernelGuest(program);
     g.run();
     assert.equal(g.gpr(RAX), 0x1234n);
     assert.equal(g.retired, 3);
@@ -48,7 +42,7 @@ describe("a program that writes its own code", () => {
         ff c1                           inc ecx
         f4                              hlt
     `); // inc eax; then the third byte: 05 f1 c1 f4 …
-    const g = guest(program);
+    const g = kernelGuest(program);
     g.write(At.CODE + program.at("next") + 2, [0xff, 0xc1, 0xf4]); // inc ecx; hlt
     g.run();
     assert.deepEqual([g.gpr(RAX), g.gpr(RCX)], [1n, 1n]);
@@ -70,7 +64,7 @@ describe("a program that writes its own code", () => {
         72 e5                           jb again
         f4                              hlt
     `);
-    const g = guest(program);
+    const g = kernelGuest(program);
     g.run();
     assert.deepEqual([g.gpr(RDX), g.retired], [16n, 20], "7, then 9: the first store's immediate was rewritten");
   });
@@ -85,7 +79,7 @@ describe("a program that writes its own code", () => {
         e2 ef                           loop again
         f4                              hlt
     `);
-    const g = guest(program);
+    const g = kernelGuest(program);
     g.run();
     assert.equal(g.gpr(RAX), 0x44n);
   });
@@ -101,7 +95,7 @@ describe("a program that writes its own code", () => {
         e2 f1                           loop again
         f4                              hlt
     `);
-    const g = guest(program);
+    const g = kernelGuest(program);
     g.run();
     assert.equal(g.gpr(RAX), 5050n);
   });
@@ -120,7 +114,7 @@ describe("a program that writes its own code", () => {
         90                              nop
         90                              nop
     `);
-    const g = guest(program);
+    const g = kernelGuest(program);
     g.run();
     assert.equal(g.gpr(RAX), 45150n);
   });
@@ -140,7 +134,7 @@ describe("a program that writes its own code", () => {
         f4                              hlt
         f4                              hlt
     `); // nop; nop; inc edx; nop; inc ebx; hlt
-    const g = guest(program);
+    const g = kernelGuest(program);
     g.run();
     assert.deepEqual([g.gpr(RDX), g.gpr(RBX)], [1n, 1n]);
   });
@@ -157,26 +151,32 @@ describe("a program that writes its own code", () => {
         ff d3                           call rbx
         f4                              hlt
     `);
-    const g = guest(stos, { [RBX]: At.DATA });
+    const g = kernelGuest(stos, { [RBX]: At.DATA });
     g.write(At.DATA, ADD_1.bytes);
     g.run();
     assert.equal(g.gpr(RAX), 0n, "only NOPs are left");
-    const movs = guest(code(`
+    const movs = kernelGuest(
+      code(`
         ff d7                           call rdi
         b9 20 00 00 00                  mov ecx, 32
         48 89 fb                        mov rbx, rdi
         f3 a4                           rep movsb
         ff d3                           call rbx
         f4                              hlt
-    `), { [RSI]: At.DATA + 0x2000, [RDI]: At.DATA });
+    `),
+      { [RSI]: At.DATA + 0x2000, [RDI]: At.DATA },
+    );
     movs.write(At.DATA, ADD_1.bytes);
     movs.write(At.DATA + 0x2000, ADD_16.bytes);
     movs.run();
     assert.equal(movs.gpr(RAX), 17n);
     // REP STOSB (f3 aa) at the page's start fills itself with HLT while it runs: the iteration that overwrites it is its last
-    const self = guest(code(`
+    const self = kernelGuest(
+      code(`
         f3 aa                           rep stosb
-    `), { [RAX]: 0xf4, [RCX]: 100, [RDI]: At.CODE });
+    `),
+      { [RAX]: 0xf4, [RCX]: 100, [RDI]: At.CODE },
+    );
     const stop = self.run();
     assert.equal(stop.rip, At.CODE + 1);
     assert.ok(self.gpr(RCX) < 100n);
@@ -213,7 +213,7 @@ describe("a program that writes its own code", () => {
         f4                              hlt
       `),
     ]) {
-      const g = guest(store, { [RBX]: At.DATA, [RSI]: At.DATA + 0x1000 });
+      const g = kernelGuest(store, { [RBX]: At.DATA, [RSI]: At.DATA + 0x1000 });
       g.write(At.DATA, ADD_1.bytes);
       // ten bytes that are a normal extended number: 83 c0 10 c3 and then a set integer bit
       g.write(At.DATA + 0x1000, [...ADD_16.bytes, 0, 0, 0, 0x80, 0, 0x40]);
@@ -233,7 +233,7 @@ describe("code through page tables", () => {
         ff d3                           call rbx
         f4                              hlt
     `);
-    const g = guest(program, { [RBX]: VA, [RCX]: VA + 7 * PAGE });
+    const g = kernelGuest(program, { [RBX]: VA, [RCX]: VA + 7 * PAGE });
     g.map(VA, At.FREE, 0n);
     g.map(VA + 7 * PAGE, At.FREE, Pte.W | Pte.NX);
     g.write(At.FREE, ADD_1.bytes);
@@ -246,7 +246,7 @@ describe("code through page tables", () => {
         48 8d 05 00 00 00 00            lea rax, [rip]
         c3                              ret
     `);
-    const g = guest(
+    const g = kernelGuest(
       code(`
         ff d3                           call rbx
         48 89 c2                        mov rdx, rax
@@ -268,7 +268,7 @@ describe("code through page tables", () => {
       c3                              ret
   `);
   const withSpanning = (program: Listing, inFirst: number): SmallGuest => {
-    const g = guest(program, { [RBX]: VA + PAGE - inFirst });
+    const g = kernelGuest(program, { [RBX]: VA + PAGE - inFirst });
     g.map(VA, At.FREE, Pte.W);
     g.map(VA + PAGE, At.FREE + 0x3000, Pte.W);
     g.write(At.FREE + PAGE - inFirst, spanning.bytes.subarray(0, inFirst));
@@ -315,10 +315,13 @@ describe("code through page tables", () => {
   });
 
   test("an instruction on two pages whose second is missing: #PF for that page, at the instruction", () => {
-    const g = withSpanning(code(`
+    const g = withSpanning(
+      code(`
         ff d3                           call rbx
         f4                              hlt
-    `), 3);
+    `),
+      3,
+    );
     const entry = g.read64(g.entry(VA + PAGE));
     g.unmap(VA + PAGE);
     const stop = g.run();
@@ -329,9 +332,12 @@ describe("code through page tables", () => {
   });
 
   test("straight code that runs over a page's end, into a missing page", () => {
-    const g = guest(code(`
+    const g = kernelGuest(
+      code(`
         ff e3                           jmp rbx
-    `), { [RBX]: VA + PAGE - 4 });
+    `),
+      { [RBX]: VA + PAGE - 4 },
+    );
     g.map(VA, At.FREE, 0n);
     g.write(At.FREE + PAGE - 4, [0xff, 0xc0, 0xff, 0xc0]); // inc eax, twice
     const stop = g.run();
@@ -339,7 +345,7 @@ describe("code through page tables", () => {
   });
 
   test("a code page is freed, its frame used for data, then for other code", () => {
-    const g = guest(
+    const g = kernelGuest(
       code(`
         ff d3                           call rbx
         48 c7 07 00 00 00 00            mov qword ptr [rdi], 0
@@ -368,7 +374,7 @@ describe("code through page tables", () => {
   });
 
   test("NX and U/S of a code page change: the next call faults", () => {
-    const g = guest(
+    const g = kernelGuest(
       code(`
         ff d3                           call rbx
         48 89 37                        mov [rdi], rsi
@@ -388,10 +394,12 @@ describe("code through page tables", () => {
 
   test("user code and kernel code at one address have their own rights", () => {
     const g = new SmallGuest();
-    g.loadUser(code(`
+    g.loadUser(
+      code(`
       83 c0 01                        add eax, 1
       0f 0b                           ud2
-    `));
+    `),
+    );
     assert.equal(g.run().vector, 6);
     g.regs.set64(Reg.RIP, BigInt(At.USER)); // in the kernel now, at the same address: no SMEP
     assert.equal(g.run().vector, 6);
@@ -403,29 +411,34 @@ describe("code through page tables", () => {
 });
 
 test("a device's write to a page with code is seen when run() comes back", () => {
-  const g = guest(code(`
+  const g = kernelGuest(
+    code(`
       ff d3                           call rbx
       f4                              hlt
       ff d3                           call rbx
       f4                              hlt
-  `), { [RBX]: At.DATA });
+  `),
+    { [RBX]: At.DATA },
+  );
   g.write(At.DATA, ADD_1.bytes);
   g.run();
   g.ram.write(At.DATA, ADD_16.bytes);
   g.run();
   assert.equal(g.gpr(RAX), 17n);
   // and by a queue's buffers
-  g.load(code(`
+  g.load(
+    code(`
       ff d3                           call rbx
       f4                              hlt
-  `));
+  `),
+  );
   g.ram.slices(At.DATA, 4, true)![0]!.set([0x83, 0xc0, 0x20, 0xc3]);
   g.run();
   assert.equal(g.gpr(RAX), 17n + 32n);
 });
 
 test("more code than the engine keeps: it forgets and decodes again", () => {
-  const g = guest(
+  const g = kernelGuest(
     code(`
       b9 03 00 00 00                  mov ecx, 3
     again:

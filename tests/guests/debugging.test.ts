@@ -22,7 +22,11 @@ function guest(program: Listing, rflags = 2): SmallGuest {
   return g;
 }
 /** Offsets at which single-step traps come, until another stop. @param mayClear the "handler" leaves TF as the frame has it */
-function steps(g: SmallGuest, base: number = At.CODE, limit = 100): { offsets: number[]; end: ReturnType<SmallGuest["run"]> } {
+function steps(
+  g: SmallGuest,
+  base: number = At.CODE,
+  limit = 100,
+): { offsets: number[]; end: ReturnType<SmallGuest["run"]> } {
   const offsets: number[] = [];
   for (let i = 0; i < limit; i++) {
     const stop = g.run();
@@ -57,7 +61,14 @@ describe("single-step", () => {
     `);
     const g = guest(program, Rflags.TF | 2);
     const { offsets, end } = steps(g);
-    assert.deepEqual(offsets, [5, program.at("skip"), program.at("sub"), program.at("back"), program.at("back") + 2, program.at("last")]);
+    assert.deepEqual(offsets, [
+      5,
+      program.at("skip"),
+      program.at("sub"),
+      program.at("back"),
+      program.at("back") + 2,
+      program.at("last"),
+    ]);
     assert.equal(end.vector, undefined, "POPF that clears TF is the last to trap");
   });
 
@@ -208,11 +219,14 @@ describe("single-step", () => {
 
   test("user code is stepped; the kernel's handler sees CS and RIP of the user", () => {
     const g = new SmallGuest();
-    g.loadUser(code(`
+    g.loadUser(
+      code(`
         90                              nop
         90                              nop
         0f 0b                           ud2
-    `), Rflags.TF | 2);
+    `),
+      Rflags.TF | 2,
+    );
     const { offsets, end } = steps(g, At.USER);
     assert.deepEqual([offsets, end.vector], [[1, 2], 6]);
   });
@@ -228,7 +242,8 @@ describe("single-step", () => {
 });
 
 /** DR7 with breakpoint n enabled. @param kind 0 execute, 1 write, 3 read and write  @param length field: 0 1 byte, 1 2 bytes, 3 4 bytes, 2 8 bytes */
-const enable = (n: number, kind: number, length: number): number => ((2 << (2 * n)) | ((kind | (length << 2)) << (16 + 4 * n)) | 0x400) >>> 0;
+const enable = (n: number, kind: number, length: number): number =>
+  ((2 << (2 * n)) | ((kind | (length << 2)) << (16 + 4 * n)) | 0x400) >>> 0;
 function watch(g: SmallGuest, n: number, address: number, kind: number, length: number): void {
   g.regs.set64(Reg.DR + 8 * n, BigInt(address));
   g.regs.set64(Reg.DR + 56, g.regs.get64(Reg.DR + 56) | BigInt(enable(n, kind, length)));
@@ -247,10 +262,17 @@ describe("code breakpoints", () => {
     const g = guest(program);
     watch(g, 1, At.CODE + program.at("here"), 0, 0);
     const stop = g.run();
-    assert.deepEqual([stop.vector, stop.rip - At.CODE, cause(g), g.gpr(RAX), g.gpr(RCX)], [1, program.at("here"), 2, 1n, 0n]);
+    assert.deepEqual(
+      [stop.vector, stop.rip - At.CODE, cause(g), g.gpr(RAX), g.gpr(RCX)],
+      [1, program.at("here"), 2, 1n, 0n],
+    );
     assert.equal(stop.rflags & Rflags.RF, 0);
     const again = g.run();
-    assert.deepEqual([again.vector, again.rip - At.CODE, cause(g)], [1, program.at("here"), 2], "without RF it comes again");
+    assert.deepEqual(
+      [again.vector, again.rip - At.CODE, cause(g)],
+      [1, program.at("here"), 2],
+      "without RF it comes again",
+    );
     const sp = Number(g.gpr(4));
     g.write64(sp + 16, g.read64(sp + 16) | BigInt(Rflags.RF));
     assert.equal(g.run().vector, undefined);
@@ -298,13 +320,17 @@ describe("code breakpoints", () => {
     `);
     const g = guest(program);
     const stop = g.run();
-    assert.deepEqual([stop.vector, stop.rip - At.CODE, cause(g), g.regs.get32(Reg.DR + 56) & 0x2000], [1, program.at("here"), 0x2000, 0]);
+    assert.deepEqual(
+      [stop.vector, stop.rip - At.CODE, cause(g), g.regs.get32(Reg.DR + 56) & 0x2000],
+      [1, program.at("here"), 0x2000, 0],
+    );
     assert.equal(g.run().vector, undefined);
   });
 });
 
 describe("data breakpoints", () => {
-  const WRITE = 1, READ_WRITE = 3;
+  const WRITE = 1,
+    READ_WRITE = 3;
   const program = code(`
       8b 06                           mov eax, [rsi]
     afterLoad:
@@ -331,7 +357,12 @@ describe("data breakpoints", () => {
   });
 
   test("any overlap counts, neighbours do not", () => {
-    for (const [length, bytes] of [[0, 1], [1, 2], [3, 4], [2, 8]] as const) {
+    for (const [length, bytes] of [
+      [0, 1],
+      [1, 2],
+      [3, 4],
+      [2, 8],
+    ] as const) {
       for (let from = -5; from < bytes + 2; from++) {
         const g = run(WRITE, At.DATA + 8, length, At.DATA + 8 + from);
         const hit = from > -4 && from < bytes;
@@ -354,43 +385,64 @@ describe("data breakpoints", () => {
 
   test("stack, read-modify-write, SSE, x87, FXSAVE, REP", () => {
     for (const [listing, after] of [
-      [code(`
+      [
+        code(`
         50                              push rax
       after:
         f4                              hlt
-      `), 0],
-      [code(`
+      `),
+        0,
+      ],
+      [
+        code(`
         e8 00 00 00 00                  call after
       after:
         f4                              hlt
-      `), 0],
-      [code(`
+      `),
+        0,
+      ],
+      [
+        code(`
         f0 ff 06                        lock inc dword ptr [rsi]
       after:
         f4                              hlt
-      `), 0],
-      [code(`
+      `),
+        0,
+      ],
+      [
+        code(`
         0f 11 46 f8                     movups [rsi - 8], xmm0
       after:
         f4                              hlt
-      `), 0],
-      [code(`
+      `),
+        0,
+      ],
+      [
+        code(`
         db 7e f8                        fstp tbyte ptr [rsi - 8]
       after:
         f4                              hlt
-      `), 0],
-      [code(`
+      `),
+        0,
+      ],
+      [
+        code(`
         0f ae 46 c8                     fxsave [rsi - 0x38]
       after:
         f4                              hlt
-      `), 0],
-      [code(`
+      `),
+        0,
+      ],
+      [
+        code(`
         48 8d 7e ec                     lea rdi, [rsi - 20]
         b9 64 00 00 00                  mov ecx, 100
         f3 aa                           rep stosb
       after:
         f4                              hlt
-      `), 79],
+      `),
+        79,
+      ],
     ] as const) {
       const address = At.STACK - 8;
       const g = run(WRITE, address, 0, address, listing);
@@ -420,14 +472,20 @@ describe("data breakpoints", () => {
   });
 
   test("breakpoints that are off again cost nothing: the guest runs on", () => {
-    const g = run(WRITE, At.DATA, 0, At.DATA + 0x100, code(`
+    const g = run(
+      WRITE,
+      At.DATA,
+      0,
+      At.DATA + 0x100,
+      code(`
         89 06                           mov [rsi], eax
         b9 00 04 00 00                  mov ecx, 0x400
         0f 23 f9                        mov dr7, rcx
         48 c7 c6 00 00 03 00            mov rsi, 0x30000
         89 06                           mov [rsi], eax
         f4                              hlt
-    `));
+    `),
+    );
     assert.equal(g.run().vector, undefined);
   });
 });

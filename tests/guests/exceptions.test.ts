@@ -16,10 +16,12 @@ interface Case {
   readonly prepare?: (g: SmallGuest) => void;
 }
 
-const setCr0 = (set: bigint, clear = 0n) => (g: SmallGuest): void => {
-  g.regs.set64(Reg.CR0, (g.regs.get64(Reg.CR0) | set) & ~clear);
-  g.vcpu.modeChanged();
-};
+const setCr0 =
+  (set: bigint, clear = 0n) =>
+  (g: SmallGuest): void => {
+    g.regs.set64(Reg.CR0, (g.regs.get64(Reg.CR0) | set) & ~clear);
+    g.vcpu.modeChanged();
+  };
 const UD2 = code(`
   ff c3                           inc ebx
 fault:
@@ -367,7 +369,10 @@ describe("exceptions", () => {
       const g = makeGuest(c);
       const base = c.user ? At.USER : At.CODE;
       const stop = g.run();
-      assert.deepEqual([stop.vector, stop.errorCode, stop.rip - base], [c.vector, c.errorCode, c.program.at(c.at ?? "fault")]);
+      assert.deepEqual(
+        [stop.vector, stop.errorCode, stop.rip - base],
+        [c.vector, c.errorCode, c.program.at(c.at ?? "fault")],
+      );
       assert.equal(stop.cs, c.user ? Selector.USER_CS : Selector.KERNEL_CS);
       const isFault = c.at === undefined;
       assert.equal((stop.rflags & Rflags.RF) !== 0, isFault, "RF is set for faults");
@@ -448,9 +453,11 @@ test("a page fault on the way to the page-fault handler is a double fault, with 
   g.gate(14, { ist: 2 });
   g.write64(At.TSS + 44, 0x70_1000n);
   g.gate(8, { ist: 1 });
-  g.load(code(`
+  g.load(
+    code(`
       8b 04 25 00 00 70 00            mov eax, [0x700000]
-  `));
+  `),
+  );
   const stop = g.run();
   assert.deepEqual([stop.vector, stop.errorCode, g.cr2], [8, 0n, 0x70_0ff8n]);
 });

@@ -7,6 +7,8 @@ export interface Listing {
   readonly starts: readonly number[];
   /** Offset of a label; throws if there is none. */
   at(label: string): number;
+  /** Each instruction's bytes. */
+  pieces(): Uint8Array[];
 }
 
 export function code(text: string): Listing {
@@ -33,5 +35,6 @@ export function code(text: string): Listing {
       if (offset === undefined) throw new Error(`no label ${label}`);
       return offset;
     },
+    pieces: () => starts.map((start, i) => Uint8Array.from(bytes.slice(start, starts[i + 1]))),
   };
 }

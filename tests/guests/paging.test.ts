@@ -35,7 +35,7 @@ function outcome(g: SmallGuest, address: bigint | number, rip: number = At.CODE)
   const stop = g.run();
   if (stop.vector === undefined) return "ok";
   assert.deepEqual([stop.vector, g.cr2, stop.rip], [PF, BigInt(address), rip]);
-  return `#PF ${stop.errorCode}`;
+  return `#PF ${String(stop.errorCode)}`;
 }
 
 test("pages of 4 KiB, 2 MiB and 1 GiB, low and high", () => {
@@ -97,7 +97,10 @@ test("NX and SMEP: fetches fault, with the I bit; reads do not", () => {
   const nxRead = guest(LOAD, 0x60_0000);
   nxRead.map(0x60_0000, At.FREE, Pte.NX);
   assert.equal(outcome(nxRead, 0x60_0000), "ok");
-  for (const [cr4, expected] of [[0n, "ok"], [Cr4.SMEP, "#PF 17"]] as const) {
+  for (const [cr4, expected] of [
+    [0n, "ok"],
+    [Cr4.SMEP, "#PF 17"],
+  ] as const) {
     const g = guest(CALL, At.USER, { cr4 });
     g.write(At.FREE, RETURN.bytes);
     assert.equal(outcome(g, At.USER, At.USER), expected);
@@ -125,24 +128,32 @@ test("SMAP: user pages only with AC; STAC and CLAC at once, in the middle of a b
 
 test("SMAP: an exception in user code reaches the kernel's stack; the kernel's accesses for user code are supervisor accesses", () => {
   const g = new SmallGuest({ cr4: Cr4.SMAP });
-  g.loadUser(code(`
+  g.loadUser(
+    code(`
       0f 0b                           ud2
-  `));
+  `),
+  );
   const stop = g.run();
   assert.deepEqual([stop.vector, stop.rip, stop.rsp], [6, At.USER, BigInt(At.USER + 0x8000)]);
 });
 
 test("user code reaches user pages only", () => {
-  for (const [address, expected] of [[At.USER + 0x1000, "ok"], [At.DATA, "#PF 5"], [0x70_0000, "#PF 4"]] as const) {
+  for (const [address, expected] of [
+    [At.USER + 0x1000, "ok"],
+    [At.DATA, "#PF 5"],
+    [0x70_0000, "#PF 4"],
+  ] as const) {
     const g = new SmallGuest();
-    g.loadUser(code(`
+    g.loadUser(
+      code(`
       48 8b 03                        mov rax, [rbx]
       0f 0b                           ud2
-    `));
+    `),
+    );
     g.regs.setGpr(3, BigInt(address));
     const stop = g.run();
     if (expected === "ok") assert.equal(stop.vector, 6);
-    else assert.deepEqual([`#PF ${stop.errorCode}`, g.cr2, stop.rip], [expected, BigInt(address), At.USER]);
+    else assert.deepEqual([`#PF ${String(stop.errorCode)}`, g.cr2, stop.rip], [expected, BigInt(address), At.USER]);
   }
 });
 
@@ -177,7 +188,11 @@ test("accessed and dirty bits: read sets A, write sets D, and they come back aft
 });
 
 test("a remapped page is seen after INVLPG, inside large pages too", () => {
-  for (const [va, level, offset] of [[0x60_0000, 1, 0], [0x80_0000, 2, 0x12_3000], [2 * GIB, 3, 0x40_0000]] as const) {
+  for (const [va, level, offset] of [
+    [0x60_0000, 1, 0],
+    [0x80_0000, 2, 0x12_3000],
+    [2 * GIB, 3, 0x40_0000],
+  ] as const) {
     const g = guest(
       code(`
         48 8b 03                        mov rax, [rbx]
@@ -215,14 +230,20 @@ test("code pages: a remapped page runs the new code after INVLPG", () => {
     0x60_0000,
   );
   g.map(0x60_0000, At.FREE, Pte.W);
-  g.write(At.FREE, code(`
+  g.write(
+    At.FREE,
+    code(`
       48 83 c0 01                     add rax, 1
       c3                              ret
-  `).bytes);
-  g.write(At.FREE + 0x1000, code(`
+  `).bytes,
+  );
+  g.write(
+    At.FREE + 0x1000,
+    code(`
       48 83 c0 10                     add rax, 0x10
       c3                              ret
-  `).bytes);
+  `).bytes,
+  );
   g.regs.setGpr(1, BigInt(g.entry(0x60_0000)));
   g.regs.setGpr(2, BigInt(At.FREE + 0x1000) | Pte.P);
   g.run();
@@ -345,11 +366,17 @@ test("INVPCID: each type makes a change visible; a bad type or PCID is #GP", () 
     g.run();
     assert.deepEqual([g.gpr(RAX), g.gpr(6)], [1n, 2n], `type ${type}`);
   }
-  for (const [type, pcid] of [[4n, 0n], [0n, 0x1000n]] as const) {
-    const g = guest(code(`
+  for (const [type, pcid] of [
+    [4n, 0n],
+    [0n, 0x1000n],
+  ] as const) {
+    const g = guest(
+      code(`
         66 45 0f 38 82 13               invpcid r10, [r11]
         f4                              hlt
-    `), 0);
+    `),
+      0,
+    );
     g.regs.setGpr(10, type);
     g.regs.setGpr(11, BigInt(At.DATA));
     g.write64(At.DATA, pcid);

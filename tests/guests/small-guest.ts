@@ -165,9 +165,19 @@ export class SmallGuest {
   }
   #writeDescriptors(): void {
     const descriptors = [
-      0n, 0n, 0x00af_9b00_0000_ffffn, 0x00cf_9300_0000_ffffn, 0n, 0x00cf_f300_0000_ffffn, 0x00af_fb00_0000_ffffn,
-      0x0000_8900_0000_00ffn | (BigInt(At.TSS & 0xffff) << 16n) | (BigInt(At.TSS >> 16) << 32n), 0n,
-      0x00cf_fb00_0000_ffffn, 0x00af_9f00_0000_ffffn, 0x00cf_1300_0000_ffffn, 0x00cf_9100_0000_ffffn,
+      0n,
+      0n,
+      0x00af_9b00_0000_ffffn,
+      0x00cf_9300_0000_ffffn,
+      0n,
+      0x00cf_f300_0000_ffffn,
+      0x00af_fb00_0000_ffffn,
+      0x0000_8900_0000_00ffn | (BigInt(At.TSS & 0xffff) << 16n) | (BigInt(At.TSS >> 16) << 32n),
+      0n,
+      0x00cf_fb00_0000_ffffn,
+      0x00af_9f00_0000_ffffn,
+      0x00cf_1300_0000_ffffn,
+      0x00cf_9100_0000_ffffn,
     ];
     descriptors.forEach((d, i) => this.write64(At.GDT + 8 * i, d));
     for (let vector = 0; vector < 256; vector++) {
@@ -182,7 +192,14 @@ export class SmallGuest {
   }
   #initialize(cr4: bigint): void {
     const { regs } = this;
-    const start = { rip: BigInt(At.CODE), rsp: BigInt(At.STACK), rsi: 0n, cr3: BigInt(At.PML4), gdtBase: BigInt(At.GDT), apicId: 0 };
+    const start = {
+      rip: BigInt(At.CODE),
+      rsp: BigInt(At.STACK),
+      rsi: 0n,
+      cr3: BigInt(At.PML4),
+      gdtBase: BigInt(At.GDT),
+      apicId: 0,
+    };
     initializeLongMode(regs, start);
     regs.set64(Reg.GDTR_LIMIT, 13n * 8n - 1n);
     regs.set64(Reg.IDTR_BASE, BigInt(At.IDT));
@@ -234,7 +251,17 @@ export class SmallGuest {
   unmap(va: number | bigint): void {
     this.write64(this.entry(va), 0n);
   }
-  gate(vector: number, { offset = BigInt(At.HANDLERS + HANDLER_BYTES * vector), type = 14, dpl = 0, ist = 0, present = true, selector = Selector.KERNEL_CS as number } = {}): void {
+  gate(
+    vector: number,
+    {
+      offset = BigInt(At.HANDLERS + HANDLER_BYTES * vector),
+      type = 14,
+      dpl = 0,
+      ist = 0,
+      present = true,
+      selector = Selector.KERNEL_CS as number,
+    } = {},
+  ): void {
     const rights = BigInt(ist | (type << 8) | (dpl << 13) | (present ? 0x8000 : 0));
     const low = (offset & 0xffffn) | (BigInt(selector) << 16n) | (rights << 32n) | (((offset >> 16n) & 0xffffn) << 48n);
     this.write64(At.IDT + 16 * vector, low);
@@ -266,7 +293,8 @@ export class SmallGuest {
   run(budget = 1_000_000): Stop {
     this.regs.set32(Reg.RUN_STATE, 0);
     const exit = this.exit(budget);
-    if (exit.kind !== "halted") throw new Error(`the guest did not halt: ${exit.kind} at ${this.regs.get64(Reg.RIP).toString(16)}`);
+    if (exit.kind !== "halted")
+      throw new Error(`the guest did not halt: ${exit.kind} at ${this.regs.get64(Reg.RIP).toString(16)}`);
     return this.stop();
   }
   exit(budget = 1_000_000): Exit {
@@ -306,4 +334,12 @@ export class SmallGuest {
   get cr2(): bigint {
     return this.regs.get64(Reg.CR2);
   }
+}
+
+/** A guest that is about to run a program in the kernel. @param registers general registers by number */
+export function kernelGuest(program: Listing, registers: Readonly<Record<number, bigint | number>> = {}): SmallGuest {
+  const g = new SmallGuest();
+  g.load(program);
+  for (const [n, value] of Object.entries(registers)) g.regs.setGpr(Number(n), BigInt(value));
+  return g;
 }

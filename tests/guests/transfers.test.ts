@@ -9,7 +9,11 @@ const [RAX, RCX, RDX, RBX, RSP] = [0, 1, 2, 3, 4];
 const R11 = 11;
 const KERNEL = 0x2_0000;
 
-function system(kernel: ReturnType<typeof code>, user: ReturnType<typeof code>, mask = Rflags.IF | Rflags.TF | Rflags.DF | Rflags.AC): SmallGuest {
+function system(
+  kernel: ReturnType<typeof code>,
+  user: ReturnType<typeof code>,
+  mask = Rflags.IF | Rflags.TF | Rflags.DF | Rflags.AC,
+): SmallGuest {
   const g = new SmallGuest();
   g.write(KERNEL, kernel.bytes);
   g.regs.set64(Reg.LSTAR, BigInt(KERNEL));
@@ -17,7 +21,8 @@ function system(kernel: ReturnType<typeof code>, user: ReturnType<typeof code>, 
   g.loadUser(user, Rflags.IF | Rflags.DF | Rflags.CF | 2);
   return g;
 }
-const selectors = (g: SmallGuest): number[] => [SegmentIndex.CS, SegmentIndex.SS].map((i) => g.regs.get16(Reg.SEG + 16 * i));
+const selectors = (g: SmallGuest): number[] =>
+  [SegmentIndex.CS, SegmentIndex.SS].map((i) => g.regs.get16(Reg.SEG + 16 * i));
 
 describe("SYSCALL and SYSRET", () => {
   const user = code(`
@@ -43,7 +48,10 @@ describe("SYSCALL and SYSRET", () => {
     g.write64(At.FREE + 0x100, 0xdefn);
     const inKernel = g.run();
     assert.equal(inKernel.vector, undefined);
-    assert.deepEqual([g.gpr(RAX), g.gpr(RDX), g.gpr(RCX), g.gpr(7), g.gpr(8)], [7n, 0xabcn, BigInt(At.USER + user.at("back")), 0x10n, 0x18n]);
+    assert.deepEqual(
+      [g.gpr(RAX), g.gpr(RDX), g.gpr(RCX), g.gpr(7), g.gpr(8)],
+      [7n, 0xabcn, BigInt(At.USER + user.at("back")), 0x10n, 0x18n],
+    );
     assert.deepEqual([g.gpr(R11), g.gpr(6)], [BigInt(Rflags.IF | Rflags.DF | Rflags.CF | 2), BigInt(Rflags.CF | 2)]);
     assert.deepEqual([g.regs.cpl, selectors(g)], [0, [0x10, 0x18]]);
     const stop = g.run();
@@ -67,16 +75,22 @@ describe("SYSCALL and SYSRET", () => {
   });
 
   test("without EFER.SCE both are #UD; SYSRET in user code is #GP", () => {
-    const g = system(code(`
+    const g = system(
+      code(`
         f4                              hlt
-    `), user);
+    `),
+      user,
+    );
     g.regs.set64(Reg.EFER, 0xd00n);
     assert.equal(g.run().vector, 6);
-    const inUser = system(code(`
+    const inUser = system(
+      code(`
         f4                              hlt
-    `), code(`
+    `),
+      code(`
         48 0f 07                        sysretq
-    `));
+    `),
+    );
     assert.deepEqual([inUser.run().vector, inUser.stop().errorCode], [13, 0n]);
   });
 
@@ -89,24 +103,36 @@ describe("SYSCALL and SYSRET", () => {
     `);
     const g = system(kernel, user);
     const stop = g.run();
-    assert.deepEqual([stop.vector, stop.errorCode, stop.rip, stop.cs, g.gpr(RSP)], [13, 0n, KERNEL + kernel.at("fault"), 0x10, BigInt(At.STACK - 48)]);
+    assert.deepEqual(
+      [stop.vector, stop.errorCode, stop.rip, stop.cs, g.gpr(RSP)],
+      [13, 0n, KERNEL + kernel.at("fault"), 0x10, BigInt(At.STACK - 48)],
+    );
   });
 
   test("a 32-bit SYSRET has nowhere to go: #GP, as the processor has no compatibility mode", () => {
-    const g = system(code(`
+    const g = system(
+      code(`
         48 c7 c4 00 00 04 00            mov rsp, 0x40000
         0f 07                           sysretd
-    `), user);
+    `),
+      user,
+    );
     assert.deepEqual([g.run().vector, g.regs.cpl], [13, 0]);
   });
 
   test("SMAP goes by the AC that SFMASK leaves", () => {
-    for (const [mask, vector] of [[Rflags.AC, 14], [0, undefined]] as const) {
+    for (const [mask, vector] of [
+      [Rflags.AC, 14],
+      [0, undefined],
+    ] as const) {
       const g = new SmallGuest({ cr4: Cr4.SMAP });
-      g.write(KERNEL, code(`
+      g.write(
+        KERNEL,
+        code(`
         8b 04 25 00 01 40 00            mov eax, [0x400100]
         f4                              hlt
-      `).bytes);
+      `).bytes,
+      );
       g.regs.set64(Reg.LSTAR, BigInt(KERNEL));
       g.regs.set64(Reg.SFMASK, BigInt(mask));
       g.loadUser(user, Rflags.AC | 2);
@@ -118,14 +144,16 @@ describe("SYSCALL and SYSRET", () => {
 
 test("SWAPGS exchanges the bases at once", () => {
   const g = new SmallGuest();
-  g.load(code(`
+  g.load(
+    code(`
       65 48 8b 04 25 00 00 00 00      mov rax, gs:[0]
       0f 01 f8                        swapgs
       65 48 8b 1c 25 00 00 00 00      mov rbx, gs:[0]
       0f 01 f8                        swapgs
       65 48 8b 0c 25 00 00 00 00      mov rcx, gs:[0]
       f4                              hlt
-  `));
+  `),
+  );
   g.regs.set64(Reg.GS_BASE, BigInt(At.DATA));
   g.regs.set64(Reg.KERNEL_GS_BASE, BigInt(At.DATA + 8));
   g.write64(At.DATA, 1n);
@@ -138,26 +166,34 @@ describe("IRET", () => {
   test("to user code and back through INT, several times", () => {
     const g = new SmallGuest();
     g.gate(0x80, { offset: BigInt(KERNEL), dpl: 3 });
-    g.write(KERNEL, code(`
+    g.write(
+      KERNEL,
+      code(`
         03 04 25 00 00 03 00            add eax, [0x30000]
         48 cf                           iretq
-    `).bytes);
+    `).bytes,
+    );
     g.write64(At.DATA, 5n);
-    g.write(At.FREE, code(`
+    g.write(
+      At.FREE,
+      code(`
         b9 0a 00 00 00                  mov ecx, 10
       again:
         cd 80                           int 0x80
         e2 fc                           loop again
         0f 0b                           ud2
-    `).bytes);
-    g.load(code(`
+    `).bytes,
+    );
+    g.load(
+      code(`
         6a 2b                           push 0x2b
         68 00 80 40 00                  push 0x408000
         68 02 02 00 00                  push 0x202
         6a 33                           push 0x33
         68 00 00 40 00                  push 0x400000
         48 cf                           iretq
-    `));
+    `),
+    );
     const stop = g.run();
     assert.deepEqual([stop.vector, stop.cs, stop.ss, stop.rsp, g.gpr(RAX)], [6, 0x33, 0x2b, 0x40_8000n, 50n]);
     assert.equal(g.retired, 6 + 1 + 10 * 4 + 1);
@@ -165,7 +201,8 @@ describe("IRET", () => {
 
   test("restores RSP and SS in the kernel too; loads flags that POPF cannot", () => {
     const g = new SmallGuest();
-    g.load(code(`
+    g.load(
+      code(`
         6a 00                           push 0
         68 00 80 03 00                  push 0x38000
         68 d7 7f 24 00                  push 0x247fd7
@@ -179,7 +216,8 @@ describe("IRET", () => {
         6a 02                           push 2
         9d                              popfq
         f4                              hlt
-    `));
+    `),
+    );
     // TF is among the flags: the instruction after IRET ends in a trap
     const stop = g.run();
     assert.equal(stop.vector, 1);
@@ -206,7 +244,10 @@ describe("IRET", () => {
       [BigInt(rip), BigInt(cs), 0x202n, 0x40_8000n, BigInt(ss)].forEach((word, i) => g.write64(sp + 8 * i, word));
       g.regs.setGpr(RSP, BigInt(sp));
       const stop = g.run();
-      assert.deepEqual([stop.vector, stop.errorCode, stop.rip, stop.cs, stop.rsp], [vector, errorCode, At.CODE, 0x10, BigInt(sp)]);
+      assert.deepEqual(
+        [stop.vector, stop.errorCode, stop.rip, stop.cs, stop.rsp],
+        [vector, errorCode, At.CODE, 0x10, BigInt(sp)],
+      );
     }
   });
 });
@@ -236,11 +277,14 @@ describe("far jumps, calls and returns", () => {
     `);
     const g = new SmallGuest();
     g.load(program);
-    g.write(KERNEL, code(`
+    g.write(
+      KERNEL,
+      code(`
         8c cb                           mov ebx, cs
         48 89 e1                        mov rcx, rsp
         cb                              retf
-    `).bytes);
+    `).bytes,
+    );
     const stop = g.run();
     assert.deepEqual([stop.vector, g.gpr(RBX), g.gpr(12) - g.gpr(RCX), g.gpr(13)], [undefined, 0x50n, 8n, g.gpr(12)]);
     assert.equal(g.regs.get16(Reg.SEG + 16), 0x10);
@@ -249,7 +293,8 @@ describe("far jumps, calls and returns", () => {
   test("RETF to user code drops arguments on both stacks", () => {
     const g = new SmallGuest();
     g.write(At.FREE, [0x0f, 0x0b]);
-    g.load(code(`
+    g.load(
+      code(`
         6a 2b                           push 0x2b
         68 00 80 40 00                  push 0x408000
         6a 01                           push 1
@@ -257,19 +302,27 @@ describe("far jumps, calls and returns", () => {
         6a 33                           push 0x33
         68 00 00 40 00                  push 0x400000
         48 ca 10 00                     rex.w retf 16
-    `));
+    `),
+    );
     const stop = g.run();
     assert.deepEqual([stop.vector, stop.cs, stop.rsp], [6, 0x33, 0x40_8010n]);
   });
 
   test("selectors that no jump may name", () => {
     for (const [selector, vector, errorCode] of [
-      [0, 13, 0n], [Selector.KERNEL_DS, 13, 0x18n], [Selector.USER_CS, 13, 0x30n], [Selector.CODE32, 13, 0x48n], [Selector.TSS, 13, 0x38n], [0x800, 13, 0x800n],
+      [0, 13, 0n],
+      [Selector.KERNEL_DS, 13, 0x18n],
+      [Selector.USER_CS, 13, 0x30n],
+      [Selector.CODE32, 13, 0x48n],
+      [Selector.TSS, 13, 0x38n],
+      [0x800, 13, 0x800n],
     ] as const) {
       const g = new SmallGuest();
-      g.load(code(`
+      g.load(
+        code(`
         48 ff 2c 25 00 00 03 00         jmp tbyte ptr [0x30000]
-      `));
+      `),
+      );
       g.write64(At.DATA, BigInt(At.CODE));
       g.write64(At.DATA + 8, BigInt(selector));
       const stop = g.run();
@@ -280,7 +333,8 @@ describe("far jumps, calls and returns", () => {
 
 test("LAR, LSL, VERR, VERW tell by ZF", () => {
   const g = new SmallGuest();
-  g.load(code(`
+  g.load(
+    code(`
       b9 2b 00 00 00                  mov ecx, 0x2b
       bb 00 10 00 00                  mov ebx, 0x1000
       0f 02 c1                        lar eax, ecx
@@ -299,8 +353,59 @@ test("LAR, LSL, VERR, VERW tell by ZF", () => {
       0f 00 e1                        verr cx
       41 0f 94 c5                     setz r13b
       f4                              hlt
-  `));
+  `),
+  );
   g.run();
   assert.deepEqual([g.gpr(RAX), g.gpr(RDX), g.gpr(8)], [0xc0_f300n, 0xffff_ffffn, 0xffff_ffff_ffff_ffffn]);
-  assert.deepEqual([6, 7, 9, 10, 12, 13].map((n) => g.gpr(n)), [1n, 0n, 1n, 0n, 0n, 1n]);
+  assert.deepEqual(
+    [6, 7, 9, 10, 12, 13].map((n) => g.gpr(n)),
+    [1n, 0n, 1n, 0n, 0n, 1n],
+  );
+});
+
+test("RET and CALL to addresses that are not canonical fault before the stack pointer moves; RET n drops arguments", () => {
+  for (const program of [
+    code(`
+      c3                              ret
+    `),
+    code(`
+      c2 10 00                        ret 16
+    `),
+    code(`
+      ff d3                           call rbx
+    `),
+    code(`
+      ff 15 00 00 00 00               call [rip]
+      00 00 00 00 00 80 00 00         .byte 0, 0, 0, 0, 0, 0x80, 0, 0
+    `),
+  ]) {
+    const g = new SmallGuest();
+    g.load(program);
+    g.regs.setGpr(RBX, 0x8000_0000_0000n);
+    g.write64(At.STACK - 64, 0x8000_0000_0000n);
+    g.regs.setGpr(RSP, BigInt(At.STACK - 64));
+    const stop = g.run();
+    assert.deepEqual([stop.vector, stop.errorCode, stop.rip, stop.rsp], [13, 0n, At.CODE, BigInt(At.STACK - 64)]);
+  }
+  const g = new SmallGuest();
+  g.load(
+    code(`
+      6a 01                           push 1
+      6a 02                           push 2
+      e8 01 00 00 00                  call sub
+      f4                              hlt
+    sub:
+      c2 10 00                        ret 16
+  `),
+  );
+  assert.equal(g.run().rsp, BigInt(At.STACK));
+});
+
+test("running off the end of the lower half: #GP for an address that is not canonical", () => {
+  const g = new SmallGuest();
+  g.map(0x7fff_ffff_f000n, At.FREE, 0n);
+  g.write(At.FREE + 4090, [0x90, 0x90, 0x90, 0x90, 0x90, 0x90]);
+  g.regs.set64(Reg.RIP, 0x7fff_ffff_fffan);
+  const stop = g.run();
+  assert.deepEqual([stop.vector, stop.errorCode, stop.rip, g.retired], [13, 0n, 0x8000_0000_0000, 7]);
 });

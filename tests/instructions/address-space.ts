@@ -18,15 +18,26 @@ export const CODE_START = CODE + 0x800;
 export const HARNESS = 0x6002_0000;
 
 const WORDS = [
-  0n, 1n, 0xffff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0x7fff_ffff_ffff_ffffn, 0x8000_0000_8000_0000n, 0x0001_0000_0000_0001n,
-  0x3ff0_0000_0000_0000n, 0x3f80_0000_3f80_0000n, 0x7ff8_0000_0000_0000n, 0x7fc0_0000_ff80_0000n, 0x0000_0001_8000_0001n,
+  0n,
+  1n,
+  0xffff_ffff_ffff_ffffn,
+  0x8000_0000_0000_0000n,
+  0x7fff_ffff_ffff_ffffn,
+  0x8000_0000_8000_0000n,
+  0x0001_0000_0000_0001n,
+  0x3ff0_0000_0000_0000n,
+  0x3f80_0000_3f80_0000n,
+  0x7ff8_0000_0000_0000n,
+  0x7fc0_0000_ff80_0000n,
+  0x0000_0001_8000_0001n,
 ];
 
 function pattern(size: number, seed: number): Uint8Array {
   const random = new Random(seed);
   const bytes = new Uint8Array(size);
   const view = new DataView(bytes.buffer);
-  for (let at = 0; at < size; at += 8) view.setBigUint64(at, random.below(3) === 0 ? random.pick(WORDS) : random.u64(), true);
+  for (let at = 0; at < size; at += 8)
+    view.setBigUint64(at, random.below(3) === 0 ? random.pick(WORDS) : random.u64(), true);
   return bytes;
 }
 

@@ -9,21 +9,91 @@ import { STATE_BYTES } from "./case.ts";
 import { Random } from "./random.ts";
 
 const INTEGERS = [
-  0n, 1n, 2n, 3n, 7n, 8n, 15n, 16n, 31n, 32n, 33n, 63n, 64n, 0x7fn, 0x80n, 0xffn, 0x7fffn, 0x8000n, 0xffffn, 0x7fff_ffffn, 0x8000_0000n, 0xffff_ffffn,
-  0x1_0000_0000n, 0x7fff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0xffff_ffff_ffff_ffffn, 0xffff_ffff_ffff_fffen, 0xffff_ffff_8000_0000n, 0xffff_ffff_ffff_8000n, 0xffff_ffff_ffff_ff80n,
+  0n,
+  1n,
+  2n,
+  3n,
+  7n,
+  8n,
+  15n,
+  16n,
+  31n,
+  32n,
+  33n,
+  63n,
+  64n,
+  0x7fn,
+  0x80n,
+  0xffn,
+  0x7fffn,
+  0x8000n,
+  0xffffn,
+  0x7fff_ffffn,
+  0x8000_0000n,
+  0xffff_ffffn,
+  0x1_0000_0000n,
+  0x7fff_ffff_ffff_ffffn,
+  0x8000_0000_0000_0000n,
+  0xffff_ffff_ffff_ffffn,
+  0xffff_ffff_ffff_fffen,
+  0xffff_ffff_8000_0000n,
+  0xffff_ffff_ffff_8000n,
+  0xffff_ffff_ffff_ff80n,
 ];
 const SINGLES = [
-  0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_0000, 0x7fa0_0000, 0xff80_0001, 1, 0x8000_0001, 0x007f_ffff, 0x0080_0000, 0x8080_0000,
-  0x7f7f_ffff, 0xff7f_ffff, 0x4f00_0000, 0xcf00_0000, 0x5f00_0000, 0xdf00_0000, 0x4b00_0000, 0x3f00_0000, 0x3fc0_0000, 0xc020_0000, 0x3eaa_aaab, 0x3f7f_ffff, 0x1e3c_e508, 0x4f80_0000,
+  0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_0000, 0x7fa0_0000,
+  0xff80_0001, 1, 0x8000_0001, 0x007f_ffff, 0x0080_0000, 0x8080_0000, 0x7f7f_ffff, 0xff7f_ffff, 0x4f00_0000,
+  0xcf00_0000, 0x5f00_0000, 0xdf00_0000, 0x4b00_0000, 0x3f00_0000, 0x3fc0_0000, 0xc020_0000, 0x3eaa_aaab, 0x3f7f_ffff,
+  0x1e3c_e508, 0x4f80_0000,
 ];
 const DOUBLES = [
-  0n, 1n << 63n, 0x3ff0_0000_0000_0000n, 0xbff0_0000_0000_0000n, 0x7ff0_0000_0000_0000n, 0xfff0_0000_0000_0000n, 0x7ff8_0000_0000_0000n, 0xfff8_0000_0000_0000n, 0x7ff4_0000_0000_0000n,
-  0xfff0_0000_0000_0001n, 1n, 0x8000_0000_0000_0001n, 0x000f_ffff_ffff_ffffn, 0x0010_0000_0000_0000n, 0x7fef_ffff_ffff_ffffn, 0xffef_ffff_ffff_ffffn, 0x41e0_0000_0000_0000n,
-  0xc1e0_0000_0000_0000n, 0x43e0_0000_0000_0000n, 0xc3e0_0000_0000_0000n, 0x4330_0000_0000_0000n, 0x3fe0_0000_0000_0000n, 0x3ff8_0000_0000_0000n, 0xc004_0000_0000_0000n, 0x3fd5_5555_5555_5555n,
-  0x47ef_ffff_e000_0000n, 0x47ef_ffff_f000_0000n, 0x3690_0000_0000_0000n, 0x380f_ffff_ffff_ffffn, 0x41df_ffff_ffc0_0000n, 0x41df_ffff_ffe0_0000n,
+  0n,
+  1n << 63n,
+  0x3ff0_0000_0000_0000n,
+  0xbff0_0000_0000_0000n,
+  0x7ff0_0000_0000_0000n,
+  0xfff0_0000_0000_0000n,
+  0x7ff8_0000_0000_0000n,
+  0xfff8_0000_0000_0000n,
+  0x7ff4_0000_0000_0000n,
+  0xfff0_0000_0000_0001n,
+  1n,
+  0x8000_0000_0000_0001n,
+  0x000f_ffff_ffff_ffffn,
+  0x0010_0000_0000_0000n,
+  0x7fef_ffff_ffff_ffffn,
+  0xffef_ffff_ffff_ffffn,
+  0x41e0_0000_0000_0000n,
+  0xc1e0_0000_0000_0000n,
+  0x43e0_0000_0000_0000n,
+  0xc3e0_0000_0000_0000n,
+  0x4330_0000_0000_0000n,
+  0x3fe0_0000_0000_0000n,
+  0x3ff8_0000_0000_0000n,
+  0xc004_0000_0000_0000n,
+  0x3fd5_5555_5555_5555n,
+  0x47ef_ffff_e000_0000n,
+  0x47ef_ffff_f000_0000n,
+  0x3690_0000_0000_0000n,
+  0x380f_ffff_ffff_ffffn,
+  0x41df_ffff_ffc0_0000n,
+  0x41df_ffff_ffe0_0000n,
 ];
-const TENS = [0x0000, 0x3fff, 0x4000, 0x403e, 0x4062, 0x401e, 0x400e, 0x7ffe, 0x7fff, 0x0001, 0x3ffe, 0x3c01, 0x43fe, 0x3f81, 0x407e, 0x3fbf];
-const SIGNIFICANDS = [0n, 1n << 63n, 0xc000_0000_0000_0000n, 0xffff_ffff_ffff_ffffn, 0x8000_0000_0000_0001n, 0xa000_0000_0000_0000n, 1n, 0x7fff_ffff_ffff_ffffn, 0xc90f_daa2_2168_c235n];
+const TENS = [
+  0x0000, 0x3fff, 0x4000, 0x403e, 0x4062, 0x401e, 0x400e, 0x7ffe, 0x7fff, 0x0001, 0x3ffe, 0x3c01, 0x43fe, 0x3f81,
+  0x407e, 0x3fbf,
+];
+const SIGNIFICANDS = [
+  0n,
+  1n << 63n,
+  0xc000_0000_0000_0000n,
+  0xffff_ffff_ffff_ffffn,
+  0x8000_0000_0000_0001n,
+  0xa000_0000_0000_0000n,
+  1n,
+  0x7fff_ffff_ffff_ffffn,
+  0xc90f_daa2_2168_c235n,
+];
 
 export function interestingInteger(random: Random): bigint {
   const kind = random.below(8);
@@ -99,7 +169,10 @@ function x87(regs: RegisterFile, random: Random): void {
   const pending = (errors & ~fcw & ALIGNED_STATUS.ERRORS) !== 0 ? ALIGNED_STATUS.SUMMARY : 0;
   const stackFault = errors & 1 ? random.below(2) << 6 : 0;
   regs.set16(Reg.FCW, fcw);
-  regs.set16(Reg.FSW, errors | stackFault | pending | (random.below(8) << 8) | (random.below(8) << 11) | (random.below(2) << 14));
+  regs.set16(
+    Reg.FSW,
+    errors | stackFault | pending | (random.below(8) << 8) | (random.below(8) << 11) | (random.below(2) << 14),
+  );
   const present = random.oneIn(4) ? random.below(256) : 0xff;
   regs.set16(Reg.FTW, fullTags(regs.view, present));
 }

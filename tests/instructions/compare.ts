@@ -1,6 +1,6 @@
 /* Says where two outcomes of a case differ, and what about them the manual leaves open. */
 import { RegisterFile } from "../../src/isa/register-file.ts";
-import { Reg, Rflags } from "../../src/isa/registers.ts";
+import { GPR_NAMES, Reg, Rflags } from "../../src/isa/registers.ts";
 import type { Row } from "../../src/isa/row.ts";
 import { presentTags } from "../native/fxsave.ts";
 import { type Fault, type MemoryPatch, type Outcome } from "./case.ts";
@@ -11,11 +11,14 @@ export interface Difference {
   readonly actual: string;
 }
 
-const GPR = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"];
 const WORDS: readonly (readonly [string, number, 2 | 4 | 8])[] = [
-  ...GPR.map((name, n) => [name, Reg.GPR + 8 * n, 8] as const),
-  ["RIP", Reg.RIP, 8], ["FS base", Reg.FS_BASE, 8], ["GS base", Reg.GS_BASE, 8], ["MXCSR", Reg.MXCSR, 4],
-  ["FCW", Reg.FCW, 2], ["FSW", Reg.FSW, 2],
+  ...GPR_NAMES.map((name, n) => [name, Reg.GPR + 8 * n, 8] as const),
+  ["RIP", Reg.RIP, 8],
+  ["FS base", Reg.FS_BASE, 8],
+  ["GS base", Reg.GS_BASE, 8],
+  ["MXCSR", Reg.MXCSR, 4],
+  ["FCW", Reg.FCW, 2],
+  ["FSW", Reg.FSW, 2],
 ];
 
 const hex = (n: bigint | number): string => `0x${n.toString(16)}`;
@@ -45,12 +48,19 @@ export function compareOutcomes(expected: Outcome, actual: Outcome, ignoredFlags
     if (e !== a) found.push({ field, expected: e, actual: a });
   };
   note("fault", describeFault(expected.fault), describeFault(actual.fault));
-  if (Buffer.compare(expected.state, actual.state) !== 0) compareStates(file(expected.state), file(actual.state, 1), ignoredFlags, note);
-  if (expected.memory.length + actual.memory.length > 0) note("memory", describeMemory(expected.memory), describeMemory(actual.memory));
+  if (Buffer.compare(expected.state, actual.state) !== 0)
+    compareStates(file(expected.state), file(actual.state, 1), ignoredFlags, note);
+  if (expected.memory.length + actual.memory.length > 0)
+    note("memory", describeMemory(expected.memory), describeMemory(actual.memory));
   return found;
 }
 
-function compareStates(e: RegisterFile, a: RegisterFile, ignoredFlags: number, note: (field: string, e: string, a: string) => void): void {
+function compareStates(
+  e: RegisterFile,
+  a: RegisterFile,
+  ignoredFlags: number,
+  note: (field: string, e: string, a: string) => void,
+): void {
   for (const [name, at, size] of WORDS) note(name, hex(word(e, at, size)), hex(word(a, at, size)));
   // What is in a register that is not empty may be told later, by FNSTENV.
   note("x87 tags", hex(presentTags(e.get16(Reg.FTW))), hex(presentTags(a.get16(Reg.FTW))));
@@ -76,7 +86,9 @@ function wide(r: RegisterFile, at: number, size: number): string {
 
 export function describeFault(fault: Fault | undefined): string {
   if (!fault) return "none";
-  return fault.vector === 14 ? `#14(${fault.errorCode}) at ${hex(fault.address)}` : `#${fault.vector}(${fault.errorCode})`;
+  return fault.vector === 14
+    ? `#14(${fault.errorCode}) at ${hex(fault.address)}`
+    : `#${fault.vector}(${fault.errorCode})`;
 }
 
 export function describeMemory(patches: readonly MemoryPatch[]): string {

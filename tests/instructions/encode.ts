@@ -47,7 +47,13 @@ function acceptable(d: Decoded, random: Random): boolean {
   // EDX:EAX name the features
   if (/^x(save|rstor)/.test(d.row.mnemonic) && [d.base, d.index].some((n) => n === 0 || n === 2)) return false;
   // BT with an offset that is an address would reach far
-  if (base[1]?.kind === "gpr" && base[0]!.kind === "mem" && d.row.mnemonic.startsWith("bt") && (base[1].reg === d.base || base[1].reg === d.index)) return false;
+  if (
+    base[1]?.kind === "gpr" &&
+    base[0]!.kind === "mem" &&
+    d.row.mnemonic.startsWith("bt") &&
+    (base[1].reg === d.base || base[1].reg === d.index)
+  )
+    return false;
   if (!base.some((o) => o.kind === "rel")) return true;
   const target = CODE_START + d.length + Number(d.imm);
   if (target < CODE + 16 || target > CODE + PAGE - 16) return false;
@@ -87,7 +93,10 @@ function legacyPrefixes(row: Row, specs: readonly OperandSpec[], random: Random,
   if (string && random.oneIn(2)) bytes.push(random.pick([0xf2, 0xf3, 0xf3]));
   // Prefixes without a meaning, and repeated ones. Not with MOVBE: #UD after F2 and F3, which is ignored here; and after three others and REX.W
   // a Cascade Lake processor loses the segment.
-  if (row.map < 2 && random.oneIn(12)) bytes.push(random.pick(row.prefix === undefined ? [0xf2, 0xf3, 0x2e, 0x3e, 0x26, 0x66, 0x48] : [0x2e, 0x3e, 0x26, 0x48]));
+  if (row.map < 2 && random.oneIn(12))
+    bytes.push(
+      random.pick(row.prefix === undefined ? [0xf2, 0xf3, 0x2e, 0x3e, 0x26, 0x66, 0x48] : [0x2e, 0x3e, 0x26, 0x48]),
+    );
   if (row.prefix === undefined && random.oneIn(4)) bytes.push(0x66);
   if (row.prefix !== undefined && row.prefix !== "none") bytes.push(Number.parseInt(row.prefix, 16));
 }
@@ -97,7 +106,9 @@ function address(row: Row, specs: readonly OperandSpec[], random: Random, bytes:
   const control = specs.find((s) => s.needsReg >= 0);
   const reg = row.ext ?? (control ? control.needsReg & 7 : random.below(8));
   const rm = specs.find((s) => s.place === "rm");
-  const register = row.mod === "reg" || (row.mod !== "mem" && (rm?.allowsMemory === false || (rm?.allowsRegister !== false && random.oneIn(2))));
+  const register =
+    row.mod === "reg" ||
+    (row.mod !== "mem" && (rm?.allowsMemory === false || (rm?.allowsRegister !== false && random.oneIn(2))));
   if (register) {
     bytes.push(0xc0 | (reg << 3) | (row.rm ?? random.below(8)));
     return -1;
@@ -121,7 +132,9 @@ function address(row: Row, specs: readonly OperandSpec[], random: Random, bytes:
 function immediate(specs: readonly OperandSpec[], random: Random, bytes: number[]): void {
   if (!specs.some((s) => s.place === "imm" || s.place === "rel" || s.place === "moffs")) return;
   const jump = specs.some((s) => s.place === "rel");
-  const value = jump ? BigInt.asUintN(64, BigInt(random.below(0xe00) - 0x700) >> BigInt(random.pick([0, 4]))) : interestingInteger(random);
+  const value = jump
+    ? BigInt.asUintN(64, BigInt(random.below(0xe00) - 0x700) >> BigInt(random.pick([0, 4])))
+    : interestingInteger(random);
   for (let i = 0n; i < 8n; i++) bytes.push(Number((value >> (8n * i)) & 255n));
   bytes.push(random.below(34), random.below(256));
 }

@@ -34,7 +34,8 @@ const EXCLUDED: Readonly<Record<string, string>> = {
 
 /** Why a row is not run; undefined if it is. */
 export function exclusionOf(row: Row): string | undefined {
-  if (row.operands.some((code) => code === "Mp" || /^(S(?!T)|[CDEFGS]S$)/.test(code))) return "loads or stores the host's selectors";
+  if (row.operands.some((code) => code === "Mp" || /^(S(?!T)|[CDEFGS]S$)/.test(code)))
+    return "loads or stores the host's selectors";
   if (row.feature !== undefined && !CPU_FEATURES.has(row.feature)) return "its CPUID feature is off";
   return EXCLUDED[row.mnemonic];
 }

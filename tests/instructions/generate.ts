@@ -49,7 +49,13 @@ export function generateCase(row: Row, seed: number): GeneratedCase | undefined 
   const draft = newDraft(random, hasMemory, memory);
   prepare(draft);
   if (hasMemory) pointOperand(draft, encoding.bytes, encoding.displacementAt);
-  return { row, stateSeed, bytes: encoding.bytes.slice(), before: scratch.bytes.slice(0, STATE_BYTES), memory: mergePatches(memory) };
+  return {
+    row,
+    stateSeed,
+    bytes: encoding.bytes.slice(),
+    before: scratch.bytes.slice(0, STATE_BYTES),
+    memory: mergePatches(memory),
+  };
 }
 
 function newDraft(random: Random, hasMemory: boolean, memory: MemoryPatch[]): Draft {
@@ -63,7 +69,9 @@ function newDraft(random: Random, hasMemory: boolean, memory: MemoryPatch[]): Dr
     new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, value), true);
     patch(address, bytes);
   };
-  const target = hasMemory ? drawTarget(random, widthOf(decoded), /^x(save|rstor)/.test(decoded.row.mnemonic)) : undefined;
+  const target = hasMemory
+    ? drawTarget(random, widthOf(decoded), /^x(save|rstor)/.test(decoded.row.mnemonic))
+    : undefined;
   if (target !== undefined && !random.oneIn(4)) patch(target, operandBytes(decoded, random));
   return { regs: scratch, d: decoded, random, target, patch, patch64 };
 }
@@ -112,7 +120,11 @@ function pointOperand(draft: Draft, bytes: Uint8Array, displacementAt: number): 
   const moffs = d.row.operands.findIndex((code) => code.startsWith("O"));
   if (moffs >= 0) return setTail(bytes, wanted, d.addressSize);
   if (displacementAt >= 0) {
-    const from = d.ripRelative ? BigInt(CODE_START + bytes.length) : d.index >= 0 ? regs.gpr(d.index) << BigInt(d.scale) : 0n;
+    const from = d.ripRelative
+      ? BigInt(CODE_START + bytes.length)
+      : d.index >= 0
+        ? regs.gpr(d.index) << BigInt(d.scale)
+        : 0n;
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     const displacement = BigInt.asIntN(32, wanted - from);
     view.setInt32(displacementAt, Number(displacement), true);

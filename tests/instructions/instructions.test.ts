@@ -40,19 +40,25 @@ for (const name of ["oracle", "wasm"] as const satisfies readonly RunnerName[]) 
 
 test("every row has recorded cases or is on the list of exclusions", () => {
   const recorded = new Map<string, number>();
-  for (const { cases } of recordings) for (const c of cases) recorded.set(c.rowName, (recorded.get(c.rowName) ?? 0) + 1);
+  for (const { cases } of recordings)
+    for (const c of cases) recorded.set(c.rowName, (recorded.get(c.rowName) ?? 0) + 1);
   const without = rows.map(rowName).filter((name) => !recorded.has(name));
   assert.deepEqual(without, [], "run tools/record-cases.ts");
 });
 
 test("every exclusion excludes a row", () => {
   const excluded = ALL_ROWS.filter((row) => exclusionOf(row) !== undefined);
-  assert.ok(excluded.length > 0 && excluded.length < ALL_ROWS.length / 5, `${excluded.length} of ${ALL_ROWS.length} rows`);
+  assert.ok(
+    excluded.length > 0 && excluded.length < ALL_ROWS.length / 5,
+    `${excluded.length} of ${ALL_ROWS.length} rows`,
+  );
 });
 
 /** Rows in turn. */
 function freshCases(seed: number, count: number): GeneratedCase[] {
-  return Array.from({ length: count }, (_, n) => generateCase(rows[(seed + n) % rows.length]!, seed + n)).filter((c): c is GeneratedCase => c !== undefined);
+  return Array.from({ length: count }, (_, n) => generateCase(rows[(seed + n) % rows.length]!, seed + n)).filter(
+    (c): c is GeneratedCase => c !== undefined,
+  );
 }
 
 test("fresh cases: oracle against processor", { skip: unavailable("native") ?? false }, async () => {

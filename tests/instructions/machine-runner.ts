@@ -1,7 +1,16 @@
 /* A Runner over a TestMachine: the oracle, an engine. */
 import type { TestMachine, TestRange } from "../../src/engine/test-machine.ts";
 import { Reg } from "../../src/isa/registers.ts";
-import { CODE, CODE_START, DATA, DATA_PATTERN, DATA_SIZE, PAGE, READ_ONLY, READ_ONLY_PATTERN } from "./address-space.ts";
+import {
+  CODE,
+  CODE_START,
+  DATA,
+  DATA_PATTERN,
+  DATA_SIZE,
+  PAGE,
+  READ_ONLY,
+  READ_ONLY_PATTERN,
+} from "./address-space.ts";
 import { type InstructionCase, memoryDifference, type Outcome, type Runner, STATE_BYTES } from "./case.ts";
 
 const DATA_RANGE: TestRange = { start: DATA, sizeBytes: DATA_SIZE, writable: true };

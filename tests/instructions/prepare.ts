@@ -8,7 +8,14 @@ import { baseState, interestingInteger, interestingVector } from "./base-state.t
 import type { Draft } from "./generate.ts";
 import type { Random } from "./random.ts";
 
-const RAX = 0, RCX = 1, RDX = 2, RBX = 3, RSP = 4, RBP = 5, RSI = 6, RDI = 7;
+const RAX = 0,
+  RCX = 1,
+  RDX = 2,
+  RBX = 3,
+  RSP = 4,
+  RBP = 5,
+  RSI = 6,
+  RDI = 7;
 
 function dataAddress(random: Random): bigint {
   if (random.oneIn(24)) return BigInt(DATA + DATA_SIZE - random.below(16));
@@ -69,7 +76,9 @@ function dividend({ regs, random }: Draft): void {
 function compareExchange({ d, regs, random, target, patch64 }: Draft): void {
   if (random.oneIn(2)) return;
   if (d.row.mnemonic !== "cmpxchg") {
-    const value = random.oneIn(2) ? [regs.gpr(RAX), regs.gpr(RDX)] : [BigInt.asUintN(32, regs.gpr(RAX)) | (regs.gpr(RDX) << 32n), regs.gpr(RDX)];
+    const value = random.oneIn(2)
+      ? [regs.gpr(RAX), regs.gpr(RDX)]
+      : [BigInt.asUintN(32, regs.gpr(RAX)) | (regs.gpr(RDX) << 32n), regs.gpr(RDX)];
     patch64(target!, value[0]!);
     patch64(target! + 8n, value[1]!);
   } else if (d.operands[0]!.kind === "mem") patch64(target!, regs.gpr(RAX));
@@ -79,7 +88,9 @@ function compareExchange({ d, regs, random, target, patch64 }: Draft): void {
 /** A bit offset that stays near the operand, or goes where nothing is mapped in any runner. */
 function bitOffset({ d, regs, random }: Draft): void {
   if (d.operands[1]!.kind !== "gpr") return;
-  const offset = random.oneIn(8) ? random.pick([-0x8000_0000n, 0x100_0000_0000n]) : BigInt(random.below(0x2000) - 0x1000);
+  const offset = random.oneIn(8)
+    ? random.pick([-0x8000_0000n, 0x100_0000_0000n])
+    : BigInt(random.below(0x2000) - 0x1000);
   regs.setGpr(d.operands[1]!.reg, BigInt.asUintN(64, offset));
 }
 
@@ -100,7 +111,11 @@ function saveArea({ d, regs, random, target, patch }: Draft): void {
 
 /** LDMXCSR and FLDCW: bits that may be set. */
 function controlWord({ random, regs, patch64, target }: Draft): void {
-  if (!random.oneIn(4)) patch64(target!, BigInt(new DataView(baseState(random.u32()).buffer).getUint32(Reg.MXCSR, true)) | (regs.gpr(RBX) << 32n));
+  if (!random.oneIn(4))
+    patch64(
+      target!,
+      BigInt(new DataView(baseState(random.u32()).buffer).getUint32(Reg.MXCSR, true)) | (regs.gpr(RBX) << 32n),
+    );
 }
 
 const EXPONENT_BIAS = 0x3fff;
@@ -123,7 +138,12 @@ function mmxRegisters({ d, regs, random }: Draft): void {
     regs.set64(Reg.ST + 16 * n + 8, BigInt(random.below(0x10000)));
   }
   const [target, count] = d.operands;
-  if (/^ps[rl][lad]?[wdq]$/.test(d.row.mnemonic) && count!.kind === "mm" && count!.reg !== target!.reg && !random.oneIn(4)) {
+  if (
+    /^ps[rl][lad]?[wdq]$/.test(d.row.mnemonic) &&
+    count!.kind === "mm" &&
+    count!.reg !== target!.reg &&
+    !random.oneIn(4)
+  ) {
     regs.set64(Reg.ST + 16 * count!.reg, BigInt(random.below(70)));
   }
 }
@@ -141,7 +161,8 @@ export function prepare(draft: Draft): void {
   if (/^(fx|x)(save|rstor)/.test(mnemonic)) saveArea(draft);
   if (mnemonic === "f2xm1" || mnemonic === "fyl2xp1") smallOperand(draft);
   if (mnemonic === "ldmxcsr") controlWord(draft);
-  if ((mnemonic === "jmp" || mnemonic === "call") && d.operandCount === 1 && d.operands[0]!.kind !== "rel") setOperand(draft, 0, landing(random));
+  if ((mnemonic === "jmp" || mnemonic === "call") && d.operandCount === 1 && d.operands[0]!.kind !== "rel")
+    setOperand(draft, 0, landing(random));
   if (mnemonic.startsWith("xlat")) regs.setGpr(RBX, dataAddress(random));
   if (operands.some((code) => /^[PQN]/.test(code))) mmxRegisters(draft);
   if (mnemonic === "maskmovdqu" || mnemonic === "maskmovq") regs.setGpr(RDI, dataAddress(random));

@@ -20,7 +20,13 @@ export interface RecordedCase {
 /** A row's name in recordings: mnemonic, operand codes and what tells it from its like. */
 export function rowName(row: Row): string {
   const vex = row.vex ? `vex ${row.vex.l ?? ""}${row.vex.w ?? ""}` : "";
-  const marks = [row.prefix, row.ext === undefined ? "" : `/${row.ext}`, row.mod, row.w === undefined ? "" : `w${row.w}`, vex];
+  const marks = [
+    row.prefix,
+    row.ext === undefined ? "" : `/${row.ext}`,
+    row.mod,
+    row.w === undefined ? "" : `w${row.w}`,
+    vex,
+  ];
   const place = `${row.map}:${row.opcode.toString(16)}`;
   return [place, `${row.mnemonic} ${row.operands.join(", ")}`.trim(), ...marks].filter(Boolean).join(" ");
 }
@@ -83,7 +89,11 @@ interface Line {
 export function fromLine(text: string): RecordedCase {
   const line = JSON.parse(text) as Line;
   const before = apply(baseState(line.seed), line.before);
-  const fault: Fault | undefined = line.fault && { vector: line.fault[0], errorCode: line.fault[1], address: BigInt(`0x${line.fault[2]}`) };
+  const fault: Fault | undefined = line.fault && {
+    vector: line.fault[0],
+    errorCode: line.fault[1],
+    address: BigInt(`0x${line.fault[2]}`),
+  };
   return {
     rowName: line.row,
     test: { bytes: new Uint8Array(Buffer.from(line.bytes, "hex")), before, memory: parse(line.memory ?? "") },
@@ -95,9 +105,14 @@ export const RECORDED: URL = new URL("recorded/", import.meta.url);
 
 /** All recorded cases, table by table. */
 export function readRecordings(): { table: string; cases: RecordedCase[] }[] {
-  const files = readdirSync(RECORDED).filter((name) => name.endsWith(".jsonl.gz")).toSorted();
+  const files = readdirSync(RECORDED)
+    .filter((name) => name.endsWith(".jsonl.gz"))
+    .toSorted();
   return files.map((name) => {
-    const lines = gunzipSync(readFileSync(new URL(name, RECORDED))).toString().split("\n").filter(Boolean);
+    const lines = gunzipSync(readFileSync(new URL(name, RECORDED)))
+      .toString()
+      .split("\n")
+      .filter(Boolean);
     return { table: name.replace(".jsonl.gz", ""), cases: lines.map(fromLine) };
   });
 }

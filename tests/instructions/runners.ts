@@ -24,6 +24,8 @@ export async function openRunner(name: RunnerName): Promise<Runner> {
   if (reason) throw new Error(`no ${name} runner: ${reason}`);
   if (name === "native") return new NativeRunner();
   if (name === "oracle") return new MachineRunner(name, new OracleMachine(RANGES, CALLS));
-  const { createTestMachine } = (await import(WASM_MACHINE.href)) as { createTestMachine: (ranges: readonly TestRange[]) => TestMachine | Promise<TestMachine> };
+  const { createTestMachine } = (await import(WASM_MACHINE.href)) as {
+    createTestMachine: (ranges: readonly TestRange[]) => TestMachine | Promise<TestMachine>;
+  };
   return new MachineRunner(name, await createTestMachine(RANGES));
 }

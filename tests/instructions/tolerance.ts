@@ -49,10 +49,16 @@ function sameRegisters(expected: Outcome, actual: Outcome): Outcome {
   const state = actual.state.slice();
   const [e, a] = [new DataView(expected.state.buffer, expected.state.byteOffset), new DataView(state.buffer)];
   for (let at = Reg.ST; at < Reg.ST + 128; at += 16) {
-    const distance = ((e.getBigUint64(at + 8, true) << 64n) | e.getBigUint64(at, true)) - ((a.getBigUint64(at + 8, true) << 64n) | a.getBigUint64(at, true));
+    const distance =
+      ((e.getBigUint64(at + 8, true) << 64n) | e.getBigUint64(at, true)) -
+      ((a.getBigUint64(at + 8, true) << 64n) | a.getBigUint64(at, true));
     if (ONE_STEP.has(distance < 0n ? -distance : distance)) state.set(expected.state.subarray(at, at + 10), at);
   }
-  a.setUint16(Reg.FSW, (a.getUint16(Reg.FSW, true) & ~ROUNDING_BITS) | (e.getUint16(Reg.FSW, true) & ROUNDING_BITS), true);
+  a.setUint16(
+    Reg.FSW,
+    (a.getUint16(Reg.FSW, true) & ~ROUNDING_BITS) | (e.getUint16(Reg.FSW, true) & ROUNDING_BITS),
+    true,
+  );
   return { ...actual, state };
 }
 
@@ -63,7 +69,9 @@ function sameLanes(row: Row, expected: Outcome, actual: Outcome): Outcome {
   const close = row.approximate ? near : bothNan;
   const state = actual.state.slice();
   const lanes = (of: Uint8Array): Float32Array | Float64Array =>
-    row.mnemonic.endsWith("pd") ? new Float64Array(of.slice(Reg.XMM, Reg.XMM + 256).buffer) : new Float32Array(of.slice(Reg.XMM, Reg.XMM + 256).buffer);
+    row.mnemonic.endsWith("pd")
+      ? new Float64Array(of.slice(Reg.XMM, Reg.XMM + 256).buffer)
+      : new Float32Array(of.slice(Reg.XMM, Reg.XMM + 256).buffer);
   const [e, a] = [lanes(expected.state), lanes(actual.state)];
   const width = 256 / e.length;
   for (let i = 0; i < e.length; i++) {

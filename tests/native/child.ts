@@ -11,7 +11,7 @@ const STDOUT = 1;
 /** undefined at the end of input. */
 function read(length: number): Buffer | undefined {
   const bytes = Buffer.allocUnsafe(length);
-  for (let at = 0; at < length; ) {
+  for (let at = 0; at < length;) {
     const got = readSync(STDIN, bytes, at, length - at, null);
     if (got === 0) return undefined;
     at += got;
@@ -20,7 +20,7 @@ function read(length: number): Buffer | undefined {
 }
 
 function write(bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(STDOUT, bytes, at);
+  for (let at = 0; at < bytes.length;) at += writeSync(STDOUT, bytes, at);
 }
 
 const processor = new Processor();

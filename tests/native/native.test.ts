@@ -8,8 +8,20 @@ import type { InstructionCase, Outcome } from "../instructions/case.ts";
 import { compareOutcomes } from "../instructions/compare.ts";
 import { NativeRunner, nativeUnavailable } from "./native-runner.ts";
 
-const absolute = (opcode: number, address: number): number[] => [opcode, 0x04, 0x25, address & 255, (address >> 8) & 255, (address >> 16) & 255, address >>> 24];
-const instruction = (bytes: readonly number[], seed = 1): InstructionCase => ({ bytes: Uint8Array.from(bytes), before: baseState(seed), memory: [] });
+const absolute = (opcode: number, address: number): number[] => [
+  opcode,
+  0x04,
+  0x25,
+  address & 255,
+  (address >> 8) & 255,
+  (address >> 16) & 255,
+  address >>> 24,
+];
+const instruction = (bytes: readonly number[], seed = 1): InstructionCase => ({
+  bytes: Uint8Array.from(bytes),
+  before: baseState(seed),
+  memory: [],
+});
 const rip = (o: Outcome): number => Number(new DataView(o.state.buffer).getBigUint64(Reg.RIP, true));
 
 describe("native runner", { skip: nativeUnavailable() ?? false }, () => {
@@ -34,7 +46,11 @@ describe("native runner", { skip: nativeUnavailable() ?? false }, () => {
     assert.deepEqual((await one([0x0f, 0x0b])).fault, { vector: 6, errorCode: 0, address: 0n });
     assert.deepEqual((await one([0xf4])).fault, { vector: 13, errorCode: 0, address: 0n });
     assert.deepEqual((await one(absolute(0x8a, 0))).fault, { vector: 14, errorCode: 4, address: 0n });
-    assert.deepEqual((await one(absolute(0x88, READ_ONLY))).fault, { vector: 14, errorCode: 7, address: BigInt(READ_ONLY) });
+    assert.deepEqual((await one(absolute(0x88, READ_ONLY))).fault, {
+      vector: 14,
+      errorCode: 7,
+      address: BigInt(READ_ONLY),
+    });
     const crossing = await one(absolute(0x01, DATA + DATA_SIZE - 2));
     assert.deepEqual(crossing.fault, { vector: 14, errorCode: 6, address: BigInt(DATA + DATA_SIZE) });
     assert.deepEqual(crossing.memory, []);
@@ -43,7 +59,10 @@ describe("native runner", { skip: nativeUnavailable() ?? false }, () => {
 
   test("what is written is told, and gone before the next case", async () => {
     const write = await one([...absolute(0xc6, DATA + 100), 0x5a]);
-    assert.deepEqual(write.memory.map((p) => [p.address, [...p.bytes]]), [[DATA + 100, [0x5a]]]);
+    assert.deepEqual(
+      write.memory.map((p) => [p.address, [...p.bytes]]),
+      [[DATA + 100, [0x5a]]],
+    );
     assert.deepEqual((await one([0x90])).memory, []);
   });
 
@@ -56,6 +75,9 @@ describe("native runner", { skip: nativeUnavailable() ?? false }, () => {
     const exit = instruction([0x0f, 0x05]); // SYSCALL
     new DataView(exit.before.buffer).setBigUint64(Reg.GPR, 231n, true); // exit_group
     const outcomes = await native.run([instruction([0x90]), exit, instruction([0x90])]);
-    assert.deepEqual(outcomes.map((o) => o !== undefined), [true, false, true]);
+    assert.deepEqual(
+      outcomes.map((o) => o !== undefined),
+      [true, false, true],
+    );
   });
 });

@@ -6,7 +6,17 @@ import koffi from "koffi";
 import { packFlags } from "../../src/isa/flags.ts";
 import { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg, Rflags } from "../../src/isa/registers.ts";
-import { CODE, CODE_START, DATA, DATA_PATTERN, DATA_SIZE, HARNESS, PAGE, READ_ONLY, READ_ONLY_PATTERN } from "../instructions/address-space.ts";
+import {
+  CODE,
+  CODE_START,
+  DATA,
+  DATA_PATTERN,
+  DATA_SIZE,
+  HARNESS,
+  PAGE,
+  READ_ONLY,
+  READ_ONLY_PATTERN,
+} from "../instructions/address-space.ts";
 import { type Fault, type InstructionCase, memoryDifference, type Outcome, STATE_BYTES } from "../instructions/case.ts";
 import { fromFxsave, toFxsave } from "./fxsave.ts";
 import { Block, buildTrampoline } from "./trampoline.ts";
@@ -25,7 +35,9 @@ const FETCH = 16;
 const HAS_ERROR_CODE = new Set([8, 10, 11, 12, 13, 14, 17]);
 
 const libc = koffi.load("libc.so.6");
-const mmap = libc.func("int64_t mmap(int64_t address, size_t length, int prot, int flags, int fd, int64_t offset)") as (...a: unknown[]) => number | bigint;
+const mmap = libc.func("int64_t mmap(int64_t address, size_t length, int prot, int flags, int fd, int64_t offset)") as (
+  ...a: unknown[]
+) => number | bigint;
 const mprotect = libc.func("int mprotect(int64_t address, size_t length, int prot)") as (...a: unknown[]) => number;
 const sigaction = libc.func("int sigaction(int signal, const void *action, void *old)") as (...a: unknown[]) => number;
 const sigaltstack = libc.func("int sigaltstack(const void *stack, void *old)") as (...a: unknown[]) => number;
@@ -46,7 +58,8 @@ function installHandler(handler: number): void {
   action.writeBigUInt64LE(BigInt(handler), 0);
   action.writeUInt32LE(SA_SIGINFO_ONSTACK_NODEFER, 136);
   if (sigaltstack(altStack, null) !== 0) throw new Error("sigaltstack failed");
-  for (const signal of SIGNALS) if (sigaction(signal, action, null) !== 0) throw new Error(`sigaction ${signal} failed`);
+  for (const signal of SIGNALS)
+    if (sigaction(signal, action, null) !== 0) throw new Error(`sigaction ${signal} failed`);
 }
 
 export class Processor {
@@ -122,7 +135,8 @@ export class Processor {
     const trapRip = f.getBigUint64(Block.TRAP_RIP, true);
     // A jump has arrived: at an INT3 of the code page, or where nothing can be fetched.
     if (trap === TRAP.BP) return arrived(trapRip - 1n);
-    if (trap === TRAP.PF && f.getUint32(Block.ERROR, true) & FETCH && trapRip !== BigInt(CODE_START)) return arrived(trapRip);
+    if (trap === TRAP.PF && f.getUint32(Block.ERROR, true) & FETCH && trapRip !== BigInt(CODE_START))
+      return arrived(trapRip);
     if (trap < 0) return arrived(BigInt(next));
     view.setBigUint64(Reg.RIP, trapRip, true);
     return { state, fault: this.#fault(trap), memory };

@@ -18,10 +18,26 @@ import { Rflags } from "../../src/isa/registers.ts";
 import { CODE_START, HARNESS } from "../instructions/address-space.ts";
 
 export const Block = {
-  FX_IN: 0x000, GPR_IN: 0x200, FLAGS_IN: 0x280, FS_IN: 0x288, GS_IN: 0x290,
-  FX_OUT: 0x400, GPR_OUT: 0x600, FLAGS_OUT: 0x680, FS_OUT: 0x688, GS_OUT: 0x690,
-  TRAP: 0x6a0, ERROR: 0x6a8, CR2: 0x6b0, TRAP_RIP: 0x6b8, ARMED: 0x6c0,
-  HOST_RSP: 0x700, HOST_FS: 0x708, HOST_GS: 0x710, HOST_MXCSR: 0x718, HOST_FCW: 0x71c,
+  FX_IN: 0x000,
+  GPR_IN: 0x200,
+  FLAGS_IN: 0x280,
+  FS_IN: 0x288,
+  GS_IN: 0x290,
+  FX_OUT: 0x400,
+  GPR_OUT: 0x600,
+  FLAGS_OUT: 0x680,
+  FS_OUT: 0x688,
+  GS_OUT: 0x690,
+  TRAP: 0x6a0,
+  ERROR: 0x6a8,
+  CR2: 0x6b0,
+  TRAP_RIP: 0x6b8,
+  ARMED: 0x6c0,
+  HOST_RSP: 0x700,
+  HOST_FS: 0x708,
+  HOST_GS: 0x710,
+  HOST_MXCSR: 0x718,
+  HOST_FCW: 0x71c,
   STACK: 0x1000,
 } as const;
 
@@ -99,7 +115,10 @@ function leave(c: Code): void {
 
 /** handler(signal, siginfo, ucontext in RDX): notes the trap, resumes at the exit. A signal while not armed is a fault of the harness: the process ends. */
 function handle(c: Code, exit: number): void {
-  c.raw(0x48, 0x83).raw(0x3c, 0x25).u32(HARNESS + Block.ARMED).raw(0x00); // CMP QWORD [armed], 0
+  c.raw(0x48, 0x83)
+    .raw(0x3c, 0x25)
+    .u32(HARNESS + Block.ARMED)
+    .raw(0x00); // CMP QWORD [armed], 0
   c.raw(0x75, 12).raw(0xb8).u32(231).raw(0xbf).u32(99).raw(0x0f, 0x05); // JNE +12; exit_group(99)
   const copy = (from: number, to: number): void => void c.raw(0x48, 0x8b, 0x82).u32(from).store(to, RAX); // MOV RAX, [RDX+from]
   copy(UCONTEXT.RIP, Block.TRAP_RIP);

@@ -12,7 +12,8 @@ import { Image, X87Batch } from "./x87-batch.ts";
 
 const CASES = 20_000;
 const BATCH = 5000;
-const ST0 = Image.ST, ST1 = Image.ST + 16;
+const ST0 = Image.ST,
+  ST1 = Image.ST + 16;
 const PRECISIONS = [0, 2, 3];
 const MODES = 4;
 const BIAS = 16383;
@@ -23,19 +24,26 @@ const EXCEPTIONS = 0x3f;
 function half(random: Random): number {
   const n = random.u32();
   switch (n & 7) {
-    case 0: return 0;
-    case 1: return 0xffff_ffff;
-    case 2: return 1 << (n >>> 27);
-    case 3: return ~(1 << (n >>> 27));
-    case 4: return -1 << (n >>> 27);
-    default: return random.u32();
+    case 0:
+      return 0;
+    case 1:
+      return 0xffff_ffff;
+    case 2:
+      return 1 << (n >>> 27);
+    case 3:
+      return ~(1 << (n >>> 27));
+    case 4:
+      return -1 << (n >>> 27);
+    default:
+      return random.u32();
   }
 }
 
 /** A value around 1, or now and then around the ends of the range, denormal, infinite, NaN or unsupported. */
 function drawOperand(random: Random, v: DataView, at: number, spread: number): void {
   const kind = random.below(16);
-  let exponent = BIAS + random.below(spread) - (spread >> 1), high = half(random) | 0x8000_0000;
+  let exponent = BIAS + random.below(spread) - (spread >> 1),
+    high = half(random) | 0x8000_0000;
   if (kind === 0) exponent = random.below(80);
   if (kind === 1) exponent = 0x7fff - random.below(80);
   if (kind === 2) exponent = random.below(0x8000);
@@ -49,7 +57,8 @@ function drawOperand(random: Random, v: DataView, at: number, spread: number): v
 /** @param n number of the case: goes through all modes and precisions */
 function draw(random: Random, v: DataView, n: number, spread: number): void {
   const masks = n & 1 ? EXCEPTIONS : random.below(64);
-  const mode = (n >> 1) % MODES, precision = PRECISIONS[(n >> 3) % PRECISIONS.length]!;
+  const mode = (n >> 1) % MODES,
+    precision = PRECISIONS[(n >> 3) % PRECISIONS.length]!;
   v.setUint16(Image.FCW, 0x40 | masks | (precision << 8) | (mode << 10), true);
   v.setUint16(Image.FSW, 0, true);
   v.setUint8(Image.TAGS, 0xff);
@@ -75,7 +84,8 @@ const OPERATIONS: readonly (readonly [string, number[], Operation, number])[] = 
 
 const rounding = new Rounding();
 const [a, b, result, expected] = [new Float80(), new Float80(), new Float80(), new Float80()];
-const text = (x: Float80): string => `${x.sign ? "-" : "+"}${x.exp.toString(16)}:${(x.hi >>> 0).toString(16)}.${(x.lo >>> 0).toString(16)}`;
+const text = (x: Float80): string =>
+  `${x.sign ? "-" : "+"}${x.exp.toString(16)}:${(x.hi >>> 0).toString(16)}.${(x.lo >>> 0).toString(16)}`;
 
 /** @returns what is different, undefined if nothing */
 function difference(operation: Operation, before: DataView, after: DataView): string | undefined {
@@ -99,7 +109,8 @@ function difference(operation: Operation, before: DataView, after: DataView): st
 const skip = nativeUnavailable() ?? false;
 describe("x87 arithmetic against the processor", { skip }, () => {
   const batch = skip ? undefined : new X87Batch(BATCH);
-  const view = (of: Uint8Array, i: number): DataView => new DataView(of.buffer, of.byteOffset + i * Image.SIZE, Image.SIZE);
+  const view = (of: Uint8Array, i: number): DataView =>
+    new DataView(of.buffer, of.byteOffset + i * Image.SIZE, Image.SIZE);
   for (const [name, bytes, operation, spread] of OPERATIONS) {
     test(name, () => {
       const random = new Random(bytes[1]!);
@@ -108,7 +119,10 @@ describe("x87 arithmetic against the processor", { skip }, () => {
         for (let i = 0; i < BATCH; i++) draw(random, view(batch!.input, i), done + i, spread);
         batch!.run(bytes, BATCH);
         const found: string[] = [];
-        for (let i = 0; i < BATCH; i++) found.push(...[difference(operation, view(batch!.input, i), view(batch!.output, i))].filter((d) => d !== undefined));
+        for (let i = 0; i < BATCH; i++)
+          found.push(
+            ...[difference(operation, view(batch!.input, i), view(batch!.output, i))].filter((d) => d !== undefined),
+          );
         assert.equal(found.length, 0, `${found.length} differences:\n${found.slice(0, 5).join("\n")}`);
       }
     });

@@ -20,7 +20,10 @@ export class FlatMemory {
 
   constructor(regions: readonly Region[]) {
     this.#regions = regions.map(({ start, bytes, writable }) => ({
-      start, end: start + bytes.length, writable, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+      start,
+      end: start + bytes.length,
+      writable,
+      view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
     }));
   }
 
@@ -37,7 +40,11 @@ export class FlatMemory {
     for (let at = address; at <= last; at = (at & ~(PAGE - 1n)) + PAGE) {
       const region = this.#find(at);
       if (region && (region.writable || !write)) continue;
-      throw new GuestFault(Vector.PF, (region ? ErrorCode.PRESENT : 0) | (write ? ErrorCode.WRITE : 0) | (user ? ErrorCode.USER : 0), at);
+      throw new GuestFault(
+        Vector.PF,
+        (region ? ErrorCode.PRESENT : 0) | (write ? ErrorCode.WRITE : 0) | (user ? ErrorCode.USER : 0),
+        at,
+      );
     }
   }
 

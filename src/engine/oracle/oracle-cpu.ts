@@ -39,7 +39,13 @@ export class OracleCpu implements Cpu {
     this.memory.check(at, size, false, this.#user(privilege), notCanonical);
     return this.memory.read(at, size);
   }
-  write(address: bigint, size: number, value: bigint, privilege: Privilege = "current", notCanonical: number = Vector.GP): void {
+  write(
+    address: bigint,
+    size: number,
+    value: bigint,
+    privilege: Privilege = "current",
+    notCanonical: number = Vector.GP,
+  ): void {
     const at = BigInt.asUintN(64, address);
     this.memory.check(at, size, true, this.#user(privilege), notCanonical);
     this.memory.write(at, size, value);

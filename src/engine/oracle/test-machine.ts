@@ -23,7 +23,11 @@ export class OracleMachine implements TestMachine {
 
   /** @param calls what s.call can reach */
   constructor(ranges: readonly TestRange[], calls: Readonly<Record<string, CallSpec>>) {
-    const regions = ranges.map(({ start, sizeBytes, writable }) => ({ start, writable, bytes: new Uint8Array(sizeBytes) }));
+    const regions = ranges.map(({ start, sizeBytes, writable }) => ({
+      start,
+      writable,
+      bytes: new Uint8Array(sizeBytes),
+    }));
     this.#regions = new Map(regions.map((r) => [r.start, r.bytes]));
     this.#oracle = new Oracle(new OracleCpu(this.regs, new FlatMemory(regions)), calls);
   }
@@ -34,7 +38,8 @@ export class OracleMachine implements TestMachine {
 
   run(bytes: Uint8Array): GuestFault | undefined {
     const failure = this.#decoder.decode(bytes, 0, bytes.length, this.#decoded);
-    if (failure) return new GuestFault(failure === "undefined" ? Vector.UD : Vector.GP, failure === "undefined" ? undefined : 0);
+    if (failure)
+      return new GuestFault(failure === "undefined" ? Vector.UD : Vector.GP, failure === "undefined" ? undefined : 0);
     const start = this.regs.get64(Reg.RIP);
     try {
       for (let steps = 0; steps < MAX_STEPS; steps++) {

@@ -168,7 +168,10 @@ export class BlockCache {
       return start;
     }
     this.#pairUp(start);
-    this.#keep({ key: address, entry: start, entries: (this.#next - start) / Entry.BYTES, from: address - page, to: at - page }, page);
+    this.#keep(
+      { key: address, entry: start, entries: (this.#next - start) / Entry.BYTES, from: address - page, to: at - page },
+      page,
+    );
     return start;
   }
   /** Gives pairs of entries their common handler, where there is one; the second keeps its own, unused. */
@@ -201,7 +204,10 @@ export class BlockCache {
     const entries = (this.#next - start) / Entry.BYTES;
     this.#spanning.set(address, { entry: start, second });
     this.#keep({ key: address, entry: start, entries, from: address - page, to: PAGE }, page);
-    this.#keep({ key: address, entry: start, entries, from: 0, to: failure ? MAX_INSTRUCTION : this.#d.length - here }, second);
+    this.#keep(
+      { key: address, entry: start, entries, from: 0, to: failure ? MAX_INSTRUCTION : this.#d.length - here },
+      second,
+    );
     this.#blocks.delete(address);
     return start;
   }
@@ -246,11 +252,13 @@ export class BlockCache {
     const half = entry >> 1;
     this.#bytes[entry + Entry.SCALE] = d.scale;
     // RSP or RBP is the base, or there is no memory operand but what CALL, PUSH and their like imply
-    if (form === AddressForm.NONE || (d.segment < 0 && (d.base === 4 || d.base === 5))) this.#bytes[entry + Entry.FLAGS] = ENTRY_STACK;
+    if (form === AddressForm.NONE || (d.segment < 0 && (d.base === 4 || d.base === 5)))
+      this.#bytes[entry + Entry.FLAGS] = ENTRY_STACK;
     for (let i = 0; i < d.operandCount; i++) {
       const operand = d.operands[i];
       if (operand.source === "reg") this.#halves[half + Entry.REG_A / 2] = registerOffset(operand);
-      else if (operand.source === "rm" || operand.source === "opcode") this.#halves[half + Entry.REG_B / 2] = registerOffset(operand);
+      else if (operand.source === "rm" || operand.source === "opcode")
+        this.#halves[half + Entry.REG_B / 2] = registerOffset(operand);
       else if (operand.source === "vvvv") this.#halves[half + Entry.REG_C / 2] = registerOffset(operand);
     }
     if (d.operandCount > 0 && d.operands[0].kind === "rel") this.#writeTarget(entry, offset + d.length);
@@ -302,7 +310,9 @@ export class BlockCache {
     }
     this.#halves[half + Entry.BASE / 2] = base;
     this.#halves[half + Entry.INDEX / 2] = index;
-    this.#halves[half + Entry.SEGMENT / 2] = slot(d.segment === 4 ? Slot.FS_BASE : d.segment === 5 ? Slot.GS_BASE : Slot.ZERO);
+    this.#halves[half + Entry.SEGMENT / 2] = slot(
+      d.segment === 4 ? Slot.FS_BASE : d.segment === 5 ? Slot.GS_BASE : Slot.ZERO,
+    );
     this.#words[(entry + Entry.DISP) >> 2] = disp;
   }
 

@@ -33,7 +33,7 @@ const elementsInPage = (view: DataView, register: number, size: number): number 
 
 export function bulkMove(vcpu: WasmVcpu, bytes: Uint8Array, size: number): void {
   const { view } = vcpu.regs;
-  for (let left = wanted(view, size); left > 0; ) {
+  for (let left = wanted(view, size); left > 0;) {
     const n = Math.min(left, elementsInPage(view, RSI, size), elementsInPage(view, RDI, size));
     if (n === 0) return; // an element across pages
     const from = vcpu.mmu.hostAddress(view.getInt32(RSI, true), view.getInt32(RSI + 4, true), false);
@@ -48,7 +48,7 @@ export function bulkMove(vcpu: WasmVcpu, bytes: Uint8Array, size: number): void 
 
 export function bulkStore(vcpu: WasmVcpu, pool: FramePool, size: number): void {
   const { view } = vcpu.regs;
-  for (let left = wanted(view, size); left > 0; ) {
+  for (let left = wanted(view, size); left > 0;) {
     const n = Math.min(left, elementsInPage(view, RDI, size));
     if (n === 0) return;
     const to = vcpu.mmu.hostAddress(view.getInt32(RDI, true), view.getInt32(RDI + 4, true), true);
@@ -65,7 +65,7 @@ function fill(view: DataView, pool: FramePool, to: number, n: number, size: numb
     return;
   }
   for (let i = 0; i < size; i++) pool.bytes[to + i] = view.getUint8(Reg.GPR + i);
-  for (let done = size; done < n * size; ) {
+  for (let done = size; done < n * size;) {
     const piece = Math.min(done, n * size - done);
     pool.bytes.copyWithin(to + done, to, to + piece);
     done += piece;

@@ -98,7 +98,15 @@ class CoreWriter {
   }
   /** Leaves fill's answer on the stack. */
   #fill(f: FunctionBuilder, access: number, pushSize: () => void): void {
-    f.get(STATE).get(ENTRY).get(ADDRESS).op("i32.wrap_i64").get(ADDRESS).i64(32).op("i64.shr_u").op("i32.wrap_i64").i32(access);
+    f.get(STATE)
+      .get(ENTRY)
+      .get(ADDRESS)
+      .op("i32.wrap_i64")
+      .get(ADDRESS)
+      .i64(32)
+      .op("i64.shr_u")
+      .op("i32.wrap_i64")
+      .i32(access);
     pushSize();
     this.#host(f, "fill");
   }
@@ -120,7 +128,11 @@ class CoreWriter {
     f.op("return").end();
     this.#hostAddress(f);
     f.set(at);
-    for (const [n, name] of [[8, "i64.load"], [4, "i64.load32_u"], [2, "i64.load16_u"]] as const) {
+    for (const [n, name] of [
+      [8, "i64.load"],
+      [4, "i64.load32_u"],
+      [2, "i64.load16_u"],
+    ] as const) {
       f.get(size).i32(n).op("i32.eq").if();
       f.get(at).memory(name, 0, 1).op("return").end();
     }
@@ -138,7 +150,11 @@ class CoreWriter {
     f.op("return").end();
     this.#hostAddress(f);
     f.set(at);
-    for (const [n, name] of [[8, "i64.store"], [4, "i64.store32"], [2, "i64.store16"]] as const) {
+    for (const [n, name] of [
+      [8, "i64.store"],
+      [4, "i64.store32"],
+      [2, "i64.store16"],
+    ] as const) {
       f.get(size).i32(n).op("i32.eq").if();
       f.get(at).get(value).memory(name, 0, 1).op("return").end();
     }
@@ -202,7 +218,11 @@ class CoreWriter {
       f.reuseLocals(() => h.emit(f, this.#imports, exits));
     }
     f.end();
-    f.get(STATE).get(ENTRY).get(ENTRY).memory("i32.load16_u", Entry.HANDLER).callIndirect(this.m.type(...HANDLER_TYPE));
+    f.get(STATE)
+      .get(ENTRY)
+      .get(ENTRY)
+      .memory("i32.load16_u", Entry.HANDLER)
+      .callIndirect(this.m.type(...HANDLER_TYPE));
     f.tee(ENTRY).brIf(dispatch).br(outer).end();
     f.end();
     return f;
@@ -211,7 +231,14 @@ class CoreWriter {
   #lookUp(f: FunctionBuilder): void {
     const cache = f.local("i32");
     const rip = f.local("i64");
-    f.get(STATE).memory("i32.load", Reg.ATTENTION).get(STATE).memory("i32.load", Engine.FUEL).i32(31).op("i32.shr_u").op("i32.or").if();
+    f.get(STATE)
+      .memory("i32.load", Reg.ATTENTION)
+      .get(STATE)
+      .memory("i32.load", Engine.FUEL)
+      .i32(31)
+      .op("i32.shr_u")
+      .op("i32.or")
+      .if();
     f.op("return").end();
     f.get(STATE).memory("i64.load", Reg.RIP).set(rip);
     f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
@@ -239,7 +266,12 @@ class CoreWriter {
 /** Pushes state + jump cache entry offset for RIP (add VCPU_JUMP_CACHE by memarg). */
 function pushJumpCacheEntry(f: FunctionBuilder, rip: number): void {
   f.get(rip).get(rip).i64(12).op("i64.shr_u").op("i64.xor").op("i32.wrap_i64");
-  f.i32(JUMP_CACHE_ENTRIES - 1).op("i32.and").i32(4).op("i32.shl").get(STATE).op("i32.add");
+  f.i32(JUMP_CACHE_ENTRIES - 1)
+    .op("i32.and")
+    .i32(4)
+    .op("i32.shl")
+    .get(STATE)
+    .op("i32.add");
 }
 /** The same hash for the host. @param low low half of RIP @param high high half */
 export const jumpCacheIndex = (low: number, high: number): number =>
@@ -254,7 +286,11 @@ export interface HotHandler {
 
 /** The core module's bytes.
  *  @param ramPages size of the frames memory in 64-KiB pages  @param calls imports that hot handlers need besides HOST_FUNCTIONS */
-export function coreModule(ramPages: number, hot: readonly HotHandler[], calls: readonly [string, Signature][]): Uint8Array<ArrayBuffer> {
+export function coreModule(
+  ramPages: number,
+  hot: readonly HotHandler[],
+  calls: readonly [string, Signature][],
+): Uint8Array<ArrayBuffer> {
   const w = new CoreWriter(ramPages, calls);
   w.add("load", w.load());
   w.add("store", w.store());

@@ -51,13 +51,24 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   #linear: Value | undefined;
   #host: Value | undefined;
   #registerAddress = new Map<number, Local>();
-  #saved: { effective: Value | undefined; linear: Value | undefined; host: Value | undefined; registers: Map<number, Local> }[] = [];
+  #saved: {
+    effective: Value | undefined;
+    linear: Value | undefined;
+    host: Value | undefined;
+    registers: Map<number, Local>;
+  }[] = [];
   /** The code so far ends by returning the next entry itself. */
   #finished = false;
 
   readonly #exits: HandlerExits;
 
-  constructor(f: FunctionBuilder, imports: Imports, shape: Decoded, form: number, exits: HandlerExits = FUNCTION_EXITS) {
+  constructor(
+    f: FunctionBuilder,
+    imports: Imports,
+    shape: Decoded,
+    form: number,
+    exits: HandlerExits = FUNCTION_EXITS,
+  ) {
     super(f, imports);
     this.#exits = exits;
     this.size = shape.size;
@@ -84,7 +95,11 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
    *  single-stepping stops after each element. */
   #bulk(): void {
     const { row, rep, addressSize, size } = this.#shape;
-    const name = row.mnemonic.startsWith("movs") ? "bulkMove" : row.mnemonic.startsWith("stos") ? "bulkStore" : undefined;
+    const name = row.mnemonic.startsWith("movs")
+      ? "bulkMove"
+      : row.mnemonic.startsWith("stos")
+        ? "bulkStore"
+        : undefined;
     if (name === undefined || rep === 0 || addressSize !== 8 || this.#form !== AddressForm.BASE) return;
     this.push(this.reg(RCX, 8));
     this.f.i64(BULK_LEAST).op("i64.ge_u");
@@ -95,7 +110,12 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   }
   /** Does the instruction set RIP itself? Found by a trial emission: then no call needs RIP in place. */
   #jumps(): boolean {
-    const trial = new EmitHandler(new FunctionBuilder(["i32", "i32"], ["i32"]), { function: () => 0 }, this.#shape, this.#form);
+    const trial = new EmitHandler(
+      new FunctionBuilder(["i32", "i32"], ["i32"]),
+      { function: () => 0 },
+      this.#shape,
+      this.#form,
+    );
     this.#shape.row.semantics.run(trial);
     return trial.#finished;
   }
@@ -147,7 +167,8 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     if (known !== undefined) return known;
     const { source, reg, kind, highByte } = this.#operand(i);
     this.f.get(STATE);
-    if (source === "fixed") this.f.i32(kind === "xmm" ? Reg.XMM + 16 * reg : Reg.GPR + WORD_BYTES * reg + (highByte ? 1 : 0));
+    if (source === "fixed")
+      this.f.i32(kind === "xmm" ? Reg.XMM + 16 * reg : Reg.GPR + WORD_BYTES * reg + (highByte ? 1 : 0));
     else this.#entry16(source === "reg" ? Entry.REG_A : source === "vvvv" ? Entry.REG_C : Entry.REG_B);
     this.f.op("i32.add");
     const local = this.f.local("i32");
@@ -180,7 +201,9 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
       this.f.memory("v128.load");
       return this.keep("v128");
     }
-    this.f.memory(width === 1 ? "i64.load8_u" : width === 2 ? "i64.load16_u" : width === 4 ? "i64.load32_u" : "i64.load");
+    this.f.memory(
+      width === 1 ? "i64.load8_u" : width === 2 ? "i64.load16_u" : width === 4 ? "i64.load32_u" : "i64.load",
+    );
     return this.keep("i64");
   }
   #immediate(width: number): Value {
@@ -228,7 +251,8 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     }
     this.push(v);
     if (operand.kind === "mm") this.f.memory("i64.store").get(address).i64(0xffff).memory("i64.store", 8);
-    else if (operand.kind === "xmm") this.f.memory(operand.width === 8 ? "i64.store" : operand.width === 4 ? "i64.store32" : "i64.store16");
+    else if (operand.kind === "xmm")
+      this.f.memory(operand.width === 8 ? "i64.store" : operand.width === 4 ? "i64.store32" : "i64.store16");
     else this.#storeGpr(operand.width);
   }
   /** Address and value are on the stack. A 32-bit result clears the upper half. */
@@ -277,7 +301,12 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
 
   // ——— registers by number ———
   reg(n: number, size: Size): Value {
-    this.f.get(STATE).memory(size === 1 ? "i64.load8_u" : size === 2 ? "i64.load16_u" : size === 4 ? "i64.load32_u" : "i64.load", Reg.GPR + WORD_BYTES * n);
+    this.f
+      .get(STATE)
+      .memory(
+        size === 1 ? "i64.load8_u" : size === 2 ? "i64.load16_u" : size === 4 ? "i64.load32_u" : "i64.load",
+        Reg.GPR + WORD_BYTES * n,
+      );
     return this.keep("i64");
   }
   setReg(n: number, size: Size, v: Value): void {
@@ -306,7 +335,12 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   }
   nextRip(): Value {
     return this.#pageRelative(() => {
-      this.f.get(ENTRY).memory("i64.load16_u", Entry.OFFSET).get(ENTRY).memory("i64.load8_u", Entry.LENGTH).op("i64.add");
+      this.f
+        .get(ENTRY)
+        .memory("i64.load16_u", Entry.OFFSET)
+        .get(ENTRY)
+        .memory("i64.load8_u", Entry.LENGTH)
+        .op("i64.add");
     });
   }
   /** Instructions of the block up to `extra` past this one are done. Leaves the new fuel on the stack. */
@@ -430,7 +464,12 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   }
 
   protected override enterBranch(): void {
-    this.#saved.push({ effective: this.#effective, linear: this.#linear, host: this.#host, registers: new Map(this.#registerAddress) });
+    this.#saved.push({
+      effective: this.#effective,
+      linear: this.#linear,
+      host: this.#host,
+      registers: new Map(this.#registerAddress),
+    });
   }
   protected override leaveBranch(): void {
     const saved = this.#saved.pop()!;
@@ -443,4 +482,8 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
 
 /** High-byte registers AH CH DH BH are operands 0–3 one byte up. */
 export const registerOffset = (operand: Operand): number =>
-  operand.kind === "xmm" ? Reg.XMM + 16 * operand.reg : operand.kind === "mm" ? Reg.ST + 16 * operand.reg : Reg.GPR + WORD_BYTES * (operand.reg % (operand.highByte ? HIGH_BYTE_REGS : 16)) + (operand.highByte ? 1 : 0);
+  operand.kind === "xmm"
+    ? Reg.XMM + 16 * operand.reg
+    : operand.kind === "mm"
+      ? Reg.ST + 16 * operand.reg
+      : Reg.GPR + WORD_BYTES * (operand.reg % (operand.highByte ? HIGH_BYTE_REGS : 16)) + (operand.highByte ? 1 : 0);

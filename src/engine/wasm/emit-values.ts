@@ -53,7 +53,8 @@ export class EmitValues {
   }
   /** Pushes as an i32 that is nonzero if the value is. */
   pushCondition(v: Value): void {
-    if (v.type === "i32" || v.constant !== undefined) return this.push32(v.constant !== undefined ? this.#bool(v.constant !== 0n) : v);
+    if (v.type === "i32" || v.constant !== undefined)
+      return this.push32(v.constant !== undefined ? this.#bool(v.constant !== 0n) : v);
     this.f.get(v.local).i64(0).op("i64.ne");
   }
   pushV128(v: Value): void {

@@ -18,7 +18,13 @@ const MXCSR_MODE = 0xffc0;
 const MXCSR_FAST = 0x1f80;
 const MXCSR_PE = 0x20;
 
-const TO_INTEGER = new Set<string>(["i8x16.bitmask", "i16x8.bitmask", "i32x4.bitmask", "i64x2.bitmask", "v128.any_true"]);
+const TO_INTEGER = new Set<string>([
+  "i8x16.bitmask",
+  "i16x8.bitmask",
+  "i32x4.bitmask",
+  "i64x2.bitmask",
+  "v128.any_true",
+]);
 type Shape = "i8x16" | "i16x8" | "i32x4" | "i64x2";
 
 export abstract class EmitVectors extends EmitMemory {
@@ -79,7 +85,11 @@ export abstract class EmitVectors extends EmitMemory {
     this.push(v);
     const [shift, exponents] = width === 8 ? [52, 0x7ff] : [23, 0xff];
     this.f.i64(shift).op("i64.shr_u").op("i32.wrap_i64").i32(exponents).op("i32.and");
-    this.f.i32(leastExponent).op("i32.sub").i32(exponents - leastExponent).op("i32.lt_u");
+    this.f
+      .i32(leastExponent)
+      .op("i32.sub")
+      .i32(exponents - leastExponent)
+      .op("i32.lt_u");
   }
   /** Pushes 1 if v is a normal number or a zero. */
   #pushNormalOrZero(width: 4 | 8, v: Value): void {
@@ -89,7 +99,10 @@ export abstract class EmitVectors extends EmitMemory {
   }
   #pushZero(width: 4 | 8, v: Value): void {
     this.push(v);
-    this.f.i64(width === 8 ? 1 : 33).op("i64.shl").op("i64.eqz");
+    this.f
+      .i64(width === 8 ? 1 : 33)
+      .op("i64.shl")
+      .op("i64.eqz");
   }
   /** Pushes 1 if the host rounds as the guest and a rounding changes no flag: PE is set already, or the result is exact.
    *  @param pushExact pushes 1 if the result is surely exact; evaluated only while PE is clear */
@@ -133,7 +146,11 @@ export abstract class EmitVectors extends EmitMemory {
     this.f.op("i32.and");
     if (op === "sqrt") {
       this.push(a);
-      this.f.i64(width === 8 ? 63 : 31).op("i64.shr_u").op("i64.eqz").op("i32.and");
+      this.f
+        .i64(width === 8 ? 63 : 31)
+        .op("i64.shr_u")
+        .op("i64.eqz")
+        .op("i32.and");
     } else {
       if (op === "div") this.#pushNormal(width, b);
       else this.#pushNormalOrZero(width, b);
@@ -178,7 +195,10 @@ export abstract class EmitVectors extends EmitMemory {
     // Significands of n and m bits have a product of at most n + m bits: exact up to 53. Trailing zeros count from the fraction's lowest bit.
     for (const v of [x, y]) {
       this.push(v);
-      this.f.i64(1n << 52n).op("i64.or").op("i64.ctz");
+      this.f
+        .i64(1n << 52n)
+        .op("i64.or")
+        .op("i64.ctz");
     }
     this.f.op("i64.add").i64(53).op("i64.ge_u");
     this.#pushZero(width, product);
@@ -287,8 +307,16 @@ export abstract class EmitVectors extends EmitMemory {
       const value: Local = this.f.local("f64");
       if (kind.startsWith("i32")) this.push32(a);
       else this.push(a);
-      this.f.op(`f64.convert_${kind.slice(0, 3)}_s`).tee(value).op("f64.eq");
-      this.f.get(value).op("f64.abs").f64(2 ** 53).op("f64.lt").op("i32.and");
+      this.f
+        .op(`f64.convert_${kind.slice(0, 3)}_s`)
+        .tee(value)
+        .op("f64.eq");
+      this.f
+        .get(value)
+        .op("f64.abs")
+        .f64(2 ** 53)
+        .op("f64.lt")
+        .op("i32.and");
     });
     return this.#fastOr(fast, "fpConvert", slow);
   }
@@ -310,7 +338,11 @@ export abstract class EmitVectors extends EmitMemory {
     // |whole| < 2^31 or 2^62 (well inside the range); false for NaN; denormals (DE is not raised by these) round to zero exactly as here
     this.f.get(whole);
     if (type === "f32") this.f.op("f64.promote_f32");
-    this.f.op("f64.abs").f64(wide ? 2 ** 62 : 2 ** 31 - 1).op("f64.lt").op("i32.and");
+    this.f
+      .op("f64.abs")
+      .f64(wide ? 2 ** 62 : 2 ** 31 - 1)
+      .op("f64.lt")
+      .op("i32.and");
     return this.#fastOr(fast, "fpConvert", slow);
   }
 

@@ -47,7 +47,9 @@ export const GENERATIONS = 4096;
 
 export const VCPU_JUMP_CACHE = Reg.SIZE;
 export const VCPU_TLB = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
-export const VCPU_BYTES = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
+/** A bank that stays empty: while it is chosen every access is looked at (alignment checks). */
+export const VCPU_EMPTY_BANK = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
+export const VCPU_BYTES = VCPU_EMPTY_BANK + TLB_BANK_BYTES;
 
 export const ARENA = VCPU_AREA + MAX_VCPUS * VCPU_BYTES;
 export const ARENA_END = STATE_PAGES * 65536;

@@ -11,7 +11,19 @@ import type { VcpuPorts } from "../engine.ts";
 import type { BlockCache } from "./blocks.ts";
 import { Access, jumpCacheIndex } from "./core.ts";
 import {
-  BANK_MODES, BANK_SETS, BankMode, Engine, GENERATIONS, JUMP_CACHE_BYTES, TLB_BANK_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, VCPU_JUMP_CACHE, VCPU_TLB,
+  BANK_MODES,
+  BANK_SETS,
+  BankMode,
+  Engine,
+  GENERATIONS,
+  JUMP_CACHE_BYTES,
+  TLB_BANK_BYTES,
+  TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
+  VCPU_BYTES,
+  VCPU_EMPTY_BANK,
+  VCPU_JUMP_CACHE,
+  VCPU_TLB,
 } from "./layout.ts";
 
 const PAGE = 4096;
@@ -54,13 +66,22 @@ export class Mmu implements PhysicalReader {
   /** Linear pages that the jump cache may have entries of. */
   readonly #jumpPages = new Set<number>();
 
+  /** User code with CR0.AM and RFLAGS.AC (both are bit 18): data that is not aligned to its size is #AC. @source SDM vol. 3A §6.15 "Interrupt 17" */
+  #aligned = false;
   /** Linear pages with data breakpoints. */
   #watched: readonly number[] = [];
   /** DR6 bits of the data breakpoints that were met since the owner cleared them. */
   watchHits = 0;
 
   /** @param base the vCPU's area in the state memory */
-  constructor(base: number, stateBuffer: ArrayBufferLike, regs: RegisterFile, ram: GuestRam, ports: VcpuPorts, blocks: BlockCache) {
+  constructor(
+    base: number,
+    stateBuffer: ArrayBufferLike,
+    regs: RegisterFile,
+    ram: GuestRam,
+    ports: VcpuPorts,
+    blocks: BlockCache,
+  ) {
     this.#base = base;
     this.#words = new Int32Array(stateBuffer);
     this.#bytes = new Uint8Array(stateBuffer);
@@ -69,7 +90,7 @@ export class Mmu implements PhysicalReader {
     this.#ramWords = new Int32Array(ram.pool.shared.memory.buffer);
     this.#ports = ports;
     this.#blocks = blocks;
-    this.#bytes.fill(0xff, base + VCPU_TLB, base + VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES);
+    this.#bytes.fill(0xff, base + VCPU_TLB, base + VCPU_BYTES);
     this.#words[(base + Engine.GENERATION) >> 2] = 1;
     this.#pcids[0] = 0;
   }
@@ -86,7 +107,10 @@ export class Mmu implements PhysicalReader {
   }
   compareExchangeLow(gpa: number, expected: number, replacement: number): boolean {
     const frame = this.#ram.frameAddress(Math.floor(gpa / PAGE));
-    return frame >= 0 && Atomics.compareExchange(this.#ramWords, (frame + (gpa % PAGE)) / 4, expected, replacement) === expected;
+    return (
+      frame >= 0 &&
+      Atomics.compareExchange(this.#ramWords, (frame + (gpa % PAGE)) / 4, expected, replacement) === expected
+    );
   }
 
   // ——— modes ———
@@ -110,9 +134,13 @@ export class Mmu implements PhysicalReader {
   #selectBank(): void {
     const words = this.#words;
     const base = this.#base;
-    words[(base + Engine.BANK_USER) >> 2] = this.#bank(this.#set, BankMode.USER);
+    this.#aligned = this.#user && (this.#regs.get32(Reg.CR0) & this.#regs.get32(Reg.RFLAGS) & Rflags.AC) !== 0;
+    words[(base + Engine.BANK_USER) >> 2] = this.#aligned ? base + VCPU_EMPTY_BANK : this.#bank(this.#set, BankMode.USER);
     words[(base + Engine.BANK_SUPERVISOR_AC) >> 2] = this.#bank(this.#set, BankMode.SUPERVISOR_AC);
-    words[(base + Engine.BANK_SUPERVISOR) >> 2] = this.#bank(this.#set, this.mode.smap ? BankMode.SUPERVISOR : BankMode.SUPERVISOR_AC);
+    words[(base + Engine.BANK_SUPERVISOR) >> 2] = this.#bank(
+      this.#set,
+      this.mode.smap ? BankMode.SUPERVISOR : BankMode.SUPERVISOR_AC,
+    );
     const kind = this.#user ? Engine.BANK_USER : this.#ac ? Engine.BANK_SUPERVISOR_AC : Engine.BANK_SUPERVISOR;
     words[(base + Engine.TLB) >> 2] = words[(base + kind) >> 2];
   }
@@ -211,7 +239,8 @@ export class Mmu implements PhysicalReader {
     return this.#watched.length > 0 && this.#watched.includes((high >>> 0) * 0x10_0000 + (low >>> 12));
   }
   #compare(address: bigint, size: number, write: boolean, privilege: Privilege): void {
-    if (this.#watched.length > 0 && privilege === "current") this.watchHits |= matchDataBreakpoints(this.#regs, address, size, write);
+    if (this.#watched.length > 0 && privilege === "current")
+      this.watchHits |= matchDataBreakpoints(this.#regs, address, size, write);
   }
 
   // ——— TLB fill ———
@@ -227,7 +256,8 @@ export class Mmu implements PhysicalReader {
       throw new GuestFault(this.#blocks.usesStack(entry) ? Vector.SS : Vector.GP, 0);
     }
     const t = this.#t;
-    if ((low & (PAGE - 1)) + size > PAGE || this.#isWatched(low, high)) {
+    if (this.#aligned && (low & (Math.min(size, 8) - 1)) !== 0) throw new GuestFault(Vector.AC, 0);
+    if ((low & (PAGE - 1)) + size > PAGE || this.#aligned || this.#isWatched(low, high)) {
       if (access === Access.WRITE) this.#probe(low, high, size);
       return 1;
     }
@@ -293,7 +323,7 @@ export class Mmu implements PhysicalReader {
   /** For work on whole pieces of a page: where the byte is in the frames memory; −1 if the access faults, is none of RAM, or (writes) hits a
    *  page with code. Raises nothing. */
   hostAddress(low: number, high: number, write: boolean): number {
-    if (!isCanonicalHigh(high) || this.#isWatched(low, high)) return -1;
+    if (!isCanonicalHigh(high) || this.#aligned || this.#isWatched(low, high)) return -1;
     const t = this.#t;
     if (!walk(this, this.mode, high, low, write ? Walk.WRITE : Walk.READ, this.#user, this.#ac, t)) return -1;
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
@@ -306,7 +336,8 @@ export class Mmu implements PhysicalReader {
   #translate(low: number, high: number, access: Walk, privilege: Privilege): number {
     if (!isCanonicalHigh(high)) throw new GuestFault(Vector.GP, 0);
     const isSystem = privilege === "system";
-    if (!walk(this, this.mode, high, low, access, this.#user && !isSystem, !isSystem && this.#ac, this.#t)) this.#fault(low, high, 0);
+    if (!walk(this, this.mode, high, low, access, this.#user && !isSystem, !isSystem && this.#ac, this.#t))
+      this.#fault(low, high, 0);
     return this.#t.gpa;
   }
   /** Checks that [address, +size) may be written. */
@@ -328,7 +359,9 @@ export class Mmu implements PhysicalReader {
     const first = PAGE - (low & (PAGE - 1));
     if (size > first) {
       const start = this.read(address, first, privilege); // a fault of the first page comes first
-      return start | (this.read(BigInt.asUintN(64, address + BigInt(first)), size - first, privilege) << BigInt(8 * first));
+      return (
+        start | (this.read(BigInt.asUintN(64, address + BigInt(first)), size - first, privilege) << BigInt(8 * first))
+      );
     }
     return this.#readPhysical(this.#translate(low, high, Walk.READ, privilege), size);
   }
@@ -356,7 +389,12 @@ export class Mmu implements PhysicalReader {
     if (size > first) {
       this.#probe(low, high, size, privilege);
       this.write(address, first, value, privilege);
-      return this.write(BigInt.asUintN(64, address + BigInt(first)), size - first, value >> BigInt(8 * first), privilege);
+      return this.write(
+        BigInt.asUintN(64, address + BigInt(first)),
+        size - first,
+        value >> BigInt(8 * first),
+        privilege,
+      );
     }
     this.#writePhysical(this.#translate(low, high, Walk.WRITE, privilege), size, value);
   }
@@ -369,7 +407,8 @@ export class Mmu implements PhysicalReader {
     if (this.#ram.code[frame / 1024] & 1) this.#blocks.codeWritten(frame, gpa % PAGE, size);
   }
   #writeDevice(gpa: number, size: number, value: bigint): void {
-    if (size === 1 || size === 2 || size === 4 || size === 8) return this.#ports.mmioWrite(gpa, size, BigInt.asUintN(8 * size, value));
+    if (size === 1 || size === 2 || size === 4 || size === 8)
+      return this.#ports.mmioWrite(gpa, size, BigInt.asUintN(8 * size, value));
     for (let i = 0; i < size; i++) this.#ports.mmioWrite(gpa + i, 1, (value >> BigInt(8 * i)) & 0xffn);
   }
   readVector(address: bigint): void {

@@ -83,7 +83,10 @@ class WasmTestMachine implements TestMachine {
 
   run(bytes: Uint8Array): GuestFault | undefined {
     const { regs } = this;
-    const kept = [Reg.CR0, Reg.CR3, Reg.CR4, Reg.EFER, Reg.RFLAGS].map((field): [number, bigint] => [field, regs.get64(field)]);
+    const kept = [Reg.CR0, Reg.CR3, Reg.CR4, Reg.EFER, Reg.RFLAGS].map((field): [number, bigint] => [
+      field,
+      regs.get64(field),
+    ]);
     const pageVa = regs.get64(Reg.PAGE_VA);
     regs.set64(8 * Slot.C4096, 4096n);
     regs.set64(Reg.CR0, CR0);

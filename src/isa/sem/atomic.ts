@@ -31,7 +31,12 @@ export const CMPXCHG = semantics("xr", (s) => {
   if (s.isMemory(0)) {
     s.put(0, s.select(equal, source, destination));
     s.when(s.isZero(equal), () => s.setReg(RAX, s.size, destination));
-  } else s.when(equal, () => s.put(0, source), () => s.setReg(RAX, s.size, destination));
+  } else
+    s.when(
+      equal,
+      () => s.put(0, source),
+      () => s.setReg(RAX, s.size, destination),
+    );
   s.flags("sub", accumulator, destination, s.sub(accumulator, destination));
 });
 

@@ -50,7 +50,9 @@ export const BTS = bitTest("set");
 export const BTR = bitTest("reset");
 export const BTC = bitTest("complement");
 /** BT BTS BTR BTC with an immediate, in ModRM.reg order from 4. */
-export const BIT_IMMEDIATE: readonly Semantics[] = (["test", "set", "reset", "complement"] as const).map(bitTestImmediate);
+export const BIT_IMMEDIATE: readonly Semantics[] = (["test", "set", "reset", "complement"] as const).map(
+  bitTestImmediate,
+);
 
 /** The destination keeps its value if the source is 0. */
 const bitScan = (reverse: boolean): Semantics =>
@@ -82,7 +84,9 @@ export const POPCNT = semantics("wr", (s) => {
 });
 
 /** Operand 0 is 32 or 64 bits, operand 1 may be narrower. */
-export const CRC32 = semantics("xr", (s) => s.put(0, s.zext(s.call("crc32c", s.get(0), s.get(1), s.const(s.width(1))), 4)));
+export const CRC32 = semantics("xr", (s) =>
+  s.put(0, s.zext(s.call("crc32c", s.get(0), s.get(1), s.const(s.width(1))), 4)),
+);
 
 /** CRC-32C, the reflected polynomial 0x11EDC6F41. */
 const CRC32C_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {

@@ -92,7 +92,8 @@ export const BMI_CALLS: Record<string, CallSpec> = {
     run: (_cpu, source, mask) => {
       let result = 0n;
       let from = BigInt.asUintN(64, source!);
-      for (let m = BigInt.asUintN(64, mask!); m !== 0n && from !== 0n; m &= m - 1n, from >>= 1n) if (from & 1n) result |= m & -m;
+      for (let m = BigInt.asUintN(64, mask!); m !== 0n && from !== 0n; m &= m - 1n, from >>= 1n)
+        if (from & 1n) result |= m & -m;
       return result;
     },
   },

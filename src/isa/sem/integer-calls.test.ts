@@ -10,15 +10,27 @@ import { INTEGER_CALLS } from "./integer-calls.ts";
 const noCpu = undefined as unknown as Cpu;
 const call = (name: string, ...args: bigint[]): bigint => INTEGER_CALLS[name]!.run(noCpu, ...args) as bigint;
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
-const isDivideError = (error: unknown): boolean => error instanceof GuestFault && error.vector === Vector.DE && error.errorCode === undefined;
+const isDivideError = (error: unknown): boolean =>
+  error instanceof GuestFault && error.vector === Vector.DE && error.errorCode === undefined;
 const most = (1n << 64n) - 1n;
 
 describe("128-bit division", () => {
   test("div128u: the quotient, or #DE if it needs more than 64 bits", () => {
-    fc.assert(fc.property(u64, u64, u64.filter((d) => d !== 0n), (high, low, divisor) => {
-      if (high >= divisor) assert.throws(() => call("div128u", high, low, divisor), isDivideError);
-      else assert.equal(call("div128u", high, low, divisor) * divisor + (((high << 64n) | low) % divisor), (high << 64n) | low);
-    }));
+    fc.assert(
+      fc.property(
+        u64,
+        u64,
+        u64.filter((d) => d !== 0n),
+        (high, low, divisor) => {
+          if (high >= divisor) assert.throws(() => call("div128u", high, low, divisor), isDivideError);
+          else
+            assert.equal(
+              call("div128u", high, low, divisor) * divisor + (((high << 64n) | low) % divisor),
+              (high << 64n) | low,
+            );
+        },
+      ),
+    );
   });
   test("div128s truncates toward zero and knows its limits", () => {
     assert.equal(call("div128s", most, most - 6n, 2n), -3n); // −7 / 2
@@ -32,11 +44,13 @@ describe("128-bit division", () => {
 
 describe("bits", () => {
   test("PDEP and PEXT undo each other under the mask", () => {
-    fc.assert(fc.property(u64, u64, (source, mask) => {
-      const spread = call("pdep", source, mask);
-      assert.equal(spread & ~mask, 0n);
-      assert.equal(call("pdep", call("pext", source, mask), mask), source & mask);
-    }));
+    fc.assert(
+      fc.property(u64, u64, (source, mask) => {
+        const spread = call("pdep", source, mask);
+        assert.equal(spread & ~mask, 0n);
+        assert.equal(call("pdep", call("pext", source, mask), mask), source & mask);
+      }),
+    );
     assert.equal(call("pdep", 0b101n, 0xf0f0n), 0x50n);
     assert.equal(call("pext", 0x1234_5678n, 0x00ff_0f00n), 0x346n);
   });
@@ -58,7 +72,8 @@ describe("ENTER", () => {
       if (address < limit) throw new GuestFault(Vector.PF, 6, address);
     };
     const cpu = {
-      regs, probeWrite,
+      regs,
+      probeWrite,
       read: (address: bigint) => words.get(address) ?? 0n,
       write: (address: bigint, _size: number, value: bigint) => {
         probeWrite(address);
@@ -75,12 +90,18 @@ describe("ENTER", () => {
     const { cpu, words } = machine(0n);
     words.set(0x1ff8n, 0xaan).set(0x1ff0n, 0xbbn);
     enter.run(cpu, 0x20n, 3n, 8n);
-    assert.deepEqual([0xff8n, 0xff0n, 0xfe8n, 0xfe0n].map((a) => words.get(a)), [0x2000n, 0xaan, 0xbbn, 0xff8n]);
+    assert.deepEqual(
+      [0xff8n, 0xff0n, 0xfe8n, 0xfe0n].map((a) => words.get(a)),
+      [0x2000n, 0xaan, 0xbbn, 0xff8n],
+    );
     assert.deepEqual([cpu.regs.gpr(4), cpu.regs.gpr(5)], [0xfe0n - 0x20n, 0xff8n]);
   });
   test("a fault at the new top leaves the registers alone", () => {
     const { cpu } = machine(0xf00n);
-    assert.throws(() => enter.run(cpu, 0x200n, 1n, 8n), (e) => e instanceof GuestFault && e.vector === Vector.PF);
+    assert.throws(
+      () => enter.run(cpu, 0x200n, 1n, 8n),
+      (e) => e instanceof GuestFault && e.vector === Vector.PF,
+    );
     assert.deepEqual([cpu.regs.gpr(4), cpu.regs.gpr(5)], [0x1000n, 0x2000n]);
   });
 });

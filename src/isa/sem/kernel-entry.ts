@@ -97,6 +97,13 @@ function requireSyscalls<V>(s: Sem<V>): void {
   s.when(s.isZero(s.and(s.field(Reg.EFER, 4), s.const(1))), () => s.raise("#UD"));
 }
 
+/** User code that has set AC may be under alignment checks, which accessRightsChanged() leaves out. */
+function alignmentMayMatter<V>(s: Sem<V>, userFlags: V): void {
+  s.when(s.ne(s.and(userFlags, s.const(Rflags.AC)), s.const(0)), () => {
+    s.call("modeChanged");
+  });
+}
+
 export const SYSCALL = semantics("", (s) => {
   requireSyscalls(s);
   const flags = allFlags(s);
@@ -110,6 +117,7 @@ export const SYSCALL = semantics("", (s) => {
   setFlat(s, SegmentIndex.SS, s.add(selector, s.const(8)), Attributes.DATA_KERNEL);
   s.setField(Reg.CPL, 4, s.const(0));
   s.accessRightsChanged();
+  alignmentMayMatter(s, flags);
   s.jump(s.field(Reg.LSTAR, 8), "call");
 });
 
@@ -133,8 +141,9 @@ export const SYSRET = semantics("", (s) => {
   setFlat(s, SegmentIndex.SS, s.or(s.add(selector, s.const(8)), s.const(3)), Attributes.DATA_USER);
   s.setField(Reg.CPL, 4, s.const(3));
   s.accessRightsChanged();
+  alignmentMayMatter(s, flags);
   // unlike IRET, SYSRET that sets TF traps itself: Linux arch/x86/entry/entry_64.S, "syscall_return_via_sysret"
-  s.when(s.and(flags, s.const(Rflags.TF)), () => s.setField(Reg.PENDING_DEBUG, 4, s.const(DR6_BS)));
+  s.when(s.ne(s.and(flags, s.const(Rflags.TF)), s.const(0)), () => s.setField(Reg.PENDING_DEBUG, 4, s.const(DR6_BS)));
   s.when(s.ne(s.and(flags, s.const(Rflags.IF | Rflags.TF)), s.const(0)), () => {
     s.call("interruptsMayBeOpen");
   });

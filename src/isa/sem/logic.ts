@@ -25,7 +25,9 @@ export const TEST = semantics("rr", (s) => {
 export const CLC = semantics("", (s) => s.setFlags({ CF: s.const(0) }));
 export const STC = semantics("", (s) => s.setFlags({ CF: s.const(1) }));
 export const CMC = semantics("", (s) => s.setFlags({ CF: s.isZero(s.flag("CF")) }));
-export const CLD = semantics("", (s) => s.setField(Reg.RFLAGS, 8, s.and(s.field(Reg.RFLAGS, 8), s.const(~BigInt(Rflags.DF)))));
+export const CLD = semantics("", (s) =>
+  s.setField(Reg.RFLAGS, 8, s.and(s.field(Reg.RFLAGS, 8), s.const(~BigInt(Rflags.DF)))),
+);
 export const STD = semantics("", (s) => s.setField(Reg.RFLAGS, 8, s.or(s.field(Reg.RFLAGS, 8), s.const(Rflags.DF))));
 
 const SF_ZF_AF_PF_CF = Rflags.OSZAPC & ~Rflags.OF;

@@ -22,7 +22,9 @@ export const CMOV: readonly Semantics[] = Array.from({ length: 16 }, (_, cc) =>
     s.put(0, s.select(s.cond(cc), from, s.get(0)));
   }),
 );
-export const SET: readonly Semantics[] = Array.from({ length: 16 }, (_, cc) => semantics("w", (s) => s.put(0, s.cond(cc))));
+export const SET: readonly Semantics[] = Array.from({ length: 16 }, (_, cc) =>
+  semantics("w", (s) => s.put(0, s.cond(cc))),
+);
 
 const halfOf = (size: Size): Size => (size === 8 ? 4 : size === 4 ? 2 : 1);
 

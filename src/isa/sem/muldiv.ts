@@ -64,7 +64,11 @@ export const DIV = semantics("r", (s) => {
   if (s.size === 8) {
     const low = s.reg(0, 8);
     const high = s.reg(2, 8);
-    const quotient = s.whenValue(s.isZero(high), () => s.divU(low, divisor), () => s.call("div128u", high, low, divisor));
+    const quotient = s.whenValue(
+      s.isZero(high),
+      () => s.divU(low, divisor),
+      () => s.call("div128u", high, low, divisor),
+    );
     putQuotient(s, quotient, s.sub(low, s.mul(quotient, divisor)));
     return;
   }
@@ -84,7 +88,11 @@ export const IDIV = semantics("r", (s) => {
     const high = s.reg(2, 8);
     // a 64-bit dividend, and not the one quotient that overflows
     const simple = s.and(s.eq(high, s.shrS(low, s.const(63))), s.isZero(s.and(minusOne, s.eq(low, least))));
-    const quotient = s.whenValue(simple, () => s.divS(low, divisor), () => s.call("div128s", high, low, divisor));
+    const quotient = s.whenValue(
+      simple,
+      () => s.divS(low, divisor),
+      () => s.call("div128s", high, low, divisor),
+    );
     putQuotient(s, quotient, s.sub(low, s.mul(quotient, divisor)));
     return;
   }

@@ -55,7 +55,10 @@ const rotateLeftCarry: Shifter = (s, a, count, bits) => {
   let cf;
   if (bits === 64) {
     const back = s.sub(s.const(64), count);
-    const turned = s.or(s.or(s.shl(a, count), s.shl(carry, s.sub(count, s.const(1)))), s.shrU(s.shrU(a, s.const(1)), back));
+    const turned = s.or(
+      s.or(s.shl(a, count), s.shl(carry, s.sub(count, s.const(1)))),
+      s.shrU(s.shrU(a, s.const(1)), back),
+    );
     result = s.select(s.isZero(count), a, turned);
     cf = bit(s, a, back);
   } else {
@@ -109,8 +112,14 @@ const byOne = (shifter: Shifter, effect: FlagEffect): Semantics =>
 
 /** Group 2 in ModRM.reg order; 6 is an alias of SHL. */
 const GROUP: readonly (readonly [Shifter, FlagEffect])[] = [
-  [rotateLeft, "carry"], [rotateRight, "carry"], [rotateLeftCarry, "carry"], [rotateRightCarry, "carry"],
-  [shiftLeft, "all"], [shiftRight, "all"], [shiftLeft, "all"], [shiftRightSigned, "all"],
+  [rotateLeft, "carry"],
+  [rotateRight, "carry"],
+  [rotateLeftCarry, "carry"],
+  [rotateRightCarry, "carry"],
+  [shiftLeft, "all"],
+  [shiftRight, "all"],
+  [shiftLeft, "all"],
+  [shiftRightSigned, "all"],
 ];
 /** ROL ROR RCL RCR SHL SHR SHL SAR of operand 0 by operand 1. */
 export const SHIFT_BY_COUNT: readonly Semantics[] = GROUP.map(([shifter, effect]) => byCount(shifter, effect));

@@ -93,7 +93,8 @@ export const STACK_CALLS: Record<string, CallSpec> = {
       const step = BigInt(size);
       const bp = cpu.regs.gpr(RBP);
       const frame = BigInt.asUintN(64, cpu.regs.gpr(RSP) - step);
-      const pushAt = (i: bigint, value: bigint): void => cpu.write(inStack(frame - i * step), size, BigInt.asUintN(8 * size, value));
+      const pushAt = (i: bigint, value: bigint): void =>
+        cpu.write(inStack(frame - i * step), size, BigInt.asUintN(8 * size, value));
       // Pushes before a fault stay written, as on processors; only the registers wait for the end.
       pushAt(0n, bp);
       for (let i = 1n; i < level!; i++) pushAt(i, cpu.read(inStack(bp - i * step), size));

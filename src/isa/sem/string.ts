@@ -24,8 +24,13 @@ const NARROWED = { counter: [RCX], all: [RCX, RSI, RDI], destination: [RCX, RDI]
 
 /** @param compares SCAS and CMPS: ZF ends the repetition too
  *  @param first comes before all else, even if the count is 0 */
-function stringSemantics(access: string, element: <V>(s: Sem<V>) => void, compares = false, narrowed: keyof typeof NARROWED = "counter",
-  first?: <V>(s: Sem<V>) => void): Semantics {
+function stringSemantics(
+  access: string,
+  element: <V>(s: Sem<V>) => void,
+  compares = false,
+  narrowed: keyof typeof NARROWED = "counter",
+  first?: <V>(s: Sem<V>) => void,
+): Semantics {
   return semantics(access, (s) => {
     first?.(s);
     if (s.rep === 0) return element(s);
@@ -42,30 +47,48 @@ function stringSemantics(access: string, element: <V>(s: Sem<V>) => void, compar
   });
 }
 
-export const MOVS = stringSemantics("r", (s) => {
-  s.store(s.reg(RDI, s.addressSize), s.size, s.get(0));
-  advance(s, RSI, RDI);
-}, false, "all");
+export const MOVS = stringSemantics(
+  "r",
+  (s) => {
+    s.store(s.reg(RDI, s.addressSize), s.size, s.get(0));
+    advance(s, RSI, RDI);
+  },
+  false,
+  "all",
+);
 export const LODS = stringSemantics("r", (s) => {
   s.setReg(RAX, s.size, s.get(0));
   advance(s, RSI);
 });
-export const STOS = stringSemantics("w", (s) => {
-  s.put(0, s.reg(RAX, s.size));
-  advance(s, RDI);
-}, false, "destination");
-export const SCAS = stringSemantics("r", (s) => {
-  const a = s.reg(RAX, s.size);
-  const b = s.get(0);
-  s.flags("sub", a, b, s.sub(a, b));
-  advance(s, RDI);
-}, true);
-export const CMPS = stringSemantics("r", (s) => {
-  const b = s.load(s.reg(RDI, s.addressSize), s.size); // first: if both fault, processors tell of this one
-  const a = s.get(0);
-  s.flags("sub", a, b, s.sub(a, b));
-  advance(s, RSI, RDI);
-}, true);
+export const STOS = stringSemantics(
+  "w",
+  (s) => {
+    s.put(0, s.reg(RAX, s.size));
+    advance(s, RDI);
+  },
+  false,
+  "destination",
+);
+export const SCAS = stringSemantics(
+  "r",
+  (s) => {
+    const a = s.reg(RAX, s.size);
+    const b = s.get(0);
+    s.flags("sub", a, b, s.sub(a, b));
+    advance(s, RDI);
+  },
+  true,
+);
+export const CMPS = stringSemantics(
+  "r",
+  (s) => {
+    const b = s.load(s.reg(RDI, s.addressSize), s.size); // first: if both fault, processors tell of this one
+    const a = s.get(0);
+    s.flags("sub", a, b, s.sub(a, b));
+    advance(s, RSI, RDI);
+  },
+  true,
+);
 
 /** Ports have at most 32 bits, whatever REX.W says. */
 const portSize = <V>(s: Sem<V>): 1 | 2 | 4 => (s.size === 8 ? 4 : s.size);
@@ -74,14 +97,26 @@ const portSize = <V>(s: Sem<V>): 1 | 2 | 4 => (s.size === 8 ? 4 : s.size);
 const requirePort = <V>(s: Sem<V>): void => void s.call("requirePort", s.reg(DX, 2), s.const(portSize(s)));
 
 /** The destination is probed first: reading a port cannot be undone. */
-export const INS = stringSemantics("-", (s) => {
-  const to = s.linearAddress(0);
-  const size = portSize(s);
-  s.probeWrite(to, size);
-  s.store(to, size, s.call("portIn", s.reg(DX, 2), s.const(size)));
-  advance(s, RDI);
-}, false, "counter", requirePort);
-export const OUTS = stringSemantics("r", (s) => {
-  s.call("portOut", s.reg(DX, 2), s.const(portSize(s)), s.get(0));
-  advance(s, RSI);
-}, false, "counter", requirePort);
+export const INS = stringSemantics(
+  "-",
+  (s) => {
+    const to = s.linearAddress(0);
+    const size = portSize(s);
+    s.probeWrite(to, size);
+    s.store(to, size, s.call("portIn", s.reg(DX, 2), s.const(size)));
+    advance(s, RDI);
+  },
+  false,
+  "counter",
+  requirePort,
+);
+export const OUTS = stringSemantics(
+  "r",
+  (s) => {
+    s.call("portOut", s.reg(DX, 2), s.const(portSize(s)), s.get(0));
+    advance(s, RSI);
+  },
+  false,
+  "counter",
+  requirePort,
+);

@@ -78,8 +78,7 @@ const descriptorQuery = (name: "lar" | "lsl"): Semantics =>
     s.when(valid, () => s.put(0, s.zext(answer, 4)));
     s.setFlags({ ZF: valid });
   });
-const verify = (name: "verr" | "verw"): Semantics =>
-  semantics("r", (s) => s.setFlags({ ZF: s.call(name, s.get(0)) }));
+const verify = (name: "verr" | "verw"): Semantics => semantics("r", (s) => s.setFlags({ ZF: s.call(name, s.get(0)) }));
 export const VERR = verify("verr");
 export const VERW = verify("verw");
 export const LAR = descriptorQuery("lar");

@@ -6,17 +6,17 @@ import { Reg } from "../registers.ts";
 import type { Sem } from "../sem.ts";
 
 /** FCW, FSW, FTW and FOP in one: the eight bytes at FCW. */
-const Word = { PM: 0x20n, PE: 0x20n << 16n, C1: 0x200n << 16n, TOP: 0x3800n << 16n } as const;
+export const Word = { PM: 0x20n, PE: 0x20n << 16n, C1: 0x200n << 16n, TOP: 0x3800n << 16n } as const;
 const TOP_SHIFT = 27;
 const TAG_SHIFT = 32;
 /** PC and RC of FCW: 64-bit significands, to nearest. */
 const PRECISION_AND_ROUNDING = 0xf00;
 const FULL_TO_NEAREST = 0x300;
 
-const SIGN = 0x8000;
-const EXPONENT = 0x7fff;
-const BIAS = 16383;
-const INTEGER_BIT = 1n << 63n;
+export const SIGN = 0x8000;
+export const EXPONENT = 0x7fff;
+export const BIAS = 16383;
+export const INTEGER_BIT = 1n << 63n;
 
 const bits64 = (n: bigint): bigint => BigInt.asUintN(64, n);
 
@@ -50,8 +50,14 @@ export class Stack<V> {
     let word = s.and(this.word, s.const(bits64(~Word.C1)));
     if (status !== undefined) word = s.or(word, status);
     if (fill !== undefined) word = s.and(word, s.not(this.#tagBits(fill)));
-    if (pop) word = this.#withTop(s.or(word, this.#tagBits(this.top)), this.register(s.const(1)));
-    s.setField(Reg.FCW, 8, word);
+    s.setField(Reg.FCW, 8, pop ? this.#popped(word) : word);
+  }
+  /** A pop that leaves C1 alone. */
+  popOnly(): void {
+    this.#s.setField(Reg.FCW, 8, this.#popped(this.word));
+  }
+  #popped(word: V): V {
+    return this.#withTop(this.#s.or(word, this.#tagBits(this.top)), this.register(this.#s.const(1)));
   }
   /** A value on top: the register was found empty. */
   push(n: V): void {
@@ -65,12 +71,12 @@ export class Stack<V> {
   }
 }
 
-/** FLD of a value that is at hand as it shall be. @param slow for a full stack */
-export function pushValue<V>(s: Sem<V>, low: V, high: V, slow: () => void): void {
+/** FLD of a value that is at hand as it shall be. @param slow for a full stack, or if `ok` is 0 */
+export function pushValue<V>(s: Sem<V>, { low, high, ok }: { low: V; high: V; ok: V }, slow: () => void): void {
   const stack = new Stack(s);
   const n = stack.register(s.const(7));
   s.when(
-    stack.isEmpty(n),
+    s.and(ok, stack.isEmpty(n)),
     () => {
       s.x87SetWord(n, 0, low);
       s.x87SetWord(n, 8, high);

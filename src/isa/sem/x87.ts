@@ -4,7 +4,8 @@
 import { Reg } from "../registers.ts";
 import { semantics, type Sem, type Semantics } from "../sem.ts";
 import { Arg, Source } from "../x87/unit.ts";
-import { changeSign, combine, copyTop, exchangeTop, popToMemory, pushRegister, pushValue } from "./x87-fast.ts";
+import { compareToFlags, FLOAT32, FLOAT64, fromFloat, fromInteger, storeTop, toFloat, toInteger } from "./x87-convert.ts";
+import { BIAS, changeSign, combine, copyTop, exchangeTop, popToMemory, pushRegister, pushValue, INTEGER_BIT } from "./x87-fast.ts";
 
 /** FSW is the upper half of the word at FCW. */
 const FSW_SHIFT = 16;
@@ -67,12 +68,38 @@ export const FLD80 = semantics("r", (s) => {
   const address = s.linearAddress(0);
   const low = s.load(address, 8);
   const high = s.load(s.add(address, s.const(8)), 2);
-  pushValue(s, low, high, () => {
+  pushValue(s, { low, high, ok: s.const(1) }, () => {
     s.setField(Reg.X87_VALUE, 8, low);
     s.setField(Reg.X87_HIGH, 4, high);
     callWith(s, "x87Load", s.const(sourceOf("FLOAT80")));
   });
 });
+
+const FLOATS = { FLOAT32, FLOAT64 } as const;
+const INTEGERS = { INT16: 2, INT32: 4, INT64: 8 } as const;
+type Number = keyof typeof FLOATS | keyof typeof INTEGERS;
+const isFloat = (format: Number): format is keyof typeof FLOATS => format in FLOATS;
+
+/** FLD m32, m64; FILD. */
+export const x87Load = (format: Number): Semantics =>
+  semantics("r", (s) => {
+    checkPending(s);
+    const bits = isFloat(format) ? s.get(0) : s.getSigned(0);
+    const value = isFloat(format) ? fromFloat(s, bits, FLOATS[format]) : fromInteger(s, bits);
+    pushValue(s, value, () => {
+      s.setField(Reg.X87_VALUE, 8, bits);
+      callWith(s, "x87Load", s.const(sourceOf(format)));
+    });
+  });
+
+/** FLD1, FLDZ. @param index of the constant in the opcode's order */
+const constant = (index: number, low: bigint, high: number): Semantics =>
+  semantics("", (s) => {
+    checkPending(s);
+    pushValue(s, { low: s.const(low), high: s.const(high), ok: s.const(1) }, () => callWith(s, "x87LoadConstant", s.const(index)));
+  });
+export const FLD1 = constant(0, INTEGER_BIT, BIAS);
+export const FLDZ = constant(6, 0n, 0);
 
 const fast = (f: <V>(s: Sem<V>, i: V, slow: () => void) => void, name: string, arg = 0): Semantics =>
   semantics("--", (s) => {
@@ -114,6 +141,18 @@ export const FSTP80 = semantics("w", (s) => {
   popToMemory(s, address, () => storeByCall(s, "FLOAT80", Arg.POP, address));
 });
 
+/** FST, FSTP of m32 and m64, FIST, FISTP, FISTTP. */
+export const x87StoreNumber = (format: Number, arg: number): Semantics =>
+  semantics("w", (s) => {
+    checkPending(s);
+    const convert = isFloat(format) ? toFloat(s, FLOATS[format]) : toInteger(s, INTEGERS[format], (arg & Arg.VARIANT) !== 0);
+    storeTop(s, convert, {
+      pop: (arg & Arg.POP) !== 0,
+      store: (result) => s.put(0, result),
+      slow: () => storeByCall(s, format, arg, s.linearAddress(0)),
+    });
+  });
+
 /** FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory. The call checks that it can be written, if there is a result, before it pops. */
 export const x87Store = (format: Format, arg = 0): Semantics =>
   semantics("w", (s) => {
@@ -136,8 +175,11 @@ function storeByCall<V>(s: Sem<V>, format: Format, arg: number, address: V): voi
 export const x87CompareToFlags = (arg: number): Semantics =>
   semantics("--", (s) => {
     checkPending(s);
-    callWith(s, "x87Compare", s.or(s.get(1), s.const(arg | Arg.TO_FLAGS)));
-    s.writeFlags(s.field(Reg.X87_VALUE, 8));
+    const i = s.get(1);
+    compareToFlags(s, i, (arg & Arg.POP) !== 0, () => {
+      callWith(s, "x87Compare", s.or(i, s.const(arg | Arg.TO_FLAGS)));
+      s.writeFlags(s.field(Reg.X87_VALUE, 8));
+    });
   });
 
 /** FTST. */

@@ -44,6 +44,7 @@ function notOffered(): never {
 
 const SINGLE_CALLS: Record<string, CallSpec> = {
   interruptsMayBeOpen: { args: 0, result: false, run: (cpu) => cpu.interruptsMayBeOpen() },
+  modeChanged: { args: 0, result: false, run: (cpu) => cpu.modeChanged() },
   hlt: { args: 0, result: false, run: (cpu) => cpu.halt() },
   vmcall: { args: 0, result: false, run: vmcall },
   rdrand: { args: 0, result: true, run: (cpu) => BigInt.asUintN(64, cpu.random64()) },

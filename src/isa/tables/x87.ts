@@ -4,8 +4,8 @@
 import { rowsOf, type Row, type RowOptions } from "../row.ts";
 import type { Semantics } from "../sem.ts";
 import {
-  extendedArea, FABS, FCHS, FLD80, FLD_STI, FLDCW, FLDENV, FNOP, FNSAVE, FNSTCW, FNSTENV, FNSTSW, FRSTOR, FSTP80, FSTP_STI, FST_STI, FTST, FXCH, x87Arithmetic, x87CompareToFlags, x87ConditionalMove, x87Control,
-  x87FromMemory, x87Plain, x87Store, x87WithRegister, type Format,
+  extendedArea, FABS, FCHS, FLD1, FLD80, FLD_STI, FLDCW, FLDENV, FLDZ, FNOP, FNSAVE, FNSTCW, FNSTENV, FNSTSW, FRSTOR, FSTP80, FSTP_STI, FST_STI, FTST, FXCH, x87Arithmetic, x87CompareToFlags, x87ConditionalMove, x87Control,
+  x87FromMemory, x87Load, x87Plain, x87Store, x87StoreNumber, x87WithRegister, type Format,
 } from "../sem/x87.ts";
 import { Arg } from "../x87/unit.ts";
 
@@ -27,9 +27,9 @@ const whole = (opcode: number, modrm: number, name: string, sem: Semantics, opti
   escape(opcode, name, sem, [], { unit: "x87", ext: (modrm >> 3) & 7, rm: modrm & 7, mod: "reg", ...options });
 
 const load = (opcode: number, ext: number, name: string, format: Format): Row =>
-  memory(opcode, ext, name, x87FromMemory("x87Load", format), WIDTH_CODE[format]);
+  memory(opcode, ext, name, format === "BCD" || format === "FLOAT80" ? x87FromMemory("x87Load", format) : x87Load(format), WIDTH_CODE[format]);
 const store = (opcode: number, ext: number, name: string, format: Format, arg = 0): Row =>
-  memory(opcode, ext, name, x87Store(format, arg), WIDTH_CODE[format]);
+  memory(opcode, ext, name, format === "BCD" || format === "FLOAT80" ? x87Store(format, arg) : x87StoreNumber(format, arg), WIDTH_CODE[format]);
 
 /** By ModRM.reg: name, call and form, as in all escapes with arithmetic. */
 const ARITHMETIC: readonly (readonly [string, string, number])[] = [
@@ -50,6 +50,7 @@ const arithmeticToSti = (opcode: number, suffix: "" | "p", arg: number): Row[] =
 const conditionalMoves = (opcode: number, moves: readonly (readonly [string, number])[]): Row[] =>
   moves.map(([suffix, cc], ext) => register(opcode, ext, `fcmov${suffix}`, x87ConditionalMove(cc), TO_ST0));
 
+const EXACT_CONSTANTS: Readonly<Record<string, Semantics>> = { fld1: FLD1, fldz: FLDZ };
 const CONSTANTS = ["fld1", "fldl2t", "fldl2e", "fldpi", "fldlg2", "fldln2", "fldz"];
 /** The manual gives only a bound for the error. */
 const APPROXIMATE: RowOptions = { approximate: true };
@@ -69,7 +70,7 @@ const d9: Row[] = [
   whole(0xd9, 0xe1, "fabs", FABS),
   whole(0xd9, 0xe4, "ftst", FTST),
   whole(0xd9, 0xe5, "fxam", x87Plain("x87Examine")),
-  ...CONSTANTS.map((name, i) => whole(0xd9, 0xe8 + i, name, x87Plain("x87LoadConstant", i))),
+  ...CONSTANTS.map((name, i) => whole(0xd9, 0xe8 + i, name, EXACT_CONSTANTS[name] ?? x87Plain("x87LoadConstant", i))),
   whole(0xd9, 0xf0, "f2xm1", x87Plain("x87Exp2m1"), APPROXIMATE),
   whole(0xd9, 0xf1, "fyl2x", x87Plain("x87YLog2"), APPROXIMATE),
   whole(0xd9, 0xf2, "fptan", x87Plain("x87Tan"), APPROXIMATE),

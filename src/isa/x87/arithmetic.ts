@@ -3,7 +3,18 @@
  * Every function: (out, r, a, b, sourceDenormal). `out` may be a or b. r.flags collects exceptions; `sourceDenormal` is
  * Status.DE when b (or a) was widened from a denormal in memory, else 0. */
 import {
-  BIAS, Float80, INTEGER_BIT, Kind, Status, compareSignificands, kindOf, normalize, setInfinity, setSignificand, setZero, significandOf,
+  BIAS,
+  Float80,
+  INTEGER_BIT,
+  Kind,
+  Status,
+  compareSignificands,
+  kindOf,
+  normalize,
+  setInfinity,
+  setSignificand,
+  setZero,
+  significandOf,
 } from "./float80.ts";
 import { type Rounding, invalid, propagateNan, quiet, roundPack, shiftRightSticky, shifted } from "./round.ts";
 
@@ -21,7 +32,8 @@ export function subtract(out: Float80, r: Rounding, a: Float80, b: Float80, sour
 }
 
 function addSigned(out: Float80, r: Rounding, a: Float80, b: Float80, signB: number, sourceDenormal: number): void {
-  const ka = kindOf(a), kb = kindOf(b);
+  const ka = kindOf(a),
+    kb = kindOf(b);
   if ((ka | kb) !== Kind.NORMAL) {
     if (propagateNan(out, r, a, ka, b, kb)) return;
     if (ka === Kind.INFINITY && kb === Kind.INFINITY && a.sign !== signB) return invalid(out, r);
@@ -45,11 +57,15 @@ function addSigned(out: Float80, r: Rounding, a: Float80, b: Float80, signB: num
 }
 
 function addMagnitudes(out: Float80, r: Rounding, p: Float80, q: Float80): void {
-  const big = p.exp >= q.exp ? p : q, small = big === p ? q : p;
+  const big = p.exp >= q.exp ? p : q,
+    small = big === p ? q : p;
   shiftRightSticky(small.hi, small.lo, 0, big.exp - small.exp);
   const sumLo = (big.lo >>> 0) + (shifted.lo >>> 0);
   const sumHi = (big.hi >>> 0) + (shifted.hi >>> 0) + (sumLo > 0xffffffff ? 1 : 0);
-  let hi = sumHi | 0, lo = sumLo | 0, ext = shifted.ext, exp = big.exp;
+  let hi = sumHi | 0,
+    lo = sumLo | 0,
+    ext = shifted.ext,
+    exp = big.exp;
   if (sumHi > 0xffffffff) {
     ext = (ext >>> 1) | (lo << 31) | (ext & 1);
     lo = (lo >>> 1) | (hi << 31);
@@ -62,7 +78,8 @@ function addMagnitudes(out: Float80, r: Rounding, p: Float80, q: Float80): void 
 function subtractMagnitudes(out: Float80, r: Rounding, p: Float80, q: Float80): void {
   const order = p.exp !== q.exp ? p.exp - q.exp : compareSignificands(p, q);
   if (order === 0) return setZero(out, r.mode === 1 ? 1 : 0);
-  const big = order > 0 ? p : q, small = order > 0 ? q : p;
+  const big = order > 0 ? p : q,
+    small = order > 0 ? q : p;
   shiftRightSticky(small.hi, small.lo, 0, big.exp - small.exp);
   let ext = -shifted.ext | 0;
   const differenceLo = (big.lo >>> 0) - (shifted.lo >>> 0) - (shifted.ext !== 0 ? 1 : 0);
@@ -87,7 +104,10 @@ function subtractMagnitudes(out: Float80, r: Rounding, p: Float80, q: Float80): 
 
 /** Upper 32 bits of the product of two unsigned 32-bit numbers. */
 export function multiplyHigh(a: number, b: number): number {
-  const a0 = a & 0xffff, a1 = a >>> 16, b0 = b & 0xffff, b1 = b >>> 16;
+  const a0 = a & 0xffff,
+    a1 = a >>> 16,
+    b0 = b & 0xffff,
+    b1 = b >>> 16;
   const middle = a1 * b0 + ((a0 * b0) >>> 16);
   const cross = a0 * b1 + (middle & 0xffff);
   return a1 * b1 + (middle >>> 16) + (cross >>> 16);
@@ -95,11 +115,13 @@ export function multiplyHigh(a: number, b: number): number {
 
 /** a × b */
 export function multiply(out: Float80, r: Rounding, a: Float80, b: Float80, sourceDenormal: number): void {
-  const ka = kindOf(a), kb = kindOf(b);
+  const ka = kindOf(a),
+    kb = kindOf(b);
   const sign = a.sign ^ b.sign;
   if (ka !== Kind.NORMAL || kb !== Kind.NORMAL) {
     if (propagateNan(out, r, a, ka, b, kb)) return;
-    const infinite = ka === Kind.INFINITY || kb === Kind.INFINITY, zero = ka === Kind.ZERO || kb === Kind.ZERO;
+    const infinite = ka === Kind.INFINITY || kb === Kind.INFINITY,
+      zero = ka === Kind.ZERO || kb === Kind.ZERO;
     if (infinite && zero) return invalid(out, r);
     if (ka === Kind.DENORMAL || kb === Kind.DENORMAL) r.flags |= Status.DE;
     r.flags |= sourceDenormal;
@@ -112,11 +134,18 @@ export function multiply(out: Float80, r: Rounding, a: Float80, b: Float80, sour
   if (ka === Kind.DENORMAL) normalize(x);
   if (kb === Kind.DENORMAL) normalize(y);
   const low = Math.imul(x.lo, y.lo);
-  const crossA = Math.imul(x.hi, y.lo) >>> 0, crossB = Math.imul(x.lo, y.hi) >>> 0;
+  const crossA = Math.imul(x.hi, y.lo) >>> 0,
+    crossB = Math.imul(x.lo, y.hi) >>> 0;
   const word1 = multiplyHigh(x.lo, y.lo) + crossA + crossB;
-  const word2 = multiplyHigh(x.hi, y.lo) + multiplyHigh(x.lo, y.hi) + (Math.imul(x.hi, y.hi) >>> 0) + Math.floor(word1 / 0x100000000);
+  const word2 =
+    multiplyHigh(x.hi, y.lo) +
+    multiplyHigh(x.lo, y.hi) +
+    (Math.imul(x.hi, y.hi) >>> 0) +
+    Math.floor(word1 / 0x100000000);
   let hi = (multiplyHigh(x.hi, y.hi) + Math.floor(word2 / 0x100000000)) | 0;
-  let lo = word2 | 0, ext = word1 | 0, exp = x.exp + y.exp - BIAS + 1;
+  let lo = word2 | 0,
+    ext = word1 | 0,
+    exp = x.exp + y.exp - BIAS + 1;
   if (hi >= 0) {
     hi = (hi << 1) | (lo >>> 31);
     lo = (lo << 1) | (ext >>> 31);
@@ -129,7 +158,8 @@ export function multiply(out: Float80, r: Rounding, a: Float80, b: Float80, sour
 
 /** a ÷ b */
 export function divide(out: Float80, r: Rounding, a: Float80, b: Float80, sourceDenormal: number): void {
-  const ka = kindOf(a), kb = kindOf(b);
+  const ka = kindOf(a),
+    kb = kindOf(b);
   const sign = a.sign ^ b.sign;
   if (ka !== Kind.NORMAL || kb !== Kind.NORMAL) {
     if (propagateNan(out, r, a, ka, b, kb)) return;
@@ -153,8 +183,11 @@ export function divide(out: Float80, r: Rounding, a: Float80, b: Float80, source
 
 /** x ÷ y: quotient digits of 16 bits; each estimate from doubles is off by one at most. */
 function divideMagnitudes(out: Float80, r: Rounding, sign: number): void {
-  const dh = y.hi >>> 0, dl = y.lo >>> 0, divisor = dh * 0x100000000 + dl;
-  let rh = x.hi >>> 0, rl = x.lo >>> 0;
+  const dh = y.hi >>> 0,
+    dl = y.lo >>> 0,
+    divisor = dh * 0x100000000 + dl;
+  let rh = x.hi >>> 0,
+    rl = x.lo >>> 0;
   const first = rh > dh || (rh === dh && rl >= dl);
   if (first) {
     rl -= dl;
@@ -164,7 +197,9 @@ function divideMagnitudes(out: Float80, r: Rounding, sign: number): void {
       rh--;
     }
   }
-  let hi = 0, lo = 0, ext = 0;
+  let hi = 0,
+    lo = 0,
+    ext = 0;
   for (let i = 0; i < 6; i++) {
     let digit = Math.floor(((rh * 0x100000000 + rl) * 65536) / divisor);
     const low = rl * 65536 - digit * dl;

@@ -40,14 +40,20 @@ const st = (i: number): { significand: bigint; exponent: number } => {
 };
 const unmask = (exceptions: number): void => call("x87LoadControl", 0, BigInt(FNINIT_CONTROL & ~exceptions));
 const state = (): string => Buffer.from(cpu.regs.bytes.subarray(Reg.ST, Reg.MXCSR)).toString("hex");
-const faults = (vector: number) => (e: unknown): boolean => e instanceof GuestFault && e.vector === vector;
+const faults =
+  (vector: number) =>
+  (e: unknown): boolean =>
+    e instanceof GuestFault && e.vector === vector;
 
 describe("x87 stack", () => {
   test("FLD pushes, FSTP pops and gives the value back", () => {
     load64(PI);
     assert.deepEqual([top(), st(0), cpu.regs.get16(Reg.FTW)], [7, PI_EXTENDED, 0x3fff]);
     call("x87Store", form(Source.FLOAT64, Arg.POP), AREA);
-    assert.deepEqual([cpu.regs.get64(Reg.X87_VALUE), cpu.regs.get32(Reg.X87_DONE), top(), cpu.regs.get16(Reg.FTW)], [PI, 1, 0, 0xffff]);
+    assert.deepEqual(
+      [cpu.regs.get64(Reg.X87_VALUE), cpu.regs.get32(Reg.X87_DONE), top(), cpu.regs.get16(Reg.FTW)],
+      [PI, 1, 0, 0xffff],
+    );
   });
 
   test("a ninth push overflows: IE SF C1 and the indefinite", () => {
@@ -75,7 +81,10 @@ describe("x87 stack", () => {
 
   test("FSUB and FSUBR: ST(0) − operand, operand − ST(0)", () => {
     const bits = (x: number): bigint => new BigUint64Array(Float64Array.of(x).buffer)[0]!;
-    for (const [arg, expected] of [[0, -2], [Arg.REVERSED, 2]] as const) {
+    for (const [arg, expected] of [
+      [0, -2],
+      [Arg.REVERSED, 2],
+    ] as const) {
       load64(bits(5)); // ST(1)
       load64(bits(3));
       call("x87Subtract", form(Source.REGISTER, 1 | arg));
@@ -93,7 +102,10 @@ describe("x87 stack", () => {
 });
 
 describe("images of the x87 state", () => {
-  for (const [name, variant, size] of [["28 bytes", 0, 28], ["14 bytes", Arg.VARIANT, 14]] as const) {
+  for (const [name, variant, size] of [
+    ["28 bytes", 0, 28],
+    ["14 bytes", Arg.VARIANT, 14],
+  ] as const) {
     test(`FNSAVE and FRSTOR, ${name}`, () => {
       load64(PI);
       load64(0n);
@@ -119,7 +131,12 @@ describe("images of the x87 state", () => {
   test("an area that ends in an absent page changes nothing", () => {
     load64(PI);
     const before = state();
-    for (const [name, sizeBytes] of [["x87StoreEnvironment", 28n], ["x87Save", 108n], ["x87LoadEnvironment", 28n], ["x87Restore", 108n]] as const) {
+    for (const [name, sizeBytes] of [
+      ["x87StoreEnvironment", 28n],
+      ["x87Save", 108n],
+      ["x87LoadEnvironment", 28n],
+      ["x87Restore", 108n],
+    ] as const) {
       assert.throws(() => call(name, 0, BigInt(LAYOUT.SIZE) - sizeBytes + 1n), faults(Vector.PF), name);
       assert.equal(state(), before, name);
     }
@@ -131,7 +148,10 @@ describe("images of the x87 state", () => {
     cpu.regs.set32(Reg.MXCSR, 0x1fa0);
     const before = state();
     call("fxsave", Arg.VARIANT, AREA);
-    assert.deepEqual([cpu.read(AREA + 4n, 1), cpu.read(AREA + 0x20n, 8), cpu.read(AREA + 0x1cn, 4)], [0x80n, PI_EXTENDED.significand, 0xffffn]);
+    assert.deepEqual(
+      [cpu.read(AREA + 4n, 1), cpu.read(AREA + 0x20n, 8), cpu.read(AREA + 0x1cn, 4)],
+      [0x80n, PI_EXTENDED.significand, 0xffffn],
+    );
     call("x87Init");
     cpu.regs.bytes.fill(0xff, Reg.ST, Reg.ST + 128);
     cpu.regs.set64(Reg.XMM + 0xf8, 0n);
@@ -161,7 +181,10 @@ describe("images of the x87 state", () => {
     cpu.regs.set64(Reg.XMM, 0n);
     cpu.regs.set32(Reg.X87_DONE, 3);
     call("xrstor", Arg.VARIANT, AREA);
-    assert.deepEqual([cpu.regs.get64(Reg.XMM), cpu.regs.get16(Reg.FTW), cpu.regs.get16(Reg.FCW)], [7n, 0xffff, FNINIT_CONTROL]);
+    assert.deepEqual(
+      [cpu.regs.get64(Reg.XMM), cpu.regs.get16(Reg.FTW), cpu.regs.get16(Reg.FCW)],
+      [7n, 0xffff, FNINIT_CONTROL],
+    );
   });
 
   test("XRSTOR of an unknown feature, XSAVE without OSXSAVE", () => {

@@ -1,8 +1,31 @@
 /* The calls that sem/x87.ts makes: none has arguments or results, they talk through the mailbox (unit.ts). */
 import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
-import { x87Abs, x87Add, x87ChangeSign, x87Compare, x87Divide, x87Examine, x87Extract, x87Multiply, x87Remainder, x87RoundInt, x87Scale, x87Sqrt, x87Subtract } from "./compute.ts";
-import { x87ClearExceptions, x87Init, x87LoadControl, x87LoadEnvironment, x87Restore, x87Rotate, x87Save, x87StoreEnvironment } from "./control.ts";
+import {
+  x87Abs,
+  x87Add,
+  x87ChangeSign,
+  x87Compare,
+  x87Divide,
+  x87Examine,
+  x87Extract,
+  x87Multiply,
+  x87Remainder,
+  x87RoundInt,
+  x87Scale,
+  x87Sqrt,
+  x87Subtract,
+} from "./compute.ts";
+import {
+  x87ClearExceptions,
+  x87Init,
+  x87LoadControl,
+  x87LoadEnvironment,
+  x87Restore,
+  x87Rotate,
+  x87Save,
+  x87StoreEnvironment,
+} from "./control.ts";
 import { x87Arctan, x87Cos, x87Exp2m1, x87Sin, x87SinCos, x87Tan, x87YLog2, x87YLog2p1 } from "./functions.ts";
 import { conditionalMove, exchange, free, load, loadConstant, store, storeRegister } from "./transfer.ts";
 import { fxrstor, fxsave, xrstor, xsave } from "./xsave.ts";

@@ -7,7 +7,21 @@ import { UNORDERED, compare, examine, extract, remainder, roundToInteger, scale 
 import { Float80, Status } from "./float80.ts";
 import type { Rounding } from "./round.ts";
 import { takeOperand } from "./transfer.ts";
-import { Arg, Source, begin, conclude, isEmpty, pop, push, readPhysical, rounding, stackOverflow, stackUnderflow, topOf, writePhysical } from "./unit.ts";
+import {
+  Arg,
+  Source,
+  begin,
+  conclude,
+  isEmpty,
+  pop,
+  push,
+  readPhysical,
+  rounding,
+  stackOverflow,
+  stackUnderflow,
+  topOf,
+  writePhysical,
+} from "./unit.ts";
 
 const a = new Float80();
 const b = new Float80();
@@ -18,9 +32,13 @@ type Binary = (out: Float80, r: Rounding, a: Float80, b: Float80, sourceDenormal
 /** ST(0) op operand, or operand op ST(0) when REVERSED; to ST(0) or ST(i). */
 function binary(operation: Binary) {
   return (cpu: Cpu): void => {
-    const v = cpu.regs.view, arg = begin(v), top = topOf(v), source = arg >> Arg.SOURCE_SHIFT;
+    const v = cpu.regs.view,
+      arg = begin(v),
+      top = topOf(v),
+      source = arg >> Arg.SOURCE_SHIFT;
     const other = (top + (arg & Arg.INDEX)) & 7;
-    let denormal = 0, empty = isEmpty(v, top);
+    let denormal = 0,
+      empty = isEmpty(v, top);
     if (source !== Source.REGISTER) denormal = takeOperand(v, source, b);
     else if (isEmpty(v, other)) empty = true;
     else readPhysical(v, other, b);
@@ -43,9 +61,13 @@ export const x87Divide = binary(divide);
 
 /** All comparisons: FCOM FUCOM FICOM FTST (condition codes), FCOMI FUCOMI (RFLAGS bits in the mailbox). */
 export function x87Compare(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = begin(v), top = topOf(v), source = arg >> Arg.SOURCE_SHIFT;
+  const v = cpu.regs.view,
+    arg = begin(v),
+    top = topOf(v),
+    source = arg >> Arg.SOURCE_SHIFT;
   const other = (top + (arg & Arg.INDEX)) & 7;
-  let denormal = 0, empty = isEmpty(v, top);
+  let denormal = 0,
+    empty = isEmpty(v, top);
   if (source !== Source.REGISTER) denormal = takeOperand(v, source, b);
   else if (isEmpty(v, other)) empty = true;
   else readPhysical(v, other, b);
@@ -60,7 +82,11 @@ export function x87Compare(cpu: Cpu): void {
   if ((arg & Arg.TO_FLAGS) !== 0) {
     // C0 → CF, C2 → PF, C3 → ZF; the condition codes stay as they are.
     const { flags } = rounding;
-    v.setUint32(Reg.X87_VALUE, (flags & Status.C0 ? 1 : 0) | (flags & Status.C2 ? 4 : 0) | (flags & Status.C3 ? 0x40 : 0), true);
+    v.setUint32(
+      Reg.X87_VALUE,
+      (flags & Status.C0 ? 1 : 0) | (flags & Status.C2 ? 4 : 0) | (flags & Status.C3 ? 0x40 : 0),
+      true,
+    );
     v.setUint32(Reg.X87_VALUE + 4, 0, true);
     rounding.flags &= ~UNORDERED;
     codes = 0;
@@ -74,7 +100,8 @@ export function x87Compare(cpu: Cpu): void {
 
 /** FXAM. */
 export function x87Examine(cpu: Cpu): void {
-  const v = cpu.regs.view, top = topOf(v);
+  const v = cpu.regs.view,
+    top = topOf(v);
   begin(v);
   readPhysical(v, top, a);
   rounding.flags = isEmpty(v, top) ? Status.C3 | Status.C0 | (a.sign !== 0 ? Status.C1 : 0) : examine(a);
@@ -84,7 +111,8 @@ export function x87Examine(cpu: Cpu): void {
 /** An instruction that replaces ST(0) by a function of it. */
 function unary(operation: (out: Float80, r: Rounding, a: Float80) => void) {
   return (cpu: Cpu): void => {
-    const v = cpu.regs.view, top = topOf(v);
+    const v = cpu.regs.view,
+      top = topOf(v);
     begin(v);
     if (isEmpty(v, top)) stackUnderflow(result);
     else {
@@ -107,11 +135,17 @@ export const x87Abs = unary((out, _r, from) => {
 });
 
 /** ST(0) op ST(1) to ST(0): FSCALE, FPREM, FPREM1. */
-function withSecond(operation: (out: Float80, r: Rounding, a: Float80, b: Float80, variant: boolean) => boolean | void, affected: number) {
+function withSecond(
+  operation: (out: Float80, r: Rounding, a: Float80, b: Float80, variant: boolean) => boolean | void,
+  affected: number,
+) {
   // Without a quotient C0 and C3 stay; C2 is cleared even where there is no result.
   const certain = affected & (Status.C1 | Status.C2);
   return (cpu: Cpu): void => {
-    const v = cpu.regs.view, arg = begin(v), top = topOf(v), second = (top + 1) & 7;
+    const v = cpu.regs.view,
+      arg = begin(v),
+      top = topOf(v),
+      second = (top + 1) & 7;
     let told: boolean | void = false;
     if (isEmpty(v, top) || isEmpty(v, second)) stackUnderflow(result);
     else {
@@ -129,7 +163,8 @@ export const x87Remainder = withSecond(remainder, Status.C0 | Status.C1 | Status
 
 /** FXTRACT: ST(0) becomes the exponent, the significand is pushed. */
 export function x87Extract(cpu: Cpu): void {
-  const v = cpu.regs.view, top = topOf(v);
+  const v = cpu.regs.view,
+    top = topOf(v);
   begin(v);
   if (isEmpty(v, top)) {
     stackUnderflow(a);
@@ -145,4 +180,3 @@ export function x87Extract(cpu: Cpu): void {
   writePhysical(v, top, a);
   push(v, b);
 }
-

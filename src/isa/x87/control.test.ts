@@ -12,15 +12,25 @@ const machine = new OracleMachine([DATA, CODE], CALLS);
 const { regs } = machine;
 const memory = machine.memory(DATA);
 const image = new DataView(memory.buffer, memory.byteOffset);
-const MF = 16, PF = 14;
+const MF = 16,
+  PF = 14;
 
 function run(...bytes: number[]): number | undefined {
   regs.set64(Reg.RIP, BigInt(CODE.start));
   machine.memory(CODE).set(bytes);
   return machine.run(Uint8Array.from(bytes))?.vector;
 }
-const FLD1 = [0xd9, 0xe8], FLDZ = [0xd9, 0xee], FNSTENV = [0xd9, 0x37], FLDENV = [0xd9, 0x27], FNSAVE = [0xdd, 0x37], FRSTOR = [0xdd, 0x27]; // [RDI]
-const FDIV = [0xd8, 0xf1], FNSTSW_AX = [0xdf, 0xe0], FNCLEX = [0xdb, 0xe2], FNINIT = [0xdb, 0xe3], FLDCW = [0xd9, 0x2f];
+const FLD1 = [0xd9, 0xe8],
+  FLDZ = [0xd9, 0xee],
+  FNSTENV = [0xd9, 0x37],
+  FLDENV = [0xd9, 0x27],
+  FNSAVE = [0xdd, 0x37],
+  FRSTOR = [0xdd, 0x27]; // [RDI]
+const FDIV = [0xd8, 0xf1],
+  FNSTSW_AX = [0xdf, 0xe0],
+  FNCLEX = [0xdb, 0xe2],
+  FNINIT = [0xdb, 0xe3],
+  FLDCW = [0xd9, 0x2f];
 
 beforeEach(() => {
   memory.fill(0);
@@ -52,7 +62,8 @@ describe("an unmasked exception", () => {
   test("is raised by what waits, before anything else", () => {
     divideByZero();
     const before = regs.bytes.slice(Reg.ST, Reg.SIZE);
-    for (const bytes of [FLD1, FDIV, [0xd9, 0xd0], [0x9b], FLDENV, [0xd9, 0x1f], [0xdb, 0xf1]]) assert.equal(run(...bytes), MF, bytes.join(" "));
+    for (const bytes of [FLD1, FDIV, [0xd9, 0xd0], [0x9b], FLDENV, [0xd9, 0x1f], [0xdb, 0xf1]])
+      assert.equal(run(...bytes), MF, bytes.join(" "));
     assert.deepEqual(regs.bytes.slice(Reg.ST, Reg.SIZE), before);
     assert.equal(run(...FNSTSW_AX), undefined);
     assert.equal(regs.gpr(0), 0xb084n);
@@ -75,7 +86,10 @@ describe("images", () => {
     divideByZero();
     run(...FNSTENV);
     const words = Array.from({ length: 7 }, (_, i) => image.getUint32(4 * i, true));
-    assert.deepEqual(words.map((w) => w.toString(16)), ["ffff037b", "ffffb084", "ffff4fff", "20000000", "f10000", "0", "ffff0000"]);
+    assert.deepEqual(
+      words.map((w) => w.toString(16)),
+      ["ffff037b", "ffffb084", "ffff4fff", "20000000", "f10000", "0", "ffff0000"],
+    );
     assert.equal(memory[28], 0x55);
     assert.equal(regs.get16(Reg.FCW), 0x37f);
     assert.equal(run(...FLD1), undefined, "nothing is pending any more");
@@ -84,7 +98,10 @@ describe("images", () => {
     memory.fill(0x55);
     run(...FLD1);
     run(0x66, ...FNSTENV);
-    assert.deepEqual(Array.from({ length: 3 }, (_, i) => image.getUint16(2 * i, true)), [0x37f, 7 << 11, 0x3fff]);
+    assert.deepEqual(
+      Array.from({ length: 3 }, (_, i) => image.getUint16(2 * i, true)),
+      [0x37f, 7 << 11, 0x3fff],
+    );
     assert.equal(memory[14], 0x55);
   });
   for (const prefix of [[], [0x66]]) {
@@ -104,7 +121,14 @@ describe("images", () => {
   }
   test("a fault leaves memory and unit as they were", () => {
     run(...FLD1);
-    for (const [bytes, size] of [[FNSTENV, 28], [FLDENV, 28], [FNSAVE, 108], [FRSTOR, 108], [[0xdb, 0x3f], 10], [[0xdd, 0x1f], 8]] as const) {
+    for (const [bytes, size] of [
+      [FNSTENV, 28],
+      [FLDENV, 28],
+      [FNSAVE, 108],
+      [FRSTOR, 108],
+      [[0xdb, 0x3f], 10],
+      [[0xdd, 0x1f], 8],
+    ] as const) {
       regs.setGpr(7, BigInt(DATA.start + DATA.sizeBytes - size + 1));
       const before = Buffer.from(regs.bytes.slice(Reg.ST, Reg.MXCSR)).toString("hex");
       assert.equal(run(...bytes), PF);

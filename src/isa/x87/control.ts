@@ -71,18 +71,27 @@ const isShort = (v: DataView): boolean => (v.getUint32(Reg.X87_ARG, true) & Arg.
 
 function writeEnvironment(cpu: Cpu, address: bigint, short: boolean): void {
   const v = cpu.regs.view;
-  const fip = v.getUint32(Reg.FIP, true), fdp = v.getUint32(Reg.FDP, true);
+  const fip = v.getUint32(Reg.FIP, true),
+    fdp = v.getUint32(Reg.FDP, true);
   const fields = [v.getUint16(Reg.FCW, true), v.getUint16(Reg.FSW, true), fullTags(v)];
-  if (short) [...fields, fip & 0xffff, 0, fdp & 0xffff, 0].forEach((n, i) => cpu.write(address + BigInt(2 * i), 2, BigInt(n)));
+  if (short)
+    [...fields, fip & 0xffff, 0, fdp & 0xffff, 0].forEach((n, i) => cpu.write(address + BigInt(2 * i), 2, BigInt(n)));
   else {
-    const words = [...fields.map((n) => (n | 0xffff0000) >>> 0), fip, (v.getUint16(Reg.FOP, true) & 0x7ff) << 16, fdp, 0xffff0000];
+    const words = [
+      ...fields.map((n) => (n | 0xffff0000) >>> 0),
+      fip,
+      (v.getUint16(Reg.FOP, true) & 0x7ff) << 16,
+      fdp,
+      0xffff0000,
+    ];
     words.forEach((n, i) => cpu.write(address + BigInt(4 * i), 4, BigInt(n)));
   }
 }
 
 /** Reads all of an environment, then sets it. */
 function readEnvironment(cpu: Cpu, address: bigint, short: boolean): () => void {
-  const v = cpu.regs.view, step = short ? 2 : 4;
+  const v = cpu.regs.view,
+    step = short ? 2 : 4;
   const words = Array.from({ length: 7 }, (_, i) => Number(cpu.read(address + BigInt(step * i), step)));
   return () => {
     setControlWord(v, words[0]!);
@@ -97,7 +106,9 @@ function readEnvironment(cpu: Cpu, address: bigint, short: boolean): () => void 
 
 /** FNSTENV m14/m28 at the mailbox's address; then all exceptions are masked. */
 export function x87StoreEnvironment(cpu: Cpu): void {
-  const v = cpu.regs.view, address = addressOf(v), short = isShort(v);
+  const v = cpu.regs.view,
+    address = addressOf(v),
+    short = isShort(v);
   cpu.probeWrite(address, short ? 14 : 28);
   writeEnvironment(cpu, address, short);
   v.setUint16(Reg.FCW, v.getUint16(Reg.FCW, true) | 0x3f, true);
@@ -111,12 +122,16 @@ export function x87LoadEnvironment(cpu: Cpu): void {
 
 /** FNSAVE m94/m108; then as FNINIT. */
 export function x87Save(cpu: Cpu): void {
-  const v = cpu.regs.view, address = addressOf(v), short = isShort(v);
-  const size = short ? 14 : 28, top = topOf(v);
+  const v = cpu.regs.view,
+    address = addressOf(v),
+    short = isShort(v);
+  const size = short ? 14 : 28,
+    top = topOf(v);
   cpu.probeWrite(address, size + 80);
   writeEnvironment(cpu, address, short);
   for (let i = 0; i < 8; i++) {
-    const from = Reg.ST + (((top + i) & 7) << 4), to = address + BigInt(size + 10 * i);
+    const from = Reg.ST + (((top + i) & 7) << 4),
+      to = address + BigInt(size + 10 * i);
     cpu.write(to, 8, v.getBigUint64(from, true));
     cpu.write(to + 8n, 2, BigInt(v.getUint16(from + 8, true)));
   }
@@ -124,7 +139,10 @@ export function x87Save(cpu: Cpu): void {
 }
 
 export function x87Restore(cpu: Cpu): void {
-  const v = cpu.regs.view, address = addressOf(v), short = isShort(v), size = short ? 14 : 28;
+  const v = cpu.regs.view,
+    address = addressOf(v),
+    short = isShort(v),
+    size = short ? 14 : 28;
   const set = readEnvironment(cpu, address, short);
   const registers = Array.from({ length: 8 }, (_, i) => {
     const from = address + BigInt(size + 10 * i);

@@ -1,7 +1,21 @@
 /* Conversions between the 80-bit format and memory formats: 32- and 64-bit floats, 16/32/64-bit integers, packed BCD.
  * @source SDM vol. 1 §4.2, §4.8.3; vol. 2 FLD, FST, FILD, FIST, FISTTP, FBLD, FBSTP
  * Results for memory are left in `memory`, two signed 32-bit halves; wider ones (BCD) are bigint. */
-import { BIAS, EXP_MAX, Float80, INTEGER_BIT, Kind, QUIET_BIT, Status, isSignaling, kindOf, normalize, setSignificand, setZero, significandOf } from "./float80.ts";
+import {
+  BIAS,
+  EXP_MAX,
+  Float80,
+  INTEGER_BIT,
+  Kind,
+  QUIET_BIT,
+  Status,
+  isSignaling,
+  kindOf,
+  normalize,
+  setSignificand,
+  setZero,
+  significandOf,
+} from "./float80.ts";
 import { type Rounding, roundsUp, shiftRightSticky, shifted } from "./round.ts";
 
 /** The value that goes to memory. */
@@ -9,7 +23,9 @@ export const memory = { hi: 0, lo: 0 };
 
 /** Widens an m32. NaNs keep their quiet bit. @returns Status.DE if it was a denormal, else 0 */
 export function fromFloat32(out: Float80, bits: number): number {
-  const sign = bits >>> 31, exp = (bits >>> 23) & 0xff, fraction = bits & 0x7fffff;
+  const sign = bits >>> 31,
+    exp = (bits >>> 23) & 0xff,
+    fraction = bits & 0x7fffff;
   if (exp !== 0) {
     out.set(sign, exp === 0xff ? EXP_MAX : exp - 127 + BIAS, INTEGER_BIT | (fraction << 8), 0);
     return 0;
@@ -25,8 +41,10 @@ export function fromFloat32(out: Float80, bits: number): number {
 
 /** Widens an m64 given as halves. NaNs keep their quiet bit. @returns Status.DE if it was a denormal, else 0 */
 export function fromFloat64(out: Float80, hi: number, lo: number): number {
-  const sign = hi >>> 31, exp = (hi >>> 20) & 0x7ff;
-  const fractionHi = (((hi & 0xfffff) << 11) | (lo >>> 21)) & 0x7fffffff, fractionLo = lo << 11;
+  const sign = hi >>> 31,
+    exp = (hi >>> 20) & 0x7ff;
+  const fractionHi = (((hi & 0xfffff) << 11) | (lo >>> 21)) & 0x7fffffff,
+    fractionLo = lo << 11;
   if (exp !== 0) {
     out.set(sign, exp === 0x7ff ? EXP_MAX : exp - 1023 + BIAS, INTEGER_BIT | fractionHi, fractionLo);
     return 0;
@@ -89,9 +107,11 @@ const rounded = new Float80();
 
 /** Rounds hi:lo:ext at the format's last place into `rounded`. @returns carry out of the top bit */
 function roundTo(r: Rounding, size: 4 | 8, sign: number, hi: number, lo: number, ext: number): boolean {
-  const unitHi = size === 4 ? 0x100 : 0, unitLo = size === 4 ? 0 : 0x800;
+  const unitHi = size === 4 ? 0x100 : 0,
+    unitLo = size === 4 ? 0 : 0x800;
   const below = size === 4 ? (hi << 24) | ((lo | ext) !== 0 ? 1 : 0) : (lo << 21) | (ext !== 0 ? 1 : 0);
-  let h = size === 4 ? hi & ~0xff : hi, l = size === 4 ? 0 : lo & ~0x7ff;
+  let h = size === 4 ? hi & ~0xff : hi,
+    l = size === 4 ? 0 : lo & ~0x7ff;
   let carry = false;
   r.flags &= ~(Status.PE | Status.C1);
   if (below !== 0) {
@@ -111,7 +131,8 @@ function roundTo(r: Rounding, size: 4 | 8, sign: number, hi: number, lo: number,
 }
 
 function narrow(r: Rounding, a: Float80, size: 4 | 8): void {
-  const bias = size === 4 ? 127 : 1023, expMax = size === 4 ? 0xff : 0x7ff;
+  const bias = size === 4 ? 127 : 1023,
+    expMax = size === 4 ? 0xff : 0x7ff;
   work.copy(a);
   normalize(work);
   const exp = work.exp - BIAS + bias;
@@ -140,7 +161,8 @@ function narrow(r: Rounding, a: Float80, size: 4 | 8): void {
 export function toInteger(r: Rounding, a: Float80, size: number, mode: number): boolean {
   const kind = kindOf(a);
   if (kind < Kind.INFINITY && roundInteger(r, a, mode)) {
-    let hi = shifted.hi, lo = shifted.lo;
+    let hi = shifted.hi,
+      lo = shifted.lo;
     if (a.sign !== 0) {
       hi = (~hi + (lo === 0 ? 1 : 0)) | 0;
       lo = -lo | 0;
@@ -196,7 +218,8 @@ export function toBcd(r: Rounding, a: Float80): { low: bigint; high: number } {
     work.set(0, 0, shifted.hi, shifted.lo);
     let n = significandOf(work);
     if (n < 10n ** 18n) {
-      let low = 0n, high = a.sign << 15;
+      let low = 0n,
+        high = a.sign << 15;
       for (let i = 0; i < 18; i++, n /= 10n) {
         if (i < 16) low |= (n % 10n) << BigInt(4 * i);
         else high |= Number(n % 10n) << (4 * (i - 16));

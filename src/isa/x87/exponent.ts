@@ -1,6 +1,20 @@
 /* x87 operations on exponents and integers parts: FRNDINT, FSCALE, FXTRACT, FPREM, FPREM1; and comparison and FXAM.
  * @source SDM vol. 2 under each mnemonic. None of them obeys precision control. */
-import { BIAS, Float80, INTEGER_BIT, Kind, Status, compareSignificands, isSignaling, kindOf, normalize, setInfinity, setSignificand, setZero, significandOf } from "./float80.ts";
+import {
+  BIAS,
+  Float80,
+  INTEGER_BIT,
+  Kind,
+  Status,
+  compareSignificands,
+  isSignaling,
+  kindOf,
+  normalize,
+  setInfinity,
+  setSignificand,
+  setZero,
+  significandOf,
+} from "./float80.ts";
 import { fromInt32, roundInteger } from "./convert.ts";
 import { type Rounding, invalid, propagateNan, quiet, roundPack, shifted } from "./round.ts";
 
@@ -23,7 +37,9 @@ export function roundToInteger(out: Float80, r: Rounding, a: Float80): void {
 
 /** FSCALE: a × 2^trunc(b). */
 export function scale(out: Float80, r: Rounding, a: Float80, b: Float80): void {
-  const ka = kindOf(a), kb = kindOf(b), sign = a.sign;
+  const ka = kindOf(a),
+    kb = kindOf(b),
+    sign = a.sign;
   if (propagateNan(out, r, a, ka, b, kb)) return;
   if (kb === Kind.INFINITY) {
     if ((ka === Kind.ZERO && b.sign === 0) || (ka === Kind.INFINITY && b.sign !== 0)) return invalid(out, r);
@@ -79,7 +95,8 @@ export function extract(exponent: Float80, significand: Float80, r: Rounding, a:
 
 /** FPREM (nearest false: quotient truncated) and FPREM1 (rounded to nearest even). C0 C3 C1 get quotient bits 2 1 0; C2 if incomplete. */
 export function remainder(out: Float80, r: Rounding, a: Float80, b: Float80, nearest: boolean): boolean {
-  const ka = kindOf(a), kb = kindOf(b);
+  const ka = kindOf(a),
+    kb = kindOf(b);
   if (propagateNan(out, r, a, ka, b, kb)) return false;
   if (ka === Kind.INFINITY || kb === Kind.ZERO) {
     invalid(out, r);
@@ -89,7 +106,15 @@ export function remainder(out: Float80, r: Rounding, a: Float80, b: Float80, nea
   return true;
 }
 
-function divideToRemainder(out: Float80, r: Rounding, a: Float80, ka: number, b: Float80, kb: number, nearest: boolean): void {
+function divideToRemainder(
+  out: Float80,
+  r: Rounding,
+  a: Float80,
+  ka: number,
+  b: Float80,
+  kb: number,
+  nearest: boolean,
+): void {
   if (ka === Kind.DENORMAL || kb === Kind.DENORMAL) r.flags |= Status.DE;
   if (ka === Kind.ZERO) return out.copy(a);
   if (kb === Kind.INFINITY) return copyFinite(out, a);
@@ -145,15 +170,18 @@ function packInteger(out: Float80, r: Rounding, sign: number, exp: number, n: bi
 }
 
 /** Condition codes of comparisons. */
-const LESS = Status.C0, EQUAL = Status.C3;
+const LESS = Status.C0,
+  EQUAL = Status.C3;
 export const UNORDERED = Status.C0 | Status.C2 | Status.C3;
 
 /** Compares a with b: condition codes and exceptions go to r.flags. @param quietNan FUCOM: a quiet NaN raises nothing */
 export function compare(r: Rounding, a: Float80, b: Float80, quietNan: boolean, sourceDenormal: number): void {
-  const ka = kindOf(a), kb = kindOf(b);
+  const ka = kindOf(a),
+    kb = kindOf(b);
   if (ka >= Kind.NAN || kb >= Kind.NAN) {
     const unsupported = ka === Kind.UNSUPPORTED || kb === Kind.UNSUPPORTED;
-    if (!quietNan || unsupported || (ka === Kind.NAN && isSignaling(a)) || (kb === Kind.NAN && isSignaling(b))) r.flags |= Status.IE;
+    if (!quietNan || unsupported || (ka === Kind.NAN && isSignaling(a)) || (kb === Kind.NAN && isSignaling(b)))
+      r.flags |= Status.IE;
     r.flags |= UNORDERED;
     return;
   }
@@ -162,7 +190,8 @@ export function compare(r: Rounding, a: Float80, b: Float80, quietNan: boolean, 
   if (ka === Kind.ZERO && kb === Kind.ZERO) r.flags |= EQUAL;
   else if (a.sign !== b.sign) r.flags |= a.sign !== 0 ? LESS : 0;
   else {
-    const ea = a.exp === 0 ? 1 : a.exp, eb = b.exp === 0 ? 1 : b.exp;
+    const ea = a.exp === 0 ? 1 : a.exp,
+      eb = b.exp === 0 ? 1 : b.exp;
     const order = ea !== eb ? ea - eb : compareSignificands(a, b);
     if (order === 0) r.flags |= EQUAL;
     else if (order < 0 !== (a.sign !== 0)) r.flags |= LESS;

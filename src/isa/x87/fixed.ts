@@ -11,7 +11,8 @@ export const PI = 0x3243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4
 /** z + z³/3 + z⁵/5 …, or with alternating signs. */
 function oddSeries(z: bigint, alternate: boolean): bigint {
   const square = alternate ? -((z * z) >> F) : (z * z) >> F;
-  let sum = z, power = z;
+  let sum = z,
+    power = z;
   for (let k = 3n; ; k += 2n) {
     power = (power * square) >> F;
     const term = power / k;
@@ -27,7 +28,9 @@ export const LOG2E = (ONE << F) / LN2;
 /** sin r and cos r, |r| ≤ 1. */
 export function sinCos(r: bigint): { sin: bigint; cos: bigint } {
   const square = (r * r) >> F;
-  let sin = r, cos = ONE, term = r;
+  let sin = r,
+    cos = ONE,
+    term = r;
   for (let k = 3n; term !== 0n && term !== -1n; k += 2n) {
     term = -((term * square) >> F) / (k * (k - 1n));
     sin += term;
@@ -45,7 +48,8 @@ const arctangents = new Map<number, bigint>();
 function arctangentOf(k: number): bigint {
   let value = arctangents.get(k);
   if (value === undefined) {
-    const c = (ONE * BigInt(k)) / 32n, square = (c * c) >> F;
+    const c = (ONE * BigInt(k)) / 32n,
+      square = (c * c) >> F;
     const ratio = (square << F) / (ONE + square);
     let term = (c << F) / (ONE + square);
     value = 0n;
@@ -79,7 +83,8 @@ function logarithmOf(k: number): bigint {
 
 /** log2 m, 0 < m: keeps relative precision near 1. */
 export function log2(m: bigint): bigint {
-  let scaled = m, exponent = BigInt(bitLength(m) - 1) - F;
+  let scaled = m,
+    exponent = BigInt(bitLength(m) - 1) - F;
   scaled = exponent >= 0n ? scaled >> exponent : scaled << -exponent;
   if (exponent === -1n || scaled > (ONE * 3n) / 2n) {
     // So that values just below 1 have exponent 0.
@@ -96,7 +101,8 @@ export function log2(m: bigint): bigint {
 export function expm1(t: bigint): bigint {
   const halvings = 8n;
   const small = t >> halvings;
-  let sum = 0n, term = small;
+  let sum = 0n,
+    term = small;
   for (let k = 2n; term !== 0n && term !== -1n; k++) {
     sum += term;
     term = ((term * small) >> F) / k;

@@ -15,8 +15,20 @@ export const QUIET_BIT = 0x40000000;
 
 /** Bits of the status word. @source SDM vol. 1 §8.1.3 */
 export const Status = {
-  IE: 0x01, DE: 0x02, ZE: 0x04, OE: 0x08, UE: 0x10, PE: 0x20, SF: 0x40, ES: 0x80,
-  C0: 0x100, C1: 0x200, C2: 0x400, C3: 0x4000, B: 0x8000, TOP: 0x3800,
+  IE: 0x01,
+  DE: 0x02,
+  ZE: 0x04,
+  OE: 0x08,
+  UE: 0x10,
+  PE: 0x20,
+  SF: 0x40,
+  ES: 0x80,
+  C0: 0x100,
+  C1: 0x200,
+  C2: 0x400,
+  C3: 0x4000,
+  B: 0x8000,
+  TOP: 0x3800,
 } as const;
 
 /** What a value is: decides special cases of every operation. */
@@ -63,7 +75,7 @@ export function kindOf(x: Float80): number {
   if (x.exp === 0) return (x.hi | x.lo) === 0 ? Kind.ZERO : Kind.DENORMAL;
   if (x.hi >= 0) return Kind.UNSUPPORTED;
   if (x.exp !== EXP_MAX) return Kind.NORMAL;
-  return (x.hi << 1) === 0 && x.lo === 0 ? Kind.INFINITY : Kind.NAN;
+  return x.hi << 1 === 0 && x.lo === 0 ? Kind.INFINITY : Kind.NAN;
 }
 
 export const isSignaling = (x: Float80): boolean => (x.hi & QUIET_BIT) === 0;
@@ -91,7 +103,10 @@ export function normalize(x: Float80): void {
 
 /** −1, 0, 1: unsigned comparison of the significands. */
 export function compareSignificands(a: Float80, b: Float80): number {
-  const ah = a.hi >>> 0, bh = b.hi >>> 0, al = a.lo >>> 0, bl = b.lo >>> 0;
+  const ah = a.hi >>> 0,
+    bh = b.hi >>> 0,
+    al = a.lo >>> 0,
+    bl = b.lo >>> 0;
   return ah < bh ? -1 : ah > bh ? 1 : al < bl ? -1 : al > bl ? 1 : 0;
 }
 

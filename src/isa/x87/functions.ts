@@ -5,7 +5,19 @@ import { Float80, Status } from "./float80.ts";
 import type { Rounding } from "./round.ts";
 import { arctangent, exp2m1, trigonometric, yLog2, yLog2p1 } from "./transcendental.ts";
 import type { Trigonometric } from "./transcendental.ts";
-import { begin, conclude, isEmpty, pop, push, readPhysical, rounding, stackOverflow, stackUnderflow, topOf, writePhysical } from "./unit.ts";
+import {
+  begin,
+  conclude,
+  isEmpty,
+  pop,
+  push,
+  readPhysical,
+  rounding,
+  stackOverflow,
+  stackUnderflow,
+  topOf,
+  writePhysical,
+} from "./unit.ts";
 
 const a = new Float80();
 const b = new Float80();
@@ -15,7 +27,8 @@ const second = new Float80();
 /** FSIN, FCOS; with `pushes` FSINCOS, FPTAN. */
 function angleFunction(kind: Trigonometric, pushes: boolean) {
   return (cpu: Cpu): void => {
-    const v = cpu.regs.view, top = topOf(v);
+    const v = cpu.regs.view,
+      top = topOf(v);
     begin(v);
     let inRange = true;
     if (isEmpty(v, top)) {
@@ -41,7 +54,8 @@ export const x87Tan = angleFunction("tan", true);
 
 /** F2XM1. */
 export function x87Exp2m1(cpu: Cpu): void {
-  const v = cpu.regs.view, top = topOf(v);
+  const v = cpu.regs.view,
+    top = topOf(v);
   begin(v);
   if (isEmpty(v, top)) stackUnderflow(result);
   else {
@@ -54,7 +68,9 @@ export function x87Exp2m1(cpu: Cpu): void {
 /** FPATAN, FYL2X, FYL2XP1: of ST(0) and ST(1), to ST(1), then pop. */
 function ofTwo(operation: (out: Float80, r: Rounding, a: Float80, b: Float80) => void) {
   return (cpu: Cpu): void => {
-    const v = cpu.regs.view, top = topOf(v), other = (top + 1) & 7;
+    const v = cpu.regs.view,
+      top = topOf(v),
+      other = (top + 1) & 7;
     begin(v);
     if (isEmpty(v, top) || isEmpty(v, other)) stackUnderflow(result);
     else {

@@ -1,7 +1,18 @@
 /* Rounding of exact results to 80, 64 or 32 bits, and the NaN rules: what all x87 operations have in common.
  * The Rounding object carries what the control word says in, and the exception bits out.
  * @source SDM vol. 1 §4.8.4 (rounding), §4.9.1 (exceptions, masked and unmasked responses), §8.1.5, Table 4-7 (NaNs) */
-import { EXP_MAX, type Float80, INTEGER_BIT, Kind, QUIET_BIT, Status, compareSignificands, isSignaling, setDefaultNan, setInfinity } from "./float80.ts";
+import {
+  EXP_MAX,
+  type Float80,
+  INTEGER_BIT,
+  Kind,
+  QUIET_BIT,
+  Status,
+  compareSignificands,
+  isSignaling,
+  setDefaultNan,
+  setInfinity,
+} from "./float80.ts";
 
 /** Exponent adjustment of the result that an unmasked overflow or underflow delivers. */
 const BIAS_ADJUST = 24576;
@@ -36,7 +47,10 @@ export function roundsUp(mode: number, sign: number, odd: number, ext: number): 
 /** A 96-bit magnitude hi:lo:ext shifted right by `count`, the bits lost ORed into the lowest (sticky). Result in `shifted`. */
 export const shifted = { hi: 0, lo: 0, ext: 0 };
 export function shiftRightSticky(hi: number, lo: number, ext: number, count: number): void {
-  let h = hi, l = lo, e = ext, n = count;
+  let h = hi,
+    l = lo,
+    e = ext,
+    n = count;
   let sticky = 0;
   if (n >= 96) {
     sticky = (h | l | e) !== 0 ? 1 : 0;
@@ -61,8 +75,20 @@ export function shiftRightSticky(hi: number, lo: number, ext: number, count: num
 }
 
 /** Rounds hi:lo (ext below) in place in `out` to `precision` bits. @returns carry out of the top bit */
-function roundSignificand(out: Float80, r: Rounding, precision: number, sign: number, hi: number, lo: number, ext: number): boolean {
-  let h = hi, l = lo, e = ext, unitHi = 0, unitLo = 1;
+function roundSignificand(
+  out: Float80,
+  r: Rounding,
+  precision: number,
+  sign: number,
+  hi: number,
+  lo: number,
+  ext: number,
+): boolean {
+  let h = hi,
+    l = lo,
+    e = ext,
+    unitHi = 0,
+    unitLo = 1;
   if (precision === 53) {
     e = (l << 21) | (e !== 0 ? 1 : 0);
     l &= ~0x7ff;
@@ -94,7 +120,16 @@ function roundSignificand(out: Float80, r: Rounding, precision: number, sign: nu
 
 /** Rounds an exact nonzero value to the 80-bit format with the precision given, with overflow and underflow.
  *  @param exp biased exponent, unbounded  @param hi normalized (top bit set)  @param ext 32 more bits, the lowest sticky */
-export function roundPack(out: Float80, r: Rounding, precision: number, sign: number, exp: number, hi: number, lo: number, ext: number): void {
+export function roundPack(
+  out: Float80,
+  r: Rounding,
+  precision: number,
+  sign: number,
+  exp: number,
+  hi: number,
+  lo: number,
+  ext: number,
+): void {
   out.sign = sign;
   const carry = roundSignificand(out, r, precision, sign, hi, lo, ext);
   let e = exp;
@@ -107,7 +142,17 @@ export function roundPack(out: Float80, r: Rounding, precision: number, sign: nu
   else overflow(out, r, precision, sign, e);
 }
 
-function underflow(out: Float80, r: Rounding, precision: number, sign: number, exp: number, roundedExp: number, hi: number, lo: number, ext: number): void {
+function underflow(
+  out: Float80,
+  r: Rounding,
+  precision: number,
+  sign: number,
+  exp: number,
+  roundedExp: number,
+  hi: number,
+  lo: number,
+  ext: number,
+): void {
   if ((r.masks & Status.UE) === 0 && roundedExp + BIAS_ADJUST > 0) {
     r.flags |= Status.UE;
     out.exp = roundedExp + BIAS_ADJUST;
@@ -165,7 +210,8 @@ export function propagateNan(out: Float80, r: Rounding, a: Float80, kindA: numbe
   if (kindA !== Kind.NAN) quiet(out, r, b);
   else if (kindB !== Kind.NAN) quiet(out, r, a);
   else {
-    const signalA = isSignaling(a), signalB = isSignaling(b);
+    const signalA = isSignaling(a),
+      signalB = isSignaling(b);
     if (signalA || signalB) r.flags |= Status.IE;
     let larger: Float80;
     if (signalA !== signalB) larger = signalA ? b : a;

@@ -1,7 +1,20 @@
 /* FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1. Results are correctly rounded but for ties of about 2^−150, with the processor's
  * 66-bit π in the reduction of FSIN, FCOS, FSINCOS and FPTAN. What the manual leaves undefined: F2XM1 beyond ±1 gives its operand back.
  * @source SDM vol. 1 §8.3.8 (π), §8.3.10 (accuracy); vol. 2 under each mnemonic (special operands) */
-import { BIAS, Float80, INTEGER_BIT, Kind, Status, kindOf, normalize, setInfinity, setOne, setSignificand, setZero, significandOf } from "./float80.ts";
+import {
+  BIAS,
+  Float80,
+  INTEGER_BIT,
+  Kind,
+  Status,
+  kindOf,
+  normalize,
+  setInfinity,
+  setOne,
+  setSignificand,
+  setZero,
+  significandOf,
+} from "./float80.ts";
 import { F, LN2, LOG2E, ONE, PI, arctan, bitLength, expm1, log2, sinCos } from "./fixed.ts";
 import { type Rounding, invalid, propagateNan, quiet, roundPack } from "./round.ts";
 
@@ -46,7 +59,13 @@ export type Trigonometric = "sin" | "cos" | "tan";
 
 /** One or two functions of a: `second`, if there is one, gets the cosine (FSINCOS) or 1 (FPTAN).
  *  @returns false if |a| ≥ 2^63: C2, nothing is written */
-export function trigonometric(kind: Trigonometric, out: Float80, second: Float80 | undefined, r: Rounding, a: Float80): boolean {
+export function trigonometric(
+  kind: Trigonometric,
+  out: Float80,
+  second: Float80 | undefined,
+  r: Rounding,
+  a: Float80,
+): boolean {
   const k = kindOf(a);
   if (k === Kind.NAN || k === Kind.INFINITY || k === Kind.UNSUPPORTED) {
     if (k === Kind.NAN) quiet(out, r, a);
@@ -72,7 +91,13 @@ export function trigonometric(kind: Trigonometric, out: Float80, second: Float80
 }
 
 /** |x| below 2^−40: the second term of the series is far below half a unit, but it decides directed rounding. */
-function tinyAngle(kind: Trigonometric, out: Float80, second: Float80 | undefined, r: Rounding, exponent: number): void {
+function tinyAngle(
+  kind: Trigonometric,
+  out: Float80,
+  second: Float80 | undefined,
+  r: Rounding,
+  exponent: number,
+): void {
   const almostOne = (1n << 97n) - 1n;
   if (second) {
     if (kind === "sin") packFixed(second, r, 0, almostOne, 97, true);
@@ -87,7 +112,8 @@ function tinyAngle(kind: Trigonometric, out: Float80, second: Float80 | undefine
 }
 
 function angle(kind: Trigonometric, out: Float80, second: Float80 | undefined, r: Rounding, exponent: number): void {
-  let quadrant = 0n, rest = toFixed(significandOf(x), exponent);
+  let quadrant = 0n,
+    rest = toFixed(significandOf(x), exponent);
   if (exponent >= -1) {
     const units = significandOf(x) << BigInt(exponent + 4);
     quadrant = (2n * units + HALF_PI_66) / (2n * HALF_PI_66);
@@ -95,7 +121,8 @@ function angle(kind: Trigonometric, out: Float80, second: Float80 | undefined, r
   }
   const { sin: s, cos: c } = sinCos(rest);
   const odd = (quadrant & 1n) === 1n;
-  let sin = odd ? c : s, cos = odd ? s : c;
+  let sin = odd ? c : s,
+    cos = odd ? s : c;
   if ((quadrant & 2n) !== 0n) sin = -sin;
   if (((quadrant + 1n) & 2n) !== 0n) cos = -cos;
   if (x.sign !== 0) sin = -sin;
@@ -115,7 +142,10 @@ function packQuarters(out: Float80, r: Rounding, sign: number, quarters: bigint)
 
 /** FPATAN: the angle of the point (a, b): arctan(b/a), b = ST(1). */
 export function arctangent(out: Float80, r: Rounding, a: Float80, b: Float80): void {
-  const ka = kindOf(a), kb = kindOf(b), sign = b.sign, left = a.sign !== 0;
+  const ka = kindOf(a),
+    kb = kindOf(b),
+    sign = b.sign,
+    left = a.sign !== 0;
   if (propagateNan(out, r, b, kb, a, ka)) return;
   if (ka === Kind.DENORMAL || kb === Kind.DENORMAL) r.flags |= Status.DE;
   if (kb === Kind.INFINITY) return packQuarters(out, r, sign, ka !== Kind.INFINITY ? 2n : left ? 3n : 1n);
@@ -125,8 +155,11 @@ export function arctangent(out: Float80, r: Rounding, a: Float80, b: Float80): v
     return;
   }
   if (ka === Kind.ZERO) return packQuarters(out, r, sign, 2n);
-  const ea = unpack(x, r, a), eb = unpack(y, r, b), distance = eb - ea;
-  const ma = significandOf(x), mb = significandOf(y);
+  const ea = unpack(x, r, a),
+    eb = unpack(y, r, b),
+    distance = eb - ea;
+  const ma = significandOf(x),
+    mb = significandOf(y);
   if (distance < -70 && !left) {
     const quotient = (mb << 128n) / ma;
     const exact = quotient * ma === mb << 128n;
@@ -146,12 +179,14 @@ export function arctangent(out: Float80, r: Rounding, a: Float80, b: Float80): v
 
 /** F2XM1: 2^a − 1, |a| ≤ 1. */
 export function exp2m1(out: Float80, r: Rounding, a: Float80): void {
-  const kind = kindOf(a), sign = a.sign;
+  const kind = kindOf(a),
+    sign = a.sign;
   if (kind === Kind.UNSUPPORTED) return invalid(out, r);
   if (kind === Kind.NAN) return quiet(out, r, a);
   if (kind === Kind.INFINITY) return sign !== 0 ? setOne(out, 1) : out.copy(a);
   if (kind === Kind.ZERO || a.exp > BIAS) return out.copy(a);
-  const exponent = unpack(x, r, a), m = significandOf(x);
+  const exponent = unpack(x, r, a),
+    m = significandOf(x);
   if (exponent === 0) {
     if (m !== 1n << 63n) return out.copy(a);
     setOne(out, sign);
@@ -165,7 +200,9 @@ export function exp2m1(out: Float80, r: Rounding, a: Float80): void {
 
 /** FYL2X: b × log2 a, b = ST(1). */
 export function yLog2(out: Float80, r: Rounding, a: Float80, b: Float80): void {
-  const ka = kindOf(a), kb = kindOf(b), sign = b.sign;
+  const ka = kindOf(a),
+    kb = kindOf(b),
+    sign = b.sign;
   if (propagateNan(out, r, b, kb, a, ka)) return;
   if (a.sign !== 0 && ka !== Kind.ZERO) return invalid(out, r);
   if (ka === Kind.ZERO) {
@@ -187,10 +224,18 @@ export function yLog2(out: Float80, r: Rounding, a: Float80, b: Float80): void {
     if (kb === Kind.DENORMAL) r.flags |= Status.DE;
     return setZero(out, sign ^ below);
   }
-  const eb = unpack(y, r, b), m = significandOf(x);
+  const eb = unpack(y, r, b),
+    m = significandOf(x);
   const power = m === 1n << 63n;
   const log = BigInt(exponent) * ONE + (power ? 0n : log2FromSignificand(m, exponent));
-  packFixed(out, r, log < 0n ? sign ^ 1 : sign, (log < 0n ? -log : log) * significandOf(y), Number(F) + 63 - eb, !power);
+  packFixed(
+    out,
+    r,
+    log < 0n ? sign ^ 1 : sign,
+    (log < 0n ? -log : log) * significandOf(y),
+    Number(F) + 63 - eb,
+    !power,
+  );
   r.flags |= Status.PE; // even for powers of two, as processors do
 }
 
@@ -201,14 +246,19 @@ function log2FromSignificand(m: bigint, exponent: number): bigint {
 
 /** FYL2XP1: b × log2(a + 1), b = ST(1); |a| below 1 − √½. */
 export function yLog2p1(out: Float80, r: Rounding, a: Float80, b: Float80): void {
-  const ka = kindOf(a), kb = kindOf(b), sign = a.sign ^ b.sign;
+  const ka = kindOf(a),
+    kb = kindOf(b),
+    sign = a.sign ^ b.sign;
   if (propagateNan(out, r, b, kb, a, ka)) return;
-  if ((ka === Kind.ZERO && kb === Kind.INFINITY) || (ka === Kind.INFINITY && (a.sign !== 0 || kb === Kind.ZERO))) return invalid(out, r);
+  if ((ka === Kind.ZERO && kb === Kind.INFINITY) || (ka === Kind.INFINITY && (a.sign !== 0 || kb === Kind.ZERO)))
+    return invalid(out, r);
   if (a.sign !== 0 && a.exp >= BIAS && ka === Kind.NORMAL) return invalid(out, r);
   if (ka === Kind.DENORMAL || kb === Kind.DENORMAL) r.flags |= Status.DE;
   if (ka === Kind.INFINITY || kb === Kind.INFINITY) return setInfinity(out, sign);
   if (ka === Kind.ZERO || kb === Kind.ZERO) return setZero(out, sign);
-  const ea = unpack(x, r, a), eb = unpack(y, r, b), m = significandOf(x);
+  const ea = unpack(x, r, a),
+    eb = unpack(y, r, b),
+    m = significandOf(x);
   if (ea < -80) return packFixed(out, r, sign, m * LOG2E * significandOf(y), Number(F) + 126 - ea - eb, true);
   // Huge arguments are undefined: ea is bounded so that a guest cannot ask for numbers of thousands of digits.
   const fixed = toFixed(m, Math.min(ea, 128));

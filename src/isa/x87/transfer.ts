@@ -3,8 +3,33 @@
 import type { Cpu } from "../cpu.ts";
 import { Reg } from "../registers.ts";
 import { BIAS, Float80, Kind, QUIET_BIT, Status, isSignaling, kindOf, setDefaultNan, setZero } from "./float80.ts";
-import { fromBcd, fromFloat32, fromFloat64, fromInt32, fromInt64, memory, toBcd, toFloat, toInteger } from "./convert.ts";
-import { Arg, Source, begin, conclude, isEmpty, markEmpty, pop, push, readPhysical, rounding, stackOverflow, stackUnderflow, topOf, writePhysical } from "./unit.ts";
+import {
+  fromBcd,
+  fromFloat32,
+  fromFloat64,
+  fromInt32,
+  fromInt64,
+  memory,
+  toBcd,
+  toFloat,
+  toInteger,
+} from "./convert.ts";
+import {
+  Arg,
+  Source,
+  begin,
+  conclude,
+  isEmpty,
+  markEmpty,
+  pop,
+  push,
+  readPhysical,
+  rounding,
+  stackOverflow,
+  stackUnderflow,
+  topOf,
+  writePhysical,
+} from "./unit.ts";
 
 const x = new Float80();
 const y = new Float80();
@@ -12,13 +37,25 @@ const y = new Float80();
 /** Reads the mailbox's value in format `source`; a NaN stays as it is. @returns Status.DE for a denormal of 32 or 64 bits */
 export function takeOperand(v: DataView, source: number, out: Float80): number {
   switch (source) {
-    case Source.FLOAT32: return fromFloat32(out, v.getInt32(Reg.X87_VALUE, true));
-    case Source.FLOAT64: return fromFloat64(out, v.getInt32(Reg.X87_VALUE + 4, true), v.getInt32(Reg.X87_VALUE, true));
-    case Source.INT16: fromInt32(out, v.getInt16(Reg.X87_VALUE, true)); return 0;
-    case Source.INT32: fromInt32(out, v.getInt32(Reg.X87_VALUE, true)); return 0;
-    case Source.INT64: fromInt64(out, v.getInt32(Reg.X87_VALUE + 4, true), v.getInt32(Reg.X87_VALUE, true)); return 0;
-    case Source.BCD: fromBcd(out, v.getBigUint64(Reg.X87_VALUE, true), v.getUint16(Reg.X87_HIGH, true)); return 0;
-    case Source.ZERO: setZero(out, 0); return 0;
+    case Source.FLOAT32:
+      return fromFloat32(out, v.getInt32(Reg.X87_VALUE, true));
+    case Source.FLOAT64:
+      return fromFloat64(out, v.getInt32(Reg.X87_VALUE + 4, true), v.getInt32(Reg.X87_VALUE, true));
+    case Source.INT16:
+      fromInt32(out, v.getInt16(Reg.X87_VALUE, true));
+      return 0;
+    case Source.INT32:
+      fromInt32(out, v.getInt32(Reg.X87_VALUE, true));
+      return 0;
+    case Source.INT64:
+      fromInt64(out, v.getInt32(Reg.X87_VALUE + 4, true), v.getInt32(Reg.X87_VALUE, true));
+      return 0;
+    case Source.BCD:
+      fromBcd(out, v.getBigUint64(Reg.X87_VALUE, true), v.getUint16(Reg.X87_HIGH, true));
+      return 0;
+    case Source.ZERO:
+      setZero(out, 0);
+      return 0;
     default: {
       const signExp = v.getUint16(Reg.X87_HIGH, true);
       out.set(signExp >> 15, signExp & 0x7fff, v.getInt32(Reg.X87_VALUE + 4, true), v.getInt32(Reg.X87_VALUE, true));
@@ -29,7 +66,10 @@ export function takeOperand(v: DataView, source: number, out: Float80): number {
 
 /** FLD, FILD, FBLD: pushes the operand. */
 export function load(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = begin(v), top = topOf(v), source = arg >> Arg.SOURCE_SHIFT;
+  const v = cpu.regs.view,
+    arg = begin(v),
+    top = topOf(v),
+    source = arg >> Arg.SOURCE_SHIFT;
   const n = (top + (arg & Arg.INDEX)) & 7;
   // An empty source goes before a full stack.
   if (source === Source.REGISTER && isEmpty(v, n)) stackUnderflow(x);
@@ -60,7 +100,8 @@ const CONSTANTS: readonly (readonly [number, number, number, -1 | 0 | 1])[] = [
 
 /** FLD1 … FLDZ: the constant by ARG's index, rounded by RC. */
 export function loadConstant(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = begin(v);
+  const v = cpu.regs.view,
+    arg = begin(v);
   const [exp, hi, lo, half] = CONSTANTS[arg & Arg.INDEX]!;
   if (!isEmpty(v, (topOf(v) - 1) & 7)) stackOverflow(x);
   else x.set(0, exp, hi, half !== 0 && (rounding.mode === 2 || (rounding.mode === 0 && half > 0)) ? lo + 1 : lo);
@@ -72,7 +113,10 @@ const WIDTHS = [0, 4, 8, 10, 2, 4, 8, 10];
 
 /** FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory at the mailbox's address: converts into the mailbox and pops; DONE tells whether to store. */
 export function store(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = begin(v), top = topOf(v), target = arg >> Arg.SOURCE_SHIFT;
+  const v = cpu.regs.view,
+    arg = begin(v),
+    top = topOf(v),
+    target = arg >> Arg.SOURCE_SHIFT;
   const address = v.getBigUint64(Reg.X87_VALUE, true);
   if (isEmpty(v, top)) {
     // Every format's masked response to an invalid operand is what an unsupported value gives.
@@ -87,13 +131,20 @@ export function store(cpu: Cpu): void {
     const { low, high } = toBcd(rounding, x);
     v.setBigUint64(Reg.X87_VALUE, low, true);
     v.setUint32(Reg.X87_HIGH, high, true);
-  } else stored = toInteger(rounding, x, target === Source.INT16 ? 2 : target === Source.INT32 ? 4 : 8, (arg & Arg.VARIANT) !== 0 ? 3 : rounding.mode);
+  } else
+    stored = toInteger(
+      rounding,
+      x,
+      target === Source.INT16 ? 2 : target === Source.INT32 ? 4 : 8,
+      (arg & Arg.VARIANT) !== 0 ? 3 : rounding.mode,
+    );
   if (target !== Source.FLOAT80 && target !== Source.BCD) {
     v.setInt32(Reg.X87_VALUE, memory.lo, true);
     v.setInt32(Reg.X87_VALUE + 4, memory.hi, true);
   }
   // Memory is not looked at if an unmasked exception forbids the result.
-  if (stored && (rounding.flags & ~rounding.masks & (Status.IE | Status.DE | Status.ZE)) === 0) cpu.probeWrite(address, WIDTHS[target]!);
+  if (stored && (rounding.flags & ~rounding.masks & (Status.IE | Status.DE | Status.ZE)) === 0)
+    cpu.probeWrite(address, WIDTHS[target]!);
   stored = conclude(cpu) && stored;
   v.setUint32(Reg.X87_DONE, stored ? 1 : 0, true);
   if (stored && (arg & Arg.POP) !== 0) pop(v);
@@ -111,7 +162,9 @@ function storeExtended(v: DataView): void {
 
 /** FST ST(i), FSTP ST(i). */
 export function storeRegister(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = begin(v), top = topOf(v);
+  const v = cpu.regs.view,
+    arg = begin(v),
+    top = topOf(v);
   if (isEmpty(v, top)) stackUnderflow(x);
   else readPhysical(v, top, x);
   if (!conclude(cpu)) return;
@@ -121,7 +174,10 @@ export function storeRegister(cpu: Cpu): void {
 
 /** FXCH ST(i): an empty register counts as the default NaN. */
 export function exchange(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = begin(v), top = topOf(v), other = (top + (arg & Arg.INDEX)) & 7;
+  const v = cpu.regs.view,
+    arg = begin(v),
+    top = topOf(v),
+    other = (top + (arg & Arg.INDEX)) & 7;
   if (isEmpty(v, top)) stackUnderflow(x);
   else readPhysical(v, top, x);
   if (isEmpty(v, other)) stackUnderflow(y);
@@ -133,7 +189,10 @@ export function exchange(cpu: Cpu): void {
 
 /** FCMOVcc ST(0), ST(i); VARIANT: the condition holds. */
 export function conditionalMove(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = begin(v), top = topOf(v), other = (top + (arg & Arg.INDEX)) & 7;
+  const v = cpu.regs.view,
+    arg = begin(v),
+    top = topOf(v),
+    other = (top + (arg & Arg.INDEX)) & 7;
   const taken = (arg & Arg.VARIANT) !== 0;
   const underflow = isEmpty(v, top) || isEmpty(v, other);
   if (underflow) stackUnderflow(x);
@@ -143,7 +202,8 @@ export function conditionalMove(cpu: Cpu): void {
 
 /** FFREE ST(i), and FFREEP with POP. */
 export function free(cpu: Cpu): void {
-  const v = cpu.regs.view, arg = begin(v);
+  const v = cpu.regs.view,
+    arg = begin(v);
   conclude(cpu);
   markEmpty(v, (topOf(v) + (arg & Arg.INDEX)) & 7);
   if ((arg & Arg.POP) !== 0) pop(v);

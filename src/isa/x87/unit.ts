@@ -28,7 +28,17 @@ export const Arg = {
 } as const;
 
 /** Bits 12–15 of X87_ARG: where the operand is, or the format of what goes to memory. */
-export const Source = { REGISTER: 0, FLOAT32: 1, FLOAT64: 2, FLOAT80: 3, INT16: 4, INT32: 5, INT64: 6, BCD: 7, ZERO: 8 } as const;
+export const Source = {
+  REGISTER: 0,
+  FLOAT32: 1,
+  FLOAT64: 2,
+  FLOAT80: 3,
+  INT16: 4,
+  INT32: 5,
+  INT64: 6,
+  BCD: 7,
+  ZERO: 8,
+} as const;
 
 /** Rounding and exceptions of the instruction under way. */
 export const rounding = new Rounding();
@@ -103,7 +113,8 @@ export function conclude(cpu: Cpu, affected: number = Status.C1, always = 0): bo
     return true;
   }
   const blocked = (unmasked & (Status.IE | Status.DE | Status.ZE)) !== 0;
-  if (blocked) flags &= Status.IE | Status.DE | Status.ZE | always | ((flags & Status.SF) !== 0 ? Status.SF | Status.C1 : 0);
+  if (blocked)
+    flags &= Status.IE | Status.DE | Status.ZE | always | ((flags & Status.SF) !== 0 ? Status.SF | Status.C1 : 0);
   const kept = v.getUint16(Reg.FSW, true) & ~(blocked ? (affected & Status.C1) | always : affected);
   v.setUint16(Reg.FSW, kept | flags | Status.ES | Status.B, true);
   recordInstruction(cpu);
@@ -112,14 +123,16 @@ export function conclude(cpu: Cpu, affected: number = Status.C1, always = 0): bo
 
 /** ES and B follow from the exception bits and the masks: after the control or status word was loaded. */
 export function updateSummary(v: DataView): void {
-  const status = v.getUint16(Reg.FSW, true), masks = v.getUint16(Reg.FCW, true) & 0x3f;
+  const status = v.getUint16(Reg.FSW, true),
+    masks = v.getUint16(Reg.FCW, true) & 0x3f;
   const pending = (status & ~masks & 0x3f) !== 0;
   v.setUint16(Reg.FSW, pending ? status | Status.ES | Status.B : status & ~(Status.ES | Status.B), true);
 }
 
 /** FIP and FOP of the instruction that raised an unmasked exception; the opcode is read back from the code. */
 function recordInstruction(cpu: Cpu): void {
-  const rip = cpu.currentRip(), v = cpu.regs.view;
+  const rip = cpu.currentRip(),
+    v = cpu.regs.view;
   v.setBigUint64(Reg.FIP, rip, true);
   for (let i = 0n; i < 14n; i++) {
     const byte = Number(cpu.read(rip + i, 1));

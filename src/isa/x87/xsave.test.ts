@@ -12,10 +12,18 @@ const memory = machine.memory(DATA);
 const image = new DataView(memory.buffer, memory.byteOffset);
 
 // On [RDI]; the 64-bit forms have REX.W.
-const FXSAVE64 = [0x48, 0x0f, 0xae, 0x07], FXRSTOR64 = [0x48, 0x0f, 0xae, 0x0f], FXSAVE = [0x0f, 0xae, 0x07];
-const XSAVE64 = [0x48, 0x0f, 0xae, 0x27], XRSTOR64 = [0x48, 0x0f, 0xae, 0x2f];
-const XSTATE_BV = 512, XCOMP_BV = 520, RESERVED = 528;
-const UD = 6, NM = 7, GP = 13, PF = 14;
+const FXSAVE64 = [0x48, 0x0f, 0xae, 0x07],
+  FXRSTOR64 = [0x48, 0x0f, 0xae, 0x0f],
+  FXSAVE = [0x0f, 0xae, 0x07];
+const XSAVE64 = [0x48, 0x0f, 0xae, 0x27],
+  XRSTOR64 = [0x48, 0x0f, 0xae, 0x2f];
+const XSTATE_BV = 512,
+  XCOMP_BV = 520,
+  RESERVED = 528;
+const UD = 6,
+  NM = 7,
+  GP = 13,
+  PF = 14;
 
 /** @returns the exception's vector */
 function run(bytes: readonly number[], features = 3, address = DATA.start): number | undefined {
@@ -42,7 +50,8 @@ function fill(seed: number): void {
   regs.set32(Reg.MXCSR, 0x1fa0);
 }
 const X87_BYTES = (): string => Buffer.from(regs.bytes.slice(Reg.ST, Reg.MXCSR)).toString("hex");
-const SSE_BYTES = (): string => Buffer.from(regs.bytes.slice(Reg.XMM, Reg.XMM + 256)).toString("hex") + regs.get32(Reg.MXCSR);
+const SSE_BYTES = (): string =>
+  Buffer.from(regs.bytes.slice(Reg.XMM, Reg.XMM + 256)).toString("hex") + regs.get32(Reg.MXCSR);
 
 beforeEach(() => {
   memory.fill(0);

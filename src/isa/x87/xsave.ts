@@ -53,14 +53,19 @@ function abridgedTags(v: DataView): number {
 }
 
 function saveX87(cpu: Cpu, address: bigint, wide: boolean): void {
-  const v = cpu.regs.view, top = topOf(v);
-  const head = BigInt(v.getUint16(Reg.FCW, true)) | (BigInt(v.getUint16(Reg.FSW, true)) << 16n) |
-    (BigInt(abridgedTags(v)) << 32n) | (BigInt(v.getUint16(Reg.FOP, true) & 0x7ff) << 48n);
+  const v = cpu.regs.view,
+    top = topOf(v);
+  const head =
+    BigInt(v.getUint16(Reg.FCW, true)) |
+    (BigInt(v.getUint16(Reg.FSW, true)) << 16n) |
+    (BigInt(abridgedTags(v)) << 32n) |
+    (BigInt(v.getUint16(Reg.FOP, true) & 0x7ff) << 48n);
   cpu.write(address, 8, head);
   cpu.write(address + 8n, 8, BigInt.asUintN(wide ? 64 : 32, v.getBigUint64(Reg.FIP, true)));
   cpu.write(address + 16n, 8, BigInt.asUintN(wide ? 64 : 32, v.getBigUint64(Reg.FDP, true)));
   for (let i = 0; i < 8; i++) {
-    const from = Reg.ST + (((top + i) & 7) << 4), to = address + BigInt(ST_AT + 16 * i);
+    const from = Reg.ST + (((top + i) & 7) << 4),
+      to = address + BigInt(ST_AT + 16 * i);
     cpu.write(to, 8, v.getBigUint64(from, true));
     cpu.write(to + 8n, 8, BigInt(v.getUint16(from + 8, true)));
   }
@@ -119,7 +124,8 @@ export function fxsave(cpu: Cpu): void {
 
 /** FXRSTOR, FXRSTOR64. */
 export function fxrstor(cpu: Cpu): void {
-  const address = addressOf(cpu), v = cpu.regs.view;
+  const address = addressOf(cpu),
+    v = cpu.regs.view;
   checkDevice(cpu, CR0_EM_TS);
   checkAddress(address, 16n);
   const words = readWords(cpu, address, 0, LEGACY_SIZE);
@@ -132,7 +138,8 @@ export function fxrstor(cpu: Cpu): void {
 
 /** XSAVE, XSAVE64: XSTATE_BV is read, and written for the requested features; the rest of the header stays. */
 export function xsave(cpu: Cpu): void {
-  const address = addressOf(cpu), features = requested(cpu);
+  const address = addressOf(cpu),
+    features = requested(cpu);
   checkAddress(address, 64n);
   cpu.probeWrite(address, LEGACY_SIZE);
   cpu.probeWrite(address + HEADER, 8);
@@ -147,11 +154,14 @@ export function xsave(cpu: Cpu): void {
 
 /** XRSTOR, XRSTOR64: requested features come from memory or, if their bit in XSTATE_BV is clear, get their initial state. */
 export function xrstor(cpu: Cpu): void {
-  const address = addressOf(cpu), v = cpu.regs.view, features = requested(cpu);
+  const address = addressOf(cpu),
+    v = cpu.regs.view,
+    features = requested(cpu);
   checkAddress(address, 64n);
   const [stateBv, compBv, reserved] = readWords(cpu, address + HEADER, 0, 24);
   const present = Number(stateBv! & 3n) & features;
-  if ((stateBv! & ~cpu.regs.get64(Reg.XCR0)) !== 0n || compBv !== 0n || reserved !== 0n) throw new GuestFault(Vector.GP, 0);
+  if ((stateBv! & ~cpu.regs.get64(Reg.XCR0)) !== 0n || compBv !== 0n || reserved !== 0n)
+    throw new GuestFault(Vector.GP, 0);
   const head = readWords(cpu, address, 0, ST_AT);
   const registers = present & X87 ? readWords(cpu, address, ST_AT, XMM_AT) : undefined;
   const xmm = present & SSE ? readWords(cpu, address, XMM_AT, LEGACY_SIZE) : undefined;

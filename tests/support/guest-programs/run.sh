@@ -8,7 +8,8 @@ shift 2
 for name in "$@"; do
 	echo "$name"
 	mkdir "$OUTPUTS/$name.work" && cd "$OUTPUTS/$name.work" || exit 1
-	sh "$programs/$name.sh" >"$OUTPUTS/$name.out" 2>&1 </dev/null
+	# As text, so that messages have no path of the script in them.
+	sh -c "$(cat "$programs/$name.sh")" "$name" >"$OUTPUTS/$name.out" 2>&1 </dev/null
 	echo $? >"$OUTPUTS/$name.status"
 	cd "$OUTPUTS" && rm -r "$OUTPUTS/$name.work"
 done

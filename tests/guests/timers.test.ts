@@ -1,0 +1,152 @@
+/* The local APIC's timer: TSC deadline, one-shot, periodic. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { hostNanos } from "../../src/engine/clock.ts";
+import { Reg } from "../../src/isa/registers.ts";
+import { cameAt, count, countingGuest } from "./counting-guest.ts";
+import { code } from "./listing.ts";
+import type { SmallGuest } from "./small-guest.ts";
+
+const RAX = 0;
+
+describe("timers", () => {
+  /** Runs as an executor does: sleeps through HLT until the deadline. */
+  function runUntil(g: SmallGuest, done: () => boolean): void {
+    for (let i = 0; i < 100_000 && !done(); i++) {
+      if (g.exit(100_000).kind !== "halted") continue;
+      const deadline = Number(g.regs.view.getBigInt64(Reg.DEADLINE, true));
+      if (deadline >= 0) while (hostNanos() < deadline);
+    }
+    assert.ok(done(), "the timer never came");
+  }
+
+  test("TSC deadline wakes HLT, once", () => {
+    const g = countingGuest(
+      code(`
+        b9 32 08 00 00                  mov ecx, 0x832
+        b8 40 00 04 00                  mov eax, 0x40040
+        31 d2                           xor edx, edx
+        0f 30                           wrmsr
+        0f 31                           rdtsc
+        48 c1 e2 20                     shl rdx, 32
+        48 01 d0                        add rax, rdx
+        48 05 e0 93 04 00               add rax, 300000
+        48 89 c3                        mov rbx, rax
+        48 89 c2                        mov rdx, rax
+        48 c1 ea 20                     shr rdx, 32
+        b9 e0 06 00 00                  mov ecx, 0x6e0
+        0f 30                           wrmsr
+        fb                              sti
+        f4                              hlt
+        fa                              cli
+        0f 31                           rdtsc
+        48 c1 e2 20                     shl rdx, 32
+        48 8d 34 10                     lea rsi, [rax + rdx]
+        b9 e0 06 00 00                  mov ecx, 0x6e0
+        0f 32                           rdmsr
+        ff c7                           inc edi
+        f4                              hlt
+    `),
+    );
+    runUntil(g, () => g.gpr(7) === 1n);
+    assert.equal(count(g), 1);
+    assert.ok(g.gpr(6) >= g.gpr(3), "not before its time");
+    assert.deepEqual([g.gpr(RAX), g.regs.view.getBigInt64(Reg.DEADLINE, true)], [0n, -1n], "disarmed");
+  });
+
+  test("a deadline that has passed comes at once", () => {
+    const program = code(`
+        b9 32 08 00 00                  mov ecx, 0x832
+        b8 40 00 04 00                  mov eax, 0x40040
+        31 d2                           xor edx, edx
+        0f 30                           wrmsr
+        fb                              sti
+        90                              nop
+        b8 01 00 00 00                  mov eax, 1
+        b9 e0 06 00 00                  mov ecx, 0x6e0
+        0f 30                           wrmsr
+      here:
+        90                              nop
+        fa                              cli
+        f4                              hlt
+    `);
+    const g = countingGuest(program);
+    g.run();
+    assert.deepEqual([count(g), cameAt(g)], [1, program.at("here")]);
+  });
+
+  test("a timer comes into a loop that never halts", () => {
+    const g = countingGuest(
+      code(`
+        b9 32 08 00 00                  mov ecx, 0x832
+        b8 40 00 00 00                  mov eax, 0x40
+        31 d2                           xor edx, edx
+        0f 30                           wrmsr
+        b9 38 08 00 00                  mov ecx, 0x838
+        b8 a0 86 01 00                  mov eax, 100000
+        0f 30                           wrmsr
+        fb                              sti
+      again:
+        4d 85 ff                        test r15, r15
+        74 fb                           jz again
+        fa                              cli
+        f4                              hlt
+    `),
+    );
+    runUntil(g, () => count(g) === 1);
+  });
+
+  test("one-shot comes once, periodic again and again, until the count is set to 0", () => {
+    const program = code(`
+        b9 32 08 00 00                  mov ecx, 0x832
+        89 e8                           mov eax, ebp
+        31 d2                           xor edx, edx
+        0f 30                           wrmsr
+        b9 38 08 00 00                  mov ecx, 0x838
+        b8 60 ea 00 00                  mov eax, 60000
+        0f 30                           wrmsr
+      again:
+        fb                              sti
+        f4                              hlt
+        fa                              cli
+        49 39 df                        cmp r15, rbx
+        72 f8                           jb again
+        31 c0                           xor eax, eax
+        0f 30                           wrmsr
+        f4                              hlt
+    `);
+    const periodic = countingGuest(program);
+    periodic.regs.setGpr(5, 0x2_0040n);
+    periodic.regs.setGpr(3, 5n);
+    runUntil(periodic, () => count(periodic) === 5);
+    periodic.exit();
+    assert.equal(periodic.regs.view.getBigInt64(Reg.DEADLINE, true), -1n);
+    const once = countingGuest(program);
+    once.regs.setGpr(5, 0x40n);
+    once.regs.setGpr(3, 2n);
+    runUntil(once, () => count(once) === 1);
+    assert.equal(once.exit().kind, "halted");
+    assert.deepEqual([once.regs.view.getBigInt64(Reg.DEADLINE, true), count(once)], [-1n, 1]);
+  });
+
+  test("a masked timer passes silently", () => {
+    const g = countingGuest(
+      code(`
+        b9 32 08 00 00                  mov ecx, 0x832
+        b8 40 00 05 00                  mov eax, 0x50040
+        31 d2                           xor edx, edx
+        0f 30                           wrmsr
+        b8 01 00 00 00                  mov eax, 1
+        b9 e0 06 00 00                  mov ecx, 0x6e0
+        0f 30                           wrmsr
+        fb                              sti
+        90                              nop
+        90                              nop
+        fa                              cli
+        f4                              hlt
+    `),
+    );
+    g.run();
+    assert.equal(count(g), 0);
+  });
+});
