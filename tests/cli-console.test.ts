@@ -30,9 +30,12 @@ class Screen {
   });
   #text = "";
   #looked = () => {};
+  readonly #signal: AbortSignal;
   readonly ended = new Promise<void>((resolve) => this.#session.once("close", () => resolve()));
 
-  constructor() {
+  /** @param signal ends all waiting */
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
     this.#session.stdout.on("data", (chunk: Buffer) => {
       this.#text += chunk.toString();
       this.#looked();
@@ -51,7 +54,9 @@ class Screen {
       this.#text = this.#text.slice(found.index + found[0].length);
       resolve();
     };
-    void this.ended.then(() => reject(new Error(`the session ended; no ${expected} in ${JSON.stringify(this.#text)}`)));
+    const fail = (): void => reject(new Error(`there is no ${String(expected)} in ${JSON.stringify(this.#text)}`));
+    void this.ended.then(fail);
+    this.#signal.addEventListener("abort", fail);
     this.#looked();
     await promise;
   }
@@ -62,7 +67,7 @@ class Screen {
 }
 
 test("a shell on the terminal: echo, size, Ctrl-C, resizing, leaving", { timeout: 280_000 }, async (t) => {
-  const screen = new Screen();
+  const screen = new Screen(t.signal);
   t.after(() => screen.end());
   await screen.shows(/Ctrl-\] q leaves and stops the VM\r+\n/);
   await screen.shows(/# /);
@@ -71,13 +76,16 @@ test("a shell on the terminal: echo, size, Ctrl-C, resizing, leaving", { timeout
   screen.type("sleep 1000\r");
   await screen.shows(/sleep 1000\r+\n/);
   screen.type(CTRL_C);
+  await screen.shows(/# /);
   screen.type("echo status $?\r");
   await screen.shows(/\nstatus 130\r+\n/);
   writeFileSync(bigger, "");
   screen.type('until [ "$(stty size)" = "40 120" ]; do sleep 0.1; done; echo bigger\r');
   await screen.shows(/\nbigger\r+\n/);
-  screen.type(`printf %s ${ESCAPE}${ESCAPE} | od -An -tx1\r`);
-  await screen.shows(/\n 1d\r+\n/);
+  screen.type("stty raw; echo ready; head -c 1 | od -An -tx1; stty -raw\r");
+  await screen.shows(/\nready/);
+  screen.type(ESCAPE + ESCAPE);
+  await screen.shows(/\n *1d\r*\n/);
   screen.type(`${ESCAPE}q`);
   await screen.shows(/left with 130\r\n/);
   await screen.shows(/as before\r\n/);

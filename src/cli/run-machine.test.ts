@@ -45,6 +45,9 @@ function run(runOptions: RunOptions, play: string, during: { signal?: NodeJS.Sig
     import { runMachine } from ${JSON.stringify(new URL("./run-machine.ts", import.meta.url).href)};
     const createMachine = async (config) => {
       const token = /TOKEN='(\\w+)'/.exec(Buffer.from(config.initrd).toString("latin1"))?.[1];
+      // The files are given back once the machine has loaded them.
+      const hasWords = Buffer.from(config.initrd).includes("unlikely words");
+      const files = [config.initrd.length, config.kernel.length];
       const say = (text) => Buffer.from(text);
       const { promise, resolve } = Promise.withResolvers();
       const end = (reason, detail) => resolve({ reason, detail });
@@ -134,7 +137,7 @@ describe("mere run", { concurrency: 2 }, () => {
   }
 
   test("--stdin puts standard input into the initramfs", async () => {
-    const play = `config.consoleOutput(say(String(Buffer.from(config.initrd).includes("unlikely words")))); ${RECORD} end("poweroff");`;
+    const play = `config.consoleOutput(say(String(hasWords))); ${RECORD} end("poweroff");`;
     const ended = await run({ ...options, boot: { ...ownInit, stdin: true } }, play, { input: "unlikely words" });
     assert.deepEqual(ended, { status: 7, stdout: "true", stderr: "" });
   });
@@ -146,7 +149,7 @@ describe("mere run", { concurrency: 2 }, () => {
   });
 
   test("with --initrd files and command line are as given, and the serial port is on both streams", async () => {
-    const play = `input.serial = (text) => { config.serialOutput(say([config.commandLine, config.initrd.length, config.kernel.length, text].join())); end("reset"); };`;
+    const play = `input.serial = (text) => { config.serialOutput(say([config.commandLine, ...files, text].join())); end("reset"); };`;
     assert.deepEqual(await run(exact, play, { input: "hi" }), { status: 0, stdout: "a=b,4096,4096,hi", stderr: "" });
   });
 });

@@ -17,7 +17,24 @@ import type { CallName } from "./calls.ts";
 
 export type Size = 1 | 2 | 4 | 8;
 /** Condition codes in encoding order. @source SDM vol. 2 App. B.1.4 */
-export const CONDITIONS = ["o", "no", "b", "nb", "z", "nz", "be", "nbe", "s", "ns", "p", "np", "l", "nl", "le", "nle"] as const;
+export const CONDITIONS = [
+  "o",
+  "no",
+  "b",
+  "nb",
+  "z",
+  "nz",
+  "be",
+  "nbe",
+  "s",
+  "ns",
+  "p",
+  "np",
+  "l",
+  "nl",
+  "le",
+  "nle",
+] as const;
 export type FlagName = "CF" | "PF" | "AF" | "ZF" | "SF" | "OF";
 /** How flags come from an operation: all take (a, b, result), unmasked results are fine.
  *  "add"/"sub" also serve ADC/SBB (carry-in is in the result). "inc"/"dec" keep CF. "logic": CF=OF=AF=0. */
@@ -34,7 +51,16 @@ export type Rounding = "mxcsr" | "nearest" | "down" | "up" | "zero";
 
 /** Scalar conversions; integers are signed. Order is that of FP_CONVERSIONS (softfloat). */
 export type FpConversion =
-  | "i32→f32" | "i32→f64" | "i64→f32" | "i64→f64" | "f32→f64" | "f64→f32" | "f32→i32" | "f32→i64" | "f64→i32" | "f64→i64";
+  | "i32→f32"
+  | "i32→f64"
+  | "i64→f32"
+  | "i64→f64"
+  | "f32→f64"
+  | "f64→f32"
+  | "f32→i32"
+  | "f32→i64"
+  | "f64→i32"
+  | "f64→i64";
 
 export interface Sem<V> {
   // ——— decoded facts (plain TypeScript values; safe to branch on) ———
@@ -189,7 +215,20 @@ export interface Sem<V> {
   fpCompare(width: 4 | 8, a: V, b: V, signalling: V): V;
 }
 
-export type ExceptionName = "#DE" | "#DB" | "#BP" | "#OF" | "#BR" | "#UD" | "#NM" | "#NP" | "#SS" | "#GP" | "#MF" | "#AC" | "#XM";
+export type ExceptionName =
+  | "#DE"
+  | "#DB"
+  | "#BP"
+  | "#OF"
+  | "#BR"
+  | "#UD"
+  | "#NM"
+  | "#NP"
+  | "#SS"
+  | "#GP"
+  | "#MF"
+  | "#AC"
+  | "#XM";
 
 /** A semantic function with its operands' access: per operand r (read), w (write), x (read, then write). */
 export interface Semantics {

@@ -125,11 +125,12 @@ describe("REP", () => {
       [4096, 8000],
     ] as const) {
       const g = mapped(kernelGuest(MOVSB, { [RCX]: length, [RSI]: VA, [RDI]: VA + distance }));
-      pattern(distance).forEach((byte, i) => g.write(TARGET_FRAMES[i >> 12]! + (i & 0xfff), [byte]));
+      const start = pattern(distance);
+      start.forEach((byte, i) => g.write(TARGET_FRAMES[i >> 12]! + (i & 0xfff), [byte]));
       g.run();
       assert.deepEqual(
         target(g, 0, length + distance),
-        Array.from({ length: length + distance }, (_, i) => pattern(distance)[i % distance]),
+        Array.from({ length: length + distance }, (_, i) => start[i % distance]),
       );
     }
     const g = mapped(kernelGuest(MOVSB, { [RCX]: 9000, [RSI]: 0x80_0003, [RDI]: 0x80_0000 }));

@@ -237,19 +237,3 @@ test("reciprocals are within the manual's bound, zeros and denormals give infini
   run("f3 0f 52 c1", { xmm1: single(-4) });
   assert.equal(regs.get32(Reg.XMM), 0xffc00000);
 });
-
-test("MMX forms do not exist", () => {
-  for (const hex of [
-    "0f fc c1",
-    "0f 6f c1",
-    "0f 2a c1",
-    "0f 2c c1",
-    "66 0f 2a c1",
-    "f2 0f d6 c1",
-    "f3 0f d6 c1",
-    "0f 77",
-    "0f f7 c1",
-    "0f 38 00 c1",
-  ])
-    assert.equal(run(hex), 6, hex);
-});

@@ -105,8 +105,8 @@ export async function makeInputs(
 ): Promise<boolean> {
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, "data.bin"), binaryInput(binaryBytes));
-  await writeFile(join(directory, "text.txt"), textInput(4000));
-  await writeFile(join(directory, "numbers.txt"), numbersInput(4000));
+  await writeFile(join(directory, "text.txt"), textInput(2000));
+  await writeFile(join(directory, "numbers.txt"), numbersInput(1500));
   const openssl = (...args: string[]): Promise<unknown> =>
     run(join(environment["PATH"]!, "openssl"), args, { cwd: directory, env: environment });
   await openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "rsa.pem");

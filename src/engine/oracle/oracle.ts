@@ -15,7 +15,17 @@ import { VECTOR_LANES } from "./vector-lanes.ts";
 
 const LANE_BITS = { i8x16: 8, i16x8: 16, i32x4: 32, i64x2: 64 } as const;
 type Shape = keyof typeof LANE_BITS;
-const WITHOUT_ERROR_CODE: ReadonlySet<ExceptionName> = new Set(["#DE", "#DB", "#BP", "#OF", "#BR", "#UD", "#NM", "#MF", "#XM"]);
+const WITHOUT_ERROR_CODE: ReadonlySet<ExceptionName> = new Set([
+  "#DE",
+  "#DB",
+  "#BP",
+  "#OF",
+  "#BR",
+  "#UD",
+  "#NM",
+  "#MF",
+  "#XM",
+]);
 const CR0 = { EM: 4n, TS: 8n } as const;
 const CR4_OSFXSR = 0x200n;
 const RSP = 4;
@@ -87,14 +97,23 @@ export class Oracle implements Sem<bigint> {
     const op = this.#d.operands[i]!;
     const regs = this.#cpu.regs;
     switch (op.kind) {
-      case "gpr": return op.highByte ? (regs.gpr(op.reg) >> 8n) & 0xffn : BigInt.asUintN(8 * op.width, regs.gpr(op.reg));
-      case "xmm": return BigInt.asUintN(8 * op.width, this.xmm(op.reg));
-      case "mm": return BigInt.asUintN(8 * op.width, regs.get64(Reg.ST + 16 * op.reg));
-      case "mem": return this.#getMemory(i, op.width);
-      case "imm": case "rel": return BigInt.asUintN(8 * op.width, this.#d.imm);
-      case "seg": return BigInt(regs.segment(op.reg).selector);
-      case "st": return BigInt(op.reg);
-      default: throw new Error(`operand ${i} of ${this.#d.row.mnemonic} (${op.kind}) has no plain value`);
+      case "gpr":
+        return op.highByte ? (regs.gpr(op.reg) >> 8n) & 0xffn : BigInt.asUintN(8 * op.width, regs.gpr(op.reg));
+      case "xmm":
+        return BigInt.asUintN(8 * op.width, this.xmm(op.reg));
+      case "mm":
+        return BigInt.asUintN(8 * op.width, regs.get64(Reg.ST + 16 * op.reg));
+      case "mem":
+        return this.#getMemory(i, op.width);
+      case "imm":
+      case "rel":
+        return BigInt.asUintN(8 * op.width, this.#d.imm);
+      case "seg":
+        return BigInt(regs.segment(op.reg).selector);
+      case "st":
+        return BigInt(op.reg);
+      default:
+        throw new Error(`operand ${i} of ${this.#d.row.mnemonic} (${op.kind}) has no plain value`);
     }
   }
   #getMemory(i: number, width: number): bigint {
@@ -333,7 +352,8 @@ export class Oracle implements Sem<bigint> {
   }
   setFlags(flags: Partial<Record<FlagName, bigint>>): void {
     let rflags = this.#cpu.regs.rflags;
-    for (const [name, value] of Object.entries(flags) as [FlagName, bigint][]) rflags = value & 1n ? rflags | Rflags[name] : rflags & ~Rflags[name];
+    for (const [name, value] of Object.entries(flags) as [FlagName, bigint][])
+      rflags = value & 1n ? rflags | Rflags[name] : rflags & ~Rflags[name];
     this.#cpu.regs.rflags = rflags;
   }
   flag(name: FlagName): bigint {
@@ -442,7 +462,13 @@ export class Oracle implements Sem<bigint> {
     return r.bits;
   }
   fpCompare(width: 4 | 8, a: bigint, b: bigint, signalling: bigint): bigint {
-    const r = fpCompare(width, BigInt.asUintN(8 * width, a), BigInt.asUintN(8 * width, b), signalling !== 0n, this.#mxcsr);
+    const r = fpCompare(
+      width,
+      BigInt.asUintN(8 * width, a),
+      BigInt.asUintN(8 * width, b),
+      signalling !== 0n,
+      this.#mxcsr,
+    );
     this.#raise(r.flags);
     return BigInt(r.order);
   }

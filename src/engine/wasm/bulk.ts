@@ -14,10 +14,12 @@ const RSI = Reg.GPR + 8 * 6;
 const RDI = Reg.GPR + 8 * 7;
 
 /** Elements to do: RCX, bounded. */
-function wanted(view: DataView, size: number): number {
+function wanted(vcpu: WasmVcpu, size: number): number {
+  const { view } = vcpu.regs;
   const most = MOST_BYTES / size;
-  if (view.getUint32(RCX + 4, true) !== 0) return most;
-  return Math.min(view.getUint32(RCX, true), most);
+  if (view.getUint32(RCX + 4, true) === 0 && view.getUint32(RCX, true) <= most) return view.getUint32(RCX, true);
+  vcpu.endSlice();
+  return most;
 }
 function addTo(view: DataView, register: number, n: number): void {
   const low = view.getUint32(register, true) + n;
@@ -33,7 +35,7 @@ const elementsInPage = (view: DataView, register: number, size: number): number 
 
 export function bulkMove(vcpu: WasmVcpu, bytes: Uint8Array, size: number): void {
   const { view } = vcpu.regs;
-  for (let left = wanted(view, size); left > 0;) {
+  for (let left = wanted(vcpu, size); left > 0;) {
     const n = Math.min(left, elementsInPage(view, RSI, size), elementsInPage(view, RDI, size));
     if (n === 0) return; // an element across pages
     const from = vcpu.mmu.hostAddress(view.getInt32(RSI, true), view.getInt32(RSI + 4, true), false);
@@ -48,7 +50,7 @@ export function bulkMove(vcpu: WasmVcpu, bytes: Uint8Array, size: number): void 
 
 export function bulkStore(vcpu: WasmVcpu, pool: FramePool, size: number): void {
   const { view } = vcpu.regs;
-  for (let left = wanted(view, size); left > 0;) {
+  for (let left = wanted(vcpu, size); left > 0;) {
     const n = Math.min(left, elementsInPage(view, RDI, size));
     if (n === 0) return;
     const to = vcpu.mmu.hostAddress(view.getInt32(RDI, true), view.getInt32(RDI + 4, true), true);

@@ -143,7 +143,8 @@ export abstract class EmitFlags extends EmitValues {
   }
 
   setFlags(flags: Partial<Record<FlagName, Value>>): void {
-    if (Object.keys(flags).every((name) => name === "CF" || name === "OF")) return this.#setCarryAndOverflow(flags.CF, flags.OF);
+    if (Object.keys(flags).every((name) => name === "CF" || name === "OF"))
+      return this.#setCarryAndOverflow(flags.CF, flags.OF);
     const get = (name: FlagName): Value => this.zext(flags[name] ?? this.flag(name), 8);
     this.#pack(get("CF"), get("PF"), get("AF"), get("ZF"), get("SF"), get("OF"));
   }

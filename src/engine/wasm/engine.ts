@@ -4,7 +4,16 @@ import { CALLS } from "../../isa/system/calls.ts";
 import type { CpuModel } from "../../isa/system/cpu-model.ts";
 import { GuestFault } from "../../isa/cpu.ts";
 import { Reg } from "../../isa/registers.ts";
-import { FP_CONVERSIONS, fpCompare, fpConvert, fpRound, fpScalar, raiseFp, truncating, type FpResult } from "../../isa/softfloat/index.ts";
+import {
+  FP_CONVERSIONS,
+  fpCompare,
+  fpConvert,
+  fpRound,
+  fpScalar,
+  raiseFp,
+  truncating,
+  type FpResult,
+} from "../../isa/softfloat/index.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import type { VcpuPorts } from "../engine.ts";
 import { BlockCache } from "./blocks.ts";
@@ -46,13 +55,22 @@ export class WasmEngine {
     const frames = ram.pool.shared.memory;
     const host = this.#hostFunctions();
     this.handlers = new HandlerTable(state, frames, ram.pool.pages, {
-      resolve: (name) => host[name as HostFunction] ?? (name in CORE_FUNCTIONS ? this.#core[name] : this.#call(name.slice(CALL_PREFIX.length))),
+      resolve: (name) =>
+        host[name as HostFunction] ??
+        (name in CORE_FUNCTIONS ? this.#core[name] : this.#call(name.slice(CALL_PREFIX.length))),
     });
-    const imports: { host: Record<string, unknown>; mere: Record<string, unknown> } = { host: { ...host }, mere: { state, ram: frames, handlers: this.handlers.table } };
+    const imports: { host: Record<string, unknown>; mere: Record<string, unknown> } = {
+      host: { ...host },
+      mere: { state, ram: frames, handlers: this.handlers.table },
+    };
     const hot = this.handlers.hot();
     const calls = Object.keys(CALLS).map((name) => CALL_PREFIX + name);
     for (const name of calls) imports.host[name] = this.#call(name.slice(CALL_PREFIX.length));
-    const core = coreModule(ram.pool.pages, hot, calls.map((name) => [name, signatureOf(name)]));
+    const core = coreModule(
+      ram.pool.pages,
+      hot,
+      calls.map((name) => [name, signatureOf(name)]),
+    );
     this.#core = new WebAssembly.Instance(new WebAssembly.Module(core), imports).exports;
     this.run = this.#core["run"] as (state: number, entry: number) => void;
     this.blocks = new BlockCache(state.buffer, ram, this.handlers);
@@ -111,15 +129,20 @@ export class WasmEngine {
       return this.current;
     };
     return {
-      fill: (_: number, entry: number, low: number, high: number, access: number, size: number) => at(entry).mmu.fill(entry, low, high, access, size),
-      readSlow: (_: number, entry: number, address: bigint, size: number) => at(entry).mmu.read(BigInt.asUintN(64, address), size),
+      fill: (_: number, entry: number, low: number, high: number, access: number, size: number) =>
+        at(entry).mmu.fill(entry, low, high, access, size),
+      readSlow: (_: number, entry: number, address: bigint, size: number) =>
+        at(entry).mmu.read(BigInt.asUintN(64, address), size),
       writeSlow: (_: number, entry: number, address: bigint, value: bigint, size: number) => {
         at(entry).mmu.write(BigInt.asUintN(64, address), size, BigInt.asUintN(8 * size, value));
       },
-      readVectorSlow: (_: number, entry: number, address: bigint) => at(entry).mmu.readVector(BigInt.asUintN(64, address)),
-      writeVectorSlow: (_: number, entry: number, address: bigint) => at(entry).mmu.writeVector(BigInt.asUintN(64, address)),
+      readVectorSlow: (_: number, entry: number, address: bigint) =>
+        at(entry).mmu.readVector(BigInt.asUintN(64, address)),
+      writeVectorSlow: (_: number, entry: number, address: bigint) =>
+        at(entry).mmu.writeVector(BigInt.asUintN(64, address)),
       lookUp: () => this.current.lookUp(),
-      probeWrite: (_: number, entry: number, address: bigint, size: number) => at(entry).mmu.probeWrite(BigInt.asUintN(64, address), size),
+      probeWrite: (_: number, entry: number, address: bigint, size: number) =>
+        at(entry).mmu.probeWrite(BigInt.asUintN(64, address), size),
       bulkMove: (_: number, entry: number, size: number) => bulkMove(at(entry), this.#ram.pool.bytes, size),
       bulkStore: (_: number, entry: number, size: number) => bulkStore(at(entry), this.#ram.pool, size),
       raise: (_: number, entry: number, vector: number, code: number) => {
@@ -147,7 +170,10 @@ export class WasmEngine {
   }
 
   /** The soft floating-point functions; `finish` does with the flags what the kind of caller wants. */
-  #floatFunctions<S extends string>(suffix: S, finish: (entry: number, result: FpResult) => bigint): Record<`${FloatFunction}${S}`, unknown> {
+  #floatFunctions<S extends string>(
+    suffix: S,
+    finish: (entry: number, result: FpResult) => bigint,
+  ): Record<`${FloatFunction}${S}`, unknown> {
     const unsigned = (width: number, v: bigint): bigint => BigInt.asUintN(8 * width, v);
     const functions: Record<FloatFunction, unknown> = {
       fpArithmetic: (_: number, entry: number, op: number, width: Width, a: bigint, b: bigint) =>
@@ -160,10 +186,19 @@ export class WasmEngine {
       fpRound: (_: number, entry: number, width: Width, a: bigint, control: bigint) =>
         finish(entry, fpRound(width, unsigned(width, a), Number(control & 15n), this.#mxcsr)),
       fpCompare: (_: number, entry: number, width: Width, a: bigint, b: bigint, signalling: bigint) => {
-        const { order, flags } = fpCompare(width, unsigned(width, a), unsigned(width, b), signalling !== 0n, this.#mxcsr);
+        const { order, flags } = fpCompare(
+          width,
+          unsigned(width, a),
+          unsigned(width, b),
+          signalling !== 0n,
+          this.#mxcsr,
+        );
         return finish(entry, { bits: BigInt(order), flags });
       },
     };
-    return Object.fromEntries(Object.entries(functions).map(([name, f]) => [name + suffix, f])) as Record<`${FloatFunction}${S}`, unknown>;
+    return Object.fromEntries(Object.entries(functions).map(([name, f]) => [name + suffix, f])) as Record<
+      `${FloatFunction}${S}`,
+      unknown
+    >;
   }
 }

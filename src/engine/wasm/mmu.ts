@@ -342,6 +342,7 @@ export class Mmu implements PhysicalReader {
   }
   /** Checks that [address, +size) may be written. */
   #probe(low: number, high: number, size: number, privilege: Privilege = "current"): void {
+    if ((low >>> 0) + size > TWO_32 && !isCanonicalHigh(high + 1)) throw new GuestFault(Vector.GP, 0);
     this.#translate(low, high, Walk.WRITE, privilege);
     for (let done = PAGE - (low & (PAGE - 1)); done < size; done += PAGE) {
       const next = (low >>> 0) + done;

@@ -2,7 +2,14 @@
  * Runs on whichever executor has it; only one at a time. */
 import type { CpuModel } from "../../isa/system/cpu-model.ts";
 import {
-  codeBreakpointFault, DR6_BS, dataBreakpointTrap, hasBreakpoints, matchCodeBreakpoint, singleStepTrap, trapsAfter, watchedPages,
+  codeBreakpointFault,
+  DR6_BS,
+  dataBreakpointTrap,
+  hasBreakpoints,
+  matchCodeBreakpoint,
+  singleStepTrap,
+  trapsAfter,
+  watchedPages,
 } from "../../isa/system/debug.ts";
 import { deliver, deliverFault, TripleFault } from "../../isa/system/exceptions.ts";
 import { GuestFault, Vector, type Cpu, type Privilege } from "../../isa/cpu.ts";
@@ -25,11 +32,21 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly model: CpuModel;
   readonly mmu: Mmu;
   readonly address: number;
-  readonly exits: Record<string, number> = { budget: 0, halted: 0, interrupt: 0, fault: 0, mmio: 0, port: 0, shutdown: 0 };
+  readonly exits: Record<string, number> = {
+    budget: 0,
+    halted: 0,
+    interrupt: 0,
+    fault: 0,
+    mmio: 0,
+    port: 0,
+    shutdown: 0,
+  };
   readonly #engine: WasmEngine;
   readonly #ports: VcpuPorts;
   readonly #words: Int32Array;
   readonly #attention: number;
+  /** Fuel of this slice: what is gone of it is the instructions done. */
+  #granted = 0;
   /** An NMI was delivered and its end not seen yet. */
   #inNmi = false;
   /** Entry of the instruction that called out of generated code; 0 between instructions. */
@@ -126,14 +143,20 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     regs.set32(Reg.INTERRUPT_SHADOW, 0);
     regs.set32(Engine.FUEL, fuel);
     regs.set32(Engine.LINK, 0);
-    let done = 0;
+    this.#granted = fuel;
     try {
       this.#engine.run(this.address, 0);
     } catch (error) {
-      done = this.#fault(error, fuel);
-      return done;
+      return this.#fault(error);
     }
-    return this.#retire(fuel - (regs.get32(Engine.FUEL) | 0));
+    return this.#retire(this.#granted - (regs.get32(Engine.FUEL) | 0));
+  }
+  /** Ends the slice at the next look at the fuel: an instruction has taken long. */
+  endSlice(): void {
+    const left = this.regs.get32(Engine.FUEL) | 0;
+    if (left <= 0) return;
+    this.#granted -= left;
+    this.regs.set32(Engine.FUEL, 0);
   }
   #retire(count: number): number {
     const regs = this.regs;
@@ -141,10 +164,10 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     return Math.max(count, 1);
   }
   /** Makes the state exact for the instruction that faulted and delivers the fault. */
-  #fault(error: unknown, fuel: number): number {
+  #fault(error: unknown): number {
     if (!(error instanceof GuestFault)) throw error;
     const { regs } = this;
-    let count = fuel - (regs.get32(Engine.FUEL) | 0);
+    let count = this.#granted - (regs.get32(Engine.FUEL) | 0);
     if (this.entry !== 0) {
       count += this.#engine.blocks.positionOf(this.entry);
       regs.set64(Reg.RIP, this.currentRip());
@@ -181,6 +204,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     regs.set32(Reg.INTERRUPT_SHADOW, 0);
     regs.set32(Reg.RFLAGS, regs.get32(Reg.RFLAGS) & ~Rflags.RF);
     regs.set32(Engine.FUEL, 0);
+    this.#granted = 0;
     regs.set32(Engine.LINK, 0);
     regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
     this.entry = 0;
@@ -188,7 +212,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
       const entry = this.#engine.blocks.single(...this.#fetch());
       this.#engine.run(this.address, entry);
     } catch (error) {
-      return this.#fault(error, 0);
+      return this.#fault(error);
     }
     regs.set32(Engine.LINK, 0);
     this.entry = 0;
@@ -204,7 +228,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
       return;
     }
     const own = (regs.get32(Reg.PENDING_DEBUG) & DR6_BS) !== 0;
-    const trap = own || trapsAfter(this.#engine.blocks.lastMnemonic, stepping, (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0);
+    const trap =
+      own || trapsAfter(this.#engine.blocks.lastMnemonic, stepping, (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0);
     if (!trap && hits === 0) return;
     regs.set32(Reg.RUN_STATE, 0); // HLT is over
     if (trap) singleStepTrap(this, hits);
@@ -267,7 +292,10 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     return BigInt.asUintN(64, this.regs.get64(Reg.PAGE_VA) + BigInt(this.#engine.blocks.offsetOf(this.entry)));
   }
   nextRip(): bigint {
-    return BigInt.asUintN(64, this.currentRip() + BigInt(this.entry === 0 ? 0 : this.#engine.blocks.lengthOf(this.entry)));
+    return BigInt.asUintN(
+      64,
+      this.currentRip() + BigInt(this.entry === 0 ? 0 : this.#engine.blocks.lengthOf(this.entry)),
+    );
   }
   setRip(rip: bigint): void {
     this.regs.set64(Reg.RIP, rip);

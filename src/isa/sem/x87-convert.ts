@@ -2,7 +2,7 @@
  * results in range, rounding to nearest (or, of integers, to zero), PE masked.
  * @source SDM vol. 1 §4.2, §4.8.4; vol. 2 FLD, FILD, FST, FIST, FISTTP, FCOMI */
 import type { Sem, Size } from "../sem.ts";
-import { BIAS, EXPONENT, INTEGER_BIT, SIGN, Stack, Word } from "./x87-fast.ts";
+import { BIAS, EXPONENT, type Extended, INTEGER_BIT, SIGN, Stack, Word } from "./x87-fast.ts";
 
 interface FloatFormat {
   readonly width: 4 | 8;
@@ -13,13 +13,6 @@ interface FloatFormat {
 }
 export const FLOAT32: FloatFormat = { width: 4, fraction: 23, exponent: 8, bias: 127 };
 export const FLOAT64: FloatFormat = { width: 8, fraction: 52, exponent: 11, bias: 1023 };
-
-/** Significand, then sign and exponent, of an 80-bit number; `ok` 0 if the value is no usual one. */
-interface Extended<V> {
-  low: V;
-  high: V;
-  ok: V;
-}
 
 export function fromFloat<V>(s: Sem<V>, bits: V, format: FloatFormat): Extended<V> {
   const { fraction, width, bias } = format;
@@ -148,8 +141,14 @@ export function compareToFlags<V>(s: Sem<V>, i: V, pop: boolean, slow: () => voi
       const larger = s.isZero(s.or(smaller, sameMagnitude));
       const sameSign = s.eq(a.sign, b.sign);
       const equal = s.or(s.and(sameSign, sameMagnitude), s.and(a.isZero, b.isZero));
-      const less = s.select(sameSign, s.select(a.sign, larger, smaller), s.and(s.ne(a.sign, s.const(0)), s.isZero(equal)));
-      s.writeFlags(s.or(s.select(equal, s.const(FLAGS.EQUAL), s.const(0)), s.select(less, s.const(FLAGS.LESS), s.const(0))));
+      const less = s.select(
+        sameSign,
+        s.select(a.sign, larger, smaller),
+        s.and(s.ne(a.sign, s.const(0)), s.isZero(equal)),
+      );
+      s.writeFlags(
+        s.or(s.select(equal, s.const(FLAGS.EQUAL), s.const(0)), s.select(less, s.const(FLAGS.LESS), s.const(0))),
+      );
       if (pop) stack.popOnly();
     },
     slow,

@@ -1,5 +1,5 @@
-/* The x87 instructions that programs run most, for their usual case, without a call: moves of 80-bit values and registers, and sums and products of normal
- * numbers at full precision, rounded to nearest. Whatever else there is (empty registers, other numbers, other rounding, unmasked PE) goes the way of all
+/* The x87 instructions that programs run most, for their usual case, without a call: moves of 80-bit values and registers, and sums, products and quotients of
+ * normal numbers at full precision, rounded to nearest. Whatever else there is (empty registers, other numbers, other rounding, unmasked PE) goes the way of all
  * others, which is a call into isa/x87.
  * @source SDM vol. 1 §8.1 (registers), §4.8.4 (rounding); vol. 2 under each mnemonic */
 import { Reg } from "../registers.ts";
@@ -105,66 +105,50 @@ export function pushRegister<V>(s: Sem<V>, i: V, slow: () => void): void {
 /** FSTP m80. */
 export function popToMemory<V>(s: Sem<V>, address: V, slow: () => void): void {
   const stack = new Stack(s);
-  s.when(
-    stack.isEmpty(stack.top),
-    slow,
-    () => {
-      // The second store must not fault when the first is done.
-      const crosses = s.ltU(s.const(4096 - 10), s.and(address, s.const(4095)));
-      s.when(crosses, () => s.probeWrite(address, 10));
-      s.store(address, 8, s.x87Word(stack.top, 0));
-      s.store(s.add(address, s.const(8)), 2, s.x87Word(stack.top, 8));
-      stack.finish({ pop: true });
-    },
-  );
+  s.when(stack.isEmpty(stack.top), slow, () => {
+    // The second store must not fault when the first is done.
+    const crosses = s.ltU(s.const(4096 - 10), s.and(address, s.const(4095)));
+    s.when(crosses, () => s.probeWrite(address, 10));
+    s.store(address, 8, s.x87Word(stack.top, 0));
+    s.store(s.add(address, s.const(8)), 2, s.x87Word(stack.top, 8));
+    stack.finish({ pop: true });
+  });
 }
 
 /** FST ST(i), FSTP ST(i). */
 export function copyTop<V>(s: Sem<V>, i: V, pop: boolean, slow: () => void): void {
   const stack = new Stack(s);
   const to = stack.register(i);
-  s.when(
-    stack.isEmpty(stack.top),
-    slow,
-    () => {
-      s.x87SetWord(to, 0, s.x87Word(stack.top, 0));
-      s.x87SetWord(to, 8, s.x87Word(stack.top, 8));
-      stack.finish({ fill: to, pop });
-    },
-  );
+  s.when(stack.isEmpty(stack.top), slow, () => {
+    s.x87SetWord(to, 0, s.x87Word(stack.top, 0));
+    s.x87SetWord(to, 8, s.x87Word(stack.top, 8));
+    stack.finish({ fill: to, pop });
+  });
 }
 
 /** FXCH. */
 export function exchangeTop<V>(s: Sem<V>, i: V, slow: () => void): void {
   const stack = new Stack(s);
   const other = stack.register(i);
-  s.when(
-    s.or(stack.isEmpty(stack.top), stack.isEmpty(other)),
-    slow,
-    () => {
-      for (const half of [0, 8] as const) {
-        const a = s.x87Word(stack.top, half);
-        const b = s.x87Word(other, half);
-        s.x87SetWord(stack.top, half, b);
-        s.x87SetWord(other, half, a);
-      }
-      stack.finish();
-    },
-  );
+  s.when(s.or(stack.isEmpty(stack.top), stack.isEmpty(other)), slow, () => {
+    for (const half of [0, 8] as const) {
+      const a = s.x87Word(stack.top, half);
+      const b = s.x87Word(other, half);
+      s.x87SetWord(stack.top, half, b);
+      s.x87SetWord(other, half, a);
+    }
+    stack.finish();
+  });
 }
 
 /** FCHS, FABS. */
 export function changeSign<V>(s: Sem<V>, change: "negate" | "clear", slow: () => void): void {
   const stack = new Stack(s);
-  s.when(
-    stack.isEmpty(stack.top),
-    slow,
-    () => {
-      const high = s.x87Word(stack.top, 8);
-      s.x87SetWord(stack.top, 8, change === "negate" ? s.xor(high, s.const(SIGN)) : s.and(high, s.const(EXPONENT)));
-      stack.finish();
-    },
-  );
+  s.when(stack.isEmpty(stack.top), slow, () => {
+    const high = s.x87Word(stack.top, 8);
+    s.x87SetWord(stack.top, 8, change === "negate" ? s.xor(high, s.const(SIGN)) : s.and(high, s.const(EXPONENT)));
+    stack.finish();
+  });
 }
 
 /** A result before it is rounded: significand with its integer bit set, and 64 bits of what is below; `ok` 0 if this is no usual case. */
@@ -180,35 +164,70 @@ interface Operand<V> {
   sign: V;
   exponent: V;
 }
+/** An 80-bit number: significand, then sign and exponent; `ok` 0 if it is no usual one. */
+export interface Extended<V> {
+  low: V;
+  high: V;
+  ok: V;
+}
+export type Operation = "add" | "subtract" | "multiply" | "divide";
+export interface Form {
+  /** ST(0) is the second operand. */
+  readonly reversed: boolean;
+  readonly toSti: boolean;
+  readonly pop: boolean;
+}
 
-/** FADD, FSUB, FMUL between registers. @param reversed ST(0) is the second operand */
-export function combine<V>(
+const operandOf = <V>(s: Sem<V>, low: V, high: V): Operand<V> => ({
+  significand: low,
+  sign: s.and(high, s.const(SIGN)),
+  exponent: s.and(high, s.const(EXPONENT)),
+});
+
+/** FADD, FSUB, FMUL, FDIV of ST(0) and ST(i). */
+export function combineRegisters<V>(s: Sem<V>, operation: Operation, i: V, form: Form, slow: () => void): void {
+  const stack = new Stack(s);
+  const n = stack.register(i);
+  const other = { low: s.x87Word(n, 0), high: s.x87Word(n, 8), ok: s.isZero(stack.isEmpty(n)) };
+  combine(s, operation, stack, other, { ...form, to: form.toSti ? n : stack.top }, slow);
+}
+/** The same of ST(0) and a number from memory. */
+export function combineMemory<V>(
   s: Sem<V>,
-  operation: "add" | "subtract" | "multiply",
-  { i, reversed, toSti, pop }: { i: V; reversed: boolean; toSti: boolean; pop: boolean },
+  operation: Operation,
+  other: Extended<V>,
+  form: Form,
   slow: () => void,
 ): void {
   const stack = new Stack(s);
-  const other = stack.register(i);
-  const [first, second] = reversed ? [other, stack.top] : [stack.top, other];
-  const [a, b] = [first, second].map((n): Operand<V> => {
-    const high = s.x87Word(n, 8);
-    return { significand: s.x87Word(n, 0), sign: s.and(high, s.const(SIGN)), exponent: s.and(high, s.const(EXPONENT)) };
-  }) as [Operand<V>, Operand<V>];
+  combine(s, operation, stack, other, { ...form, to: stack.top }, slow);
+}
+
+function combine<V>(
+  s: Sem<V>,
+  operation: Operation,
+  stack: Stack<V>,
+  other: Extended<V>,
+  { reversed, pop, to }: Form & { to: V },
+  slow: () => void,
+): void {
+  const st0 = operandOf(s, s.x87Word(stack.top, 0), s.x87Word(stack.top, 8));
+  const second = operandOf(s, other.low, other.high);
+  const [a, b] = reversed ? [second, st0] : [st0, second];
   if (operation === "subtract") b.sign = s.xor(b.sign, s.const(SIGN));
-  const usual = s.and(s.eq(s.and(stack.word, s.const(PRECISION_AND_ROUNDING)), s.const(FULL_TO_NEAREST)), s.ne(s.and(stack.word, s.const(Word.PM)), s.const(0)));
-  const filled = s.isZero(s.or(stack.isEmpty(first), stack.isEmpty(second)));
-  const normal = s.and(isNormal(s, a), isNormal(s, b));
+  const control = s.eq(s.and(stack.word, s.const(PRECISION_AND_ROUNDING)), s.const(FULL_TO_NEAREST));
+  const usual = s.and(control, s.ne(s.and(stack.word, s.const(Word.PM)), s.const(0)));
+  const filled = s.and(other.ok, s.isZero(stack.isEmpty(stack.top)));
   s.when(
-    s.and(s.and(usual, filled), normal),
+    s.and(s.and(usual, filled), s.and(isNormal(s, a), isNormal(s, b))),
     () => {
-      const exact = operation === "multiply" ? product(s, a, b) : sum(s, a, b);
+      const exact =
+        operation === "multiply" ? product(s, a, b) : operation === "divide" ? quotient(s, a, b) : sum(s, a, b);
       const { significand, exponent, status } = roundToNearest(s, exact);
       // What may overflow or be tiny is left to the others.
       s.when(
         s.and(exact.ok, s.ltU(s.sub(exponent, s.const(2)), s.const(0x7ffa))),
         () => {
-          const to = toSti ? other : stack.top;
           s.x87SetWord(to, 0, significand);
           s.x87SetWord(to, 8, s.or(exact.sign, exponent));
           stack.finish({ fill: to, pop, status });
@@ -232,6 +251,47 @@ function product<V>(s: Sem<V>, a: Operand<V>, b: Operand<V>): Unrounded<V> {
     exponent: s.add(s.sub(s.add(a.exponent, b.exponent), s.const(BIAS)), carry),
     high: s.select(carry, high, s.or(s.shl(high, s.const(1)), s.shrU(low, s.const(63)))),
     low: s.select(carry, low, s.shl(low, s.const(1))),
+    ok: s.const(1),
+  };
+}
+
+/** One digit of 32 bits of the quotient. @param rest less than the divisor  @param next the dividend's next digit */
+function digit<V>(s: Sem<V>, rest: V, next: V, divisor: V): { digit: V; rest: V } {
+  const base = s.const(1n << 32n);
+  const upper = s.shrU(divisor, s.const(32));
+  const lower = s.zext(divisor, 4);
+  let q = s.divU(rest, upper);
+  let r = s.sub(rest, s.mul(q, upper));
+  const tooLarge = (): V => s.or(s.isZero(s.ltU(q, base)), s.ltU(s.or(s.shl(r, s.const(32)), next), s.mul(q, lower)));
+  let correct = tooLarge();
+  for (let i = 0; i < 2; i++) {
+    if (i > 0) correct = s.and(s.and(correct, s.ltU(r, base)), tooLarge());
+    q = s.sub(q, correct);
+    r = s.select(correct, s.add(r, upper), r);
+  }
+  return { digit: q, rest: s.sub(s.add(s.shl(rest, s.const(32)), next), s.mul(q, divisor)) };
+}
+
+/** By long division with two digits (Knuth, The Art of Computer Programming, vol. 2, 4.3.1, algorithm D). */
+function quotient<V>(s: Sem<V>, a: Operand<V>, b: Operand<V>): Unrounded<V> {
+  const fits = s.ltU(a.significand, b.significand);
+  const upper = s.select(fits, a.significand, s.shrU(a.significand, s.const(1)));
+  const lower = s.select(fits, s.const(0), s.shl(a.significand, s.const(63)));
+  const first = digit(s, upper, s.shrU(lower, s.const(32)), b.significand);
+  const second = digit(s, first.rest, s.const(0), b.significand);
+  const left = s.sub(b.significand, second.rest);
+  const half = s.const(INTEGER_BIT);
+  // Only its relation to a half matters of what is below.
+  const below = s.select(
+    s.ltU(second.rest, left),
+    s.const(1),
+    s.select(s.eq(second.rest, left), half, s.not(s.const(0))),
+  );
+  return {
+    sign: s.xor(a.sign, b.sign),
+    exponent: s.sub(s.add(s.sub(a.exponent, b.exponent), s.const(BIAS)), fits),
+    high: s.or(s.shl(first.digit, s.const(32)), second.digit),
+    low: s.select(second.rest, below, s.const(0)),
     ok: s.const(1),
   };
 }
@@ -269,7 +329,10 @@ function sum<V>(s: Sem<V>, a: Operand<V>, b: Operand<V>): Unrounded<V> {
   };
 }
 
-function roundToNearest<V>(s: Sem<V>, { high, low, exponent }: Unrounded<V>): { significand: V; exponent: V; status: V } {
+function roundToNearest<V>(
+  s: Sem<V>,
+  { high, low, exponent }: Unrounded<V>,
+): { significand: V; exponent: V; status: V } {
   const half = s.const(INTEGER_BIT);
   const up = s.or(s.ltU(half, low), s.and(s.eq(low, half), s.and(high, s.const(1))));
   const rounded = s.add(high, up);

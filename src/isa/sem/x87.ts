@@ -5,7 +5,7 @@ import { Reg } from "../registers.ts";
 import { semantics, type Sem, type Semantics } from "../sem.ts";
 import { Arg, Source } from "../x87/unit.ts";
 import { compareToFlags, FLOAT32, FLOAT64, fromFloat, fromInteger, storeTop, toFloat, toInteger } from "./x87-convert.ts";
-import { BIAS, changeSign, combine, copyTop, exchangeTop, popToMemory, pushRegister, pushValue, INTEGER_BIT } from "./x87-fast.ts";
+import { BIAS, changeSign, combineMemory, combineRegisters, copyTop, exchangeTop, type Extended, type Form, popToMemory, pushRegister, pushValue, INTEGER_BIT, type Operation } from "./x87-fast.ts";
 
 /** FSW is the upper half of the word at FCW. */
 const FSW_SHIFT = 16;
@@ -80,12 +80,16 @@ const INTEGERS = { INT16: 2, INT32: 4, INT64: 8 } as const;
 type Number = keyof typeof FLOATS | keyof typeof INTEGERS;
 const isFloat = (format: Number): format is keyof typeof FLOATS => format in FLOATS;
 
+function fromMemory<V>(s: Sem<V>, format: Number): { bits: V; value: Extended<V> } {
+  const bits = isFloat(format) ? s.get(0) : s.getSigned(0);
+  return { bits, value: isFloat(format) ? fromFloat(s, bits, FLOATS[format]) : fromInteger(s, bits) };
+}
+
 /** FLD m32, m64; FILD. */
 export const x87Load = (format: Number): Semantics =>
   semantics("r", (s) => {
     checkPending(s);
-    const bits = isFloat(format) ? s.get(0) : s.getSigned(0);
-    const value = isFloat(format) ? fromFloat(s, bits, FLOATS[format]) : fromInteger(s, bits);
+    const { bits, value } = fromMemory(s, format);
     pushValue(s, value, () => {
       s.setField(Reg.X87_VALUE, 8, bits);
       callWith(s, "x87Load", s.const(sourceOf(format)));
@@ -120,17 +124,30 @@ const sign = (change: "negate" | "clear", name: string): Semantics =>
 export const FCHS = sign("negate", "x87ChangeSign");
 export const FABS = sign("clear", "x87Abs");
 
-const FAST_OPERATIONS: Readonly<Record<string, "add" | "subtract" | "multiply">> = { x87Add: "add", x87Subtract: "subtract", x87Multiply: "multiply" };
+const FAST_OPERATIONS: Readonly<Record<string, Operation>> = { x87Add: "add", x87Subtract: "subtract", x87Multiply: "multiply", x87Divide: "divide" };
+const formOf = (arg: number): Form => ({ reversed: (arg & Arg.REVERSED) !== 0, toSti: (arg & Arg.TO_STI) !== 0, pop: (arg & Arg.POP) !== 0 });
 
-/** Arithmetic with ST(i), which is operand `at`. */
+/** Arithmetic and comparison with ST(i), which is operand `at`. */
 export const x87Arithmetic = (name: string, at: number, arg: number): Semantics => {
   const operation = FAST_OPERATIONS[name];
   if (operation === undefined) return x87WithRegister(name, at, arg);
-  const form = { reversed: (arg & Arg.REVERSED) !== 0, toSti: (arg & Arg.TO_STI) !== 0, pop: (arg & Arg.POP) !== 0 };
   return semantics("--", (s) => {
     checkPending(s);
     const i = s.get(at);
-    combine(s, operation, { i, ...form }, () => callWith(s, name, s.or(i, s.const(arg))));
+    combineRegisters(s, operation, i, formOf(arg), () => callWith(s, name, s.or(i, s.const(arg))));
+  });
+};
+/** Arithmetic and comparison with memory. */
+export const x87ArithmeticMemory = (name: string, format: Number, arg: number): Semantics => {
+  const operation = FAST_OPERATIONS[name];
+  if (operation === undefined) return x87FromMemory(name, format, arg);
+  return semantics("r", (s) => {
+    checkPending(s);
+    const { bits, value } = fromMemory(s, format);
+    combineMemory(s, operation, value, formOf(arg), () => {
+      s.setField(Reg.X87_VALUE, 8, bits);
+      callWith(s, name, s.const(arg | sourceOf(format)));
+    });
   });
 };
 

@@ -105,7 +105,7 @@ const moveRows: Row[] = [
   ...SEGMENTS.map((name, i) => row(0x8c, "mov", storeSelector(i), ["Ev/Mw", name], { ext: i })),
   ...SEGMENTS.flatMap((name, i) => (name === "CS" ? [] : [row(0x8e, "mov", loadSegment(i), [name, "Ew"], { ext: i, ends: true })])),
   row(0x90, "nop", NOP, [], { rm: 0 }),
-  row(0x90, "pause", NOP, [], { rm: 0, prefix: "F3" }),
+  row(0x90, "pause", NOP, [], { prefix: "F3" }), // with REX.B too
   row(0x90, "xchg", XCHG, ["Zv", "rAX"]),
   row(0x98, "cbw", CBW),
   row(0x99, "cwd", CWD),

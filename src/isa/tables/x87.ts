@@ -4,7 +4,7 @@
 import { rowsOf, type Row, type RowOptions } from "../row.ts";
 import type { Semantics } from "../sem.ts";
 import {
-  extendedArea, FABS, FCHS, FLD1, FLD80, FLD_STI, FLDCW, FLDENV, FLDZ, FNOP, FNSAVE, FNSTCW, FNSTENV, FNSTSW, FRSTOR, FSTP80, FSTP_STI, FST_STI, FTST, FXCH, x87Arithmetic, x87CompareToFlags, x87ConditionalMove, x87Control,
+  extendedArea, FABS, FCHS, FLD1, FLD80, FLD_STI, FLDCW, FLDENV, FLDZ, FNOP, FNSAVE, FNSTCW, FNSTENV, FNSTSW, FRSTOR, FSTP80, FSTP_STI, FST_STI, FTST, FXCH, x87Arithmetic, x87ArithmeticMemory, x87CompareToFlags, x87ConditionalMove, x87Control,
   x87FromMemory, x87Load, x87Plain, x87Store, x87StoreNumber, x87WithRegister, type Format,
 } from "../sem/x87.ts";
 import { Arg } from "../x87/unit.ts";
@@ -36,8 +36,8 @@ const ARITHMETIC: readonly (readonly [string, string, number])[] = [
   ["add", "x87Add", 0], ["mul", "x87Multiply", 0], ["com", "x87Compare", 0], ["comp", "x87Compare", Arg.POP],
   ["sub", "x87Subtract", 0], ["subr", "x87Subtract", Arg.REVERSED], ["div", "x87Divide", 0], ["divr", "x87Divide", Arg.REVERSED],
 ];
-const arithmeticMemory = (opcode: number, prefix: "f" | "fi", format: Format): Row[] =>
-  ARITHMETIC.map(([name, call, arg], ext) => memory(opcode, ext, prefix + name, x87FromMemory(call, format, arg), WIDTH_CODE[format]));
+const arithmeticMemory = (opcode: number, prefix: "f" | "fi", format: Exclude<Format, "FLOAT80" | "BCD">): Row[] =>
+  ARITHMETIC.map(([name, call, arg], ext) => memory(opcode, ext, prefix + name, x87ArithmeticMemory(call, format, arg), WIDTH_CODE[format]));
 
 /** With the result in ST(i): the same operation has the name of its operands' exchange. */
 const REVERSED_NAME: Record<string, string> = { sub: "subr", subr: "sub", div: "divr", divr: "div" };

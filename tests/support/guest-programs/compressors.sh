@@ -1,5 +1,5 @@
 for input in data.bin text.txt; do
-	for program in "gzip -n -1" "gzip -n -9" "xz -0" "xz -2 --check=sha256 --x86 --lzma2" "zstd -q -1" "zstd -q -9"; do
+	for program in "gzip -n -1" "gzip -n -9" "xz -0" "xz --check=sha256 --x86 --lzma2=preset=1,dict=256KiB" "zstd -q -1" "zstd -q -5"; do
 		echo "$program $input"
 		$program -c <"$INPUTS/$input" >packed
 		wc -c <packed

@@ -76,7 +76,7 @@ def text(path):
 
 def containers():
     random.seed(1234)
-    numbers = [random.random() for _ in range(5000)]
+    numbers = [random.random() for _ in range(2000)]
     print(numbers[:5], random.gauss(0, 1), random.randrange(10**30), random.choices(string.ascii_letters, k=20), random.expovariate(2), random.betavariate(2, 3))
     for sample in (sorted(numbers), sorted(numbers, reverse=True), heapq.nsmallest(50, numbers), list(itertools.accumulate(numbers))):
         print(hashlib.md5(repr(sample).encode()).hexdigest())
@@ -97,7 +97,7 @@ def containers():
     def total(node):
         return node.value + sum(map(total, node.children))
 
-    print(total(nodes[0]), depth(800), sum(i * i % 7 for i in range(100000)))
+    print(total(nodes[0]), depth(800), sum(i * i % 7 for i in range(20000)))
     try:
         depth(10**6)
     except RecursionError as error:

@@ -10,8 +10,8 @@ LC_ALL=C.UTF-8 grep -c -P '^\w+\s(?=\w{3})' "$INPUTS/text.txt"
 sed -E 's/([a-z]+) ([a-z]+)/\2 \1/g; y/abc/xyz/' "$INPUTS/text.txt" | sha256sum
 base64 "$INPUTS/data.bin" | sha256sum
 base64 "$INPUTS/data.bin" | base64 -d | busybox cmp - "$INPUTS/data.bin" && echo same
-od -A d -t fD -t fF -t fL -t x8 -N 4096 "$INPUTS/data.bin"
-od -t d8 -t u4 -t o2 -t a "$INPUTS/data.bin" | head -c 1000000 | sha256sum
+od -A d -t fD -t fF -t fL -t x8 -N 1024 "$INPUTS/data.bin"
+od -t d8 -t u4 -t o2 -t a -N 20000 "$INPUTS/data.bin" | sha256sum
 factor 18446744073709551557 123456789012345678901234567890 2305843009213693951
 seq 0 0.1 20 | paste -s
 seq -f %.15g 1e15 333333333333333.3 3e15
