@@ -85,7 +85,7 @@ test("a shell on the terminal: echo, size, Ctrl-C, resizing, leaving", { timeout
   screen.type("stty raw; echo ready; head -c 1 | od -An -tx1; stty -raw\r");
   await screen.shows(/\nready/);
   screen.type(ESCAPE + ESCAPE);
-  await screen.shows(/\n *1d\r*\n/);
+  await screen.shows(/ 1d\r*\n/);
   screen.type(`${ESCAPE}q`);
   await screen.shows(/left with 130\r\n/);
   await screen.shows(/as before\r\n/);

@@ -4,8 +4,31 @@
 import { Reg } from "../registers.ts";
 import { semantics, type Sem, type Semantics } from "../sem.ts";
 import { Arg, Source } from "../x87/unit.ts";
-import { compareToFlags, FLOAT32, FLOAT64, fromFloat, fromInteger, storeTop, toFloat, toInteger } from "./x87-convert.ts";
-import { BIAS, changeSign, combineMemory, combineRegisters, copyTop, exchangeTop, type Extended, type Form, popToMemory, pushRegister, pushValue, INTEGER_BIT, type Operation } from "./x87-fast.ts";
+import {
+  compareToFlags,
+  FLOAT32,
+  FLOAT64,
+  fromFloat,
+  fromInteger,
+  storeTop,
+  toFloat,
+  toInteger,
+} from "./x87-convert.ts";
+import {
+  BIAS,
+  changeSign,
+  combineMemory,
+  combineRegisters,
+  copyTop,
+  exchangeTop,
+  type Extended,
+  type Form,
+  popToMemory,
+  pushRegister,
+  pushValue,
+  INTEGER_BIT,
+  type Operation,
+} from "./x87-fast.ts";
 
 /** FSW is the upper half of the word at FCW. */
 const FSW_SHIFT = 16;
@@ -100,7 +123,9 @@ export const x87Load = (format: Number): Semantics =>
 const constant = (index: number, low: bigint, high: number): Semantics =>
   semantics("", (s) => {
     checkPending(s);
-    pushValue(s, { low: s.const(low), high: s.const(high), ok: s.const(1) }, () => callWith(s, "x87LoadConstant", s.const(index)));
+    pushValue(s, { low: s.const(low), high: s.const(high), ok: s.const(1) }, () =>
+      callWith(s, "x87LoadConstant", s.const(index)),
+    );
   });
 export const FLD1 = constant(0, INTEGER_BIT, BIAS);
 export const FLDZ = constant(6, 0n, 0);
@@ -124,8 +149,17 @@ const sign = (change: "negate" | "clear", name: string): Semantics =>
 export const FCHS = sign("negate", "x87ChangeSign");
 export const FABS = sign("clear", "x87Abs");
 
-const FAST_OPERATIONS: Readonly<Record<string, Operation>> = { x87Add: "add", x87Subtract: "subtract", x87Multiply: "multiply", x87Divide: "divide" };
-const formOf = (arg: number): Form => ({ reversed: (arg & Arg.REVERSED) !== 0, toSti: (arg & Arg.TO_STI) !== 0, pop: (arg & Arg.POP) !== 0 });
+const FAST_OPERATIONS: Readonly<Record<string, Operation>> = {
+  x87Add: "add",
+  x87Subtract: "subtract",
+  x87Multiply: "multiply",
+  x87Divide: "divide",
+};
+const formOf = (arg: number): Form => ({
+  reversed: (arg & Arg.REVERSED) !== 0,
+  toSti: (arg & Arg.TO_STI) !== 0,
+  pop: (arg & Arg.POP) !== 0,
+});
 
 /** Arithmetic and comparison with ST(i), which is operand `at`. */
 export const x87Arithmetic = (name: string, at: number, arg: number): Semantics => {
@@ -162,7 +196,9 @@ export const FSTP80 = semantics("w", (s) => {
 export const x87StoreNumber = (format: Number, arg: number): Semantics =>
   semantics("w", (s) => {
     checkPending(s);
-    const convert = isFloat(format) ? toFloat(s, FLOATS[format]) : toInteger(s, INTEGERS[format], (arg & Arg.VARIANT) !== 0);
+    const convert = isFloat(format)
+      ? toFloat(s, FLOATS[format])
+      : toInteger(s, INTEGERS[format], (arg & Arg.VARIANT) !== 0);
     storeTop(s, convert, {
       pop: (arg & Arg.POP) !== 0,
       store: (result) => s.put(0, result),
