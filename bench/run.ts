@@ -1,7 +1,7 @@
 /* npm run bench: Mere beside QEMU TCG and the host's own processor in one run, alternating, and what the medians are as ratios. docs/benchmarks.md says how
  * to read them. Needs qemu-system-x86_64 and gcc (Debian: qemu-system-x86, gcc). */
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runCommand } from "../src/image/command.ts";
@@ -146,6 +146,7 @@ async function main(): Promise<void> {
     const results = await measureAll(guest, options, qemu !== undefined);
     const circumstances = [
       ...facts,
+      `load average at the end ${loadavg()[0]!.toFixed(1)}`,
       qemu ?? "no QEMU",
       `guest: Debian linux-image-${guest.kernel.version} ${guest.kernel.packageVersion}, 1 vCPU, 512 MiB`,
       `medians of ${options.runs} ${options.runs === 1 ? "round" : "rounds"}, programs at ${options.scale} % of their size, ${new Date().toISOString().slice(0, 10)}`,

@@ -47,7 +47,7 @@ async function assertWhole(disk: string): Promise<void> {
 
 describe(
   "programs of Debian in a guest",
-  { skip: hasTools ? false : "no e2fsprogs here", timeout: 12 * MINUTES },
+  { skip: hasTools ? false : "no e2fsprogs here", timeout: 18 * MINUTES },
   () => {
     let directory = "";
     let rootDisk = "";
@@ -70,11 +70,11 @@ describe(
         native = await runNatively(environment, join(directory, "inputs"), join(directory, "native"));
         const script = `${WITH_DISKS} sh /mnt/programs/run.sh /mnt/inputs /mnt/outputs && dmesg >/mnt/outputs/dmesg && umount /mnt`;
         const disks = ["--disk", rootDisk, "--disk", programDisk, "--append", "root=/dev/vda"];
-        ended = await runMere(["run", "--memory", "1G", ...disks, "--", "sh", "-c", script]);
+        ended = await runMere(["run", ...disks, "--", "sh", "-c", script]);
         await copyFromDisk(programDisk, "/outputs", directory);
         guest = await readOutputs(join(directory, "outputs")).catch(() => new Map());
       },
-      { timeout: 10 * MINUTES },
+      { timeout: 15 * MINUTES },
     );
     after(() => rm(directory, { recursive: true, force: true }));
 
@@ -112,7 +112,7 @@ describe(
 
     test(
       "what was synced survives Ctrl-C in mid-write, and the journal makes the rest whole",
-      { timeout: 5 * MINUTES },
+      { timeout: 10 * MINUTES },
       async () => {
         const script = `${WITH_DISKS} i=0; while :; do
       i=$((i + 1)); head -c $((i * 7919)) /mnt/inputs/data.bin >/mnt/outputs/kept-$i; sync /mnt/outputs/kept-$i; echo kept $i

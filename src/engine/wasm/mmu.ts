@@ -135,7 +135,9 @@ export class Mmu implements PhysicalReader {
     const words = this.#words;
     const base = this.#base;
     this.#aligned = this.#user && (this.#regs.get32(Reg.CR0) & this.#regs.get32(Reg.RFLAGS) & Rflags.AC) !== 0;
-    words[(base + Engine.BANK_USER) >> 2] = this.#aligned ? base + VCPU_EMPTY_BANK : this.#bank(this.#set, BankMode.USER);
+    words[(base + Engine.BANK_USER) >> 2] = this.#aligned
+      ? base + VCPU_EMPTY_BANK
+      : this.#bank(this.#set, BankMode.USER);
     words[(base + Engine.BANK_SUPERVISOR_AC) >> 2] = this.#bank(this.#set, BankMode.SUPERVISOR_AC);
     words[(base + Engine.BANK_SUPERVISOR) >> 2] = this.#bank(
       this.#set,
