@@ -4,7 +4,7 @@
 // Then it loads the CLI: TypeScript in a clone, compiled JavaScript in the published package (Node strips no types under node_modules).
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+import module, { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -19,12 +19,23 @@ const root = dirname(dirname(self));
 
 if (Number(process.versions.node.split(".")[0]) >= OLDEST_MAJOR) {
   delete process.env[REEXECUTED];
+  keepCompiledCode();
   const source = join(root, "src", "cli", "main.ts");
   const compiled = join(root, "dist", "cli", "main.js");
   const { main } = await import(existsSync(source) ? source : compiled);
   await main(process.argv.slice(2));
 } else {
   reexecute();
+}
+
+/** Code that was compiled once (and, in a clone, stripped of its types) is kept beside Mere's other caches: a start takes half a second less. Without a
+ *  home directory, or with a cache that Node already has, nothing is done. The variable is for the worker threads. */
+function keepCompiledCode() {
+  const caches = process.env.XDG_CACHE_HOME || (process.env.HOME && join(process.env.HOME, ".cache"));
+  if (!caches || process.env.NODE_COMPILE_CACHE) return;
+  const directory = join(caches, "mere", "node");
+  module.enableCompileCache(directory);
+  process.env.NODE_COMPILE_CACHE = directory;
 }
 
 function reexecute() {

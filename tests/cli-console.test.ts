@@ -73,8 +73,8 @@ test("a shell on the terminal: echo, size, Ctrl-C, resizing, leaving", { timeout
   await screen.shows(/# /);
   screen.type("tty; stty size; echo $TERM\r");
   await screen.shows(/\n\/dev\/hvc0\r+\n33 101\r+\nvt100\r+\n/);
-  screen.type("sleep 1000\r");
-  await screen.shows(/sleep 1000\r+\n/);
+  screen.type("echo started; sleep 1000\r");
+  await screen.shows(/\nstarted\r+\n/);
   screen.type(CTRL_C);
   await screen.shows(/# /);
   screen.type("echo status $?\r");

@@ -4,7 +4,7 @@
 import type { Sem, Size } from "../sem.ts";
 import { BIAS, EXPONENT, type Extended, INTEGER_BIT, SIGN, Stack, Word } from "./x87-fast.ts";
 
-interface FloatFormat {
+export interface FloatFormat {
   readonly width: 4 | 8;
   /** Bits of the fraction, and of the exponent. */
   readonly fraction: number;
