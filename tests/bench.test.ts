@@ -11,7 +11,7 @@ import { type Results, geometricMean, median, programRows, renderReport, writeRe
 import { SUITE } from "../bench/suite.ts";
 
 const work = mkdtempSync(join(tmpdir(), "mere-bench-test-"));
-after(() => rmSync(work, { recursive: true }));
+after(() => rmSync(work, { recursive: true, force: true }));
 
 const sample = (seconds: number, retired?: number, checksum = "1"): ProgramSample => ({
   nanos: seconds * 1e9,

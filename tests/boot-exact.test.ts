@@ -10,7 +10,7 @@ import { ensureBusybox, ensureKernel, vmlinuxPath } from "../src/image/kernel.ts
 import { type Ended, runMere, startMere, summary } from "./support/mere.ts";
 
 const work = mkdtempSync(join(tmpdir(), "mere-exact-"));
-after(() => rmSync(work, { recursive: true }));
+after(() => rmSync(work, { recursive: true, force: true }));
 const initrd = join(work, "initrd");
 let kernel: string;
 

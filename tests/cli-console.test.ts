@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { MERE } from "./support/mere.ts";
 
 const work = mkdtempSync(join(tmpdir(), "mere-console-"));
-after(() => rmSync(work, { recursive: true }));
+after(() => rmSync(work, { recursive: true, force: true }));
 const bigger = join(work, "bigger");
 const CTRL_C = "\u0003";
 const ESCAPE = "\u001d";

@@ -10,7 +10,7 @@ import { makeElf } from "../src/image/kernel-file.fixture.ts";
 import { runMere, startMere, summary } from "./support/mere.ts";
 
 const work = mkdtempSync(join(tmpdir(), "mere-stop-"));
-after(() => rmSync(work, { recursive: true }));
+after(() => rmSync(work, { recursive: true, force: true }));
 const initrd = join(work, "initrd");
 writeFileSync(initrd, "nothing");
 

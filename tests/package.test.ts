@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
 const work = mkdtempSync(join(tmpdir(), "mere-package-"));
-after(() => rmSync(work, { recursive: true }));
+after(() => rmSync(work, { recursive: true, force: true }));
 
 function npm(program: "npm" | "npx", words: string[], cwd: string): string {
   return execFileSync(program, words, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const work = mkdtempSync(join(tmpdir(), "mere-trampoline-"));
-after(() => rmSync(work, { recursive: true }));
+after(() => rmSync(work, { recursive: true, force: true }));
 
 const pretend = join(work, "pretend.cjs");
 writeFileSync(

@@ -9,7 +9,7 @@ import { after, describe, test } from "node:test";
 import type { RunOptions } from "./run-options.ts";
 
 const work = mkdtempSync(join(tmpdir(), "mere-run-"));
-after(() => rmSync(work, { recursive: true }));
+after(() => rmSync(work, { recursive: true, force: true }));
 const cache = join(work, "cache");
 const disk = join(work, "disk.img");
 writeFileSync(disk, Buffer.alloc(4096));

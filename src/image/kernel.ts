@@ -108,11 +108,21 @@ export async function pullKernel(options: PullOptions = {}): Promise<CachedKerne
     const result = join(work, "result");
     const info = await assembleKernel(join(work, "root"), result, version, packageVersion, () => progress(2));
     const directory = join(parent, version);
-    await rm(directory, { recursive: true, force: true });
-    await rename(result, directory);
+    await putInPlace(result, directory);
     progress(3);
     return { ...info, directory };
   });
+}
+
+/** Moves a finished result to its place. Another process that pulls the same may be there first: what it put there is as good. */
+async function putInPlace(result: string, directory: string): Promise<void> {
+  await rm(directory, { recursive: true, force: true });
+  try {
+    await rename(result, directory);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
+  }
 }
 
 /** Takes vmlinux and modules out of an unpacked package into `result`. */
@@ -198,8 +208,7 @@ export async function pullBusybox(options: PullOptions = {}): Promise<string> {
     );
     await chmod(join(result, "busybox"), 0o755);
     const directory = join(parent, deb.version);
-    await rm(directory, { recursive: true, force: true });
-    await rename(result, directory);
+    await putInPlace(result, directory);
     return join(directory, "busybox");
   });
 }
