@@ -147,7 +147,7 @@ describe("without a cached kernel", { concurrency: 2 }, () => {
   test("and without a network", async () => {
     // What apt says then: `update` only warns, the package lists stay empty.
     const stub = `case "$*" in
-*update*) echo "W: Failed to fetch http://deb.debian.org/debian/dists/stable/InRelease  Temporary failure resolving 'deb.debian.org'" >&2 ;;
+*update*) echo "W: Failed to fetch http://mirror.example/debian/dists/stable/InRelease  Temporary failure resolving 'mirror.example'" >&2 ;;
 *) echo "E: No packages found" >&2; exit 100 ;;
 esac`;
     assert.match(

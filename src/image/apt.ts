@@ -24,10 +24,8 @@ export interface FetchedPackage {
 }
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const DEBIAN_SOURCES = [
-  `deb [signed-by=${KEYRING}] http://deb.debian.org/debian stable main`,
-  `deb [signed-by=${KEYRING}] http://deb.debian.org/debian-security stable-security main`,
-];
+/** Names a Debian mirror (an archive's URL) for hosts whose own apt has no Debian source. */
+const MIRROR_VARIABLE = "MERE_DEBIAN_MIRROR";
 /** A host's hooks (docker's images delete packages in theirs) are not for this private state. */
 const CLEARED_HOOKS = [
   "APT::Update::Pre-Invoke",
@@ -86,6 +84,13 @@ export class Apt {
       "Acquire::Retries": "2",
     };
     if (!(await hasDebianSources())) {
+      const mirror = process.env[MIRROR_VARIABLE];
+      if (!mirror) {
+        throw new PackageError(
+          "no-sources",
+          `this machine's apt has no Debian source; name a Debian mirror in the variable ${MIRROR_VARIABLE}, or give a kernel with --kernel FILE.`,
+        );
+      }
       await access(KEYRING, constants.R_OK).catch(() => {
         throw new PackageError(
           "no-keys",
@@ -94,7 +99,7 @@ export class Apt {
       });
       settings["Dir::Etc::sourcelist"] = join(directory, "sources.list");
       settings["Dir::Etc::sourceparts"] = "/dev/null";
-      await writeFile(settings["Dir::Etc::sourcelist"], `${DEBIAN_SOURCES.join("\n")}\n`);
+      await writeFile(settings["Dir::Etc::sourcelist"], `deb [signed-by=${KEYRING}] ${mirror} stable main\n`);
     }
     const args = [
       "-q",

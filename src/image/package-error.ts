@@ -2,6 +2,7 @@
 export type PackageErrorCode =
   | "apt-missing"
   | "no-keys"
+  | "no-sources"
   | "no-network"
   | "no-space"
   | "unknown-package"
