@@ -6,8 +6,9 @@ import type { SharedGuestRam } from "../memory/guest-ram.ts";
 export const EXIT_REASONS = ["interrupt", "halted", "mmio", "port", "fault", "budget", "shutdown"] as const;
 export type ExitReason = (typeof EXIT_REASONS)[number];
 
-/** Values of the control word. STOP_AND_TELL: with the processor's state, which takes a while to put into words. */
-export const Control = { RUN: 0, STOP: 1, STOP_AND_TELL: 2 } as const;
+/** Values of the control word. STOP_AND_TELL: with the processor's state, which takes a while to put into words.
+ *  NOT_YET: the machine is still being made; the executor prepares its engine meanwhile. */
+export const Control = { RUN: 0, STOP: 1, STOP_AND_TELL: 2, NOT_YET: 3 } as const;
 
 export interface ExecutorStart {
   state: WebAssembly.Memory;

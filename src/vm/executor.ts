@@ -49,6 +49,7 @@ class Executor {
     });
     this.#power = devices.power;
     const engine = new WasmEngine(start.state, ram);
+    Atomics.wait(this.#control, 0, Control.NOT_YET);
     this.#vcpu = engine.vcpu(
       0,
       cpuModel(start.vcpus, start.kvmFeatures),

@@ -81,7 +81,7 @@ export class Machine {
   readonly #control = new SharedArrayBuffer(4);
   readonly #end = Promise.withResolvers<MachineEnd>();
   #asked: MachineEnd["reason"] | undefined;
-  #worker: Worker | undefined;
+  readonly #worker: Worker;
   #service: DeviceService | undefined;
   readonly #panicWatch = new PanicWatch();
   #panicLook: NodeJS.Timeout | undefined;
@@ -100,7 +100,13 @@ export class Machine {
       { length: config.cpus },
       (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4),
     );
-    this.#load(config);
+    this.#worker = this.#startExecutor();
+    try {
+      this.#load(config);
+    } catch (error) {
+      void this.#worker.terminate();
+      throw error;
+    }
     this.#devices = attachDevices(this.#shared, {
       registerFiles,
       memory: this.#ram,
@@ -143,6 +149,15 @@ export class Machine {
       onSerial: (bytes) => this.#onSerial(bytes),
       onPower: (request) => this.#ask(request === "reset" ? "reset" : "poweroff"),
     });
+    this.#worker.ref();
+    const control = new Int32Array(this.#control);
+    Atomics.compareExchange(control, 0, Control.NOT_YET, Control.RUN);
+    Atomics.notify(control, 0);
+  }
+
+  /** The executor's thread, which makes its engine while this one loads the kernel, and then waits for start(). */
+  #startExecutor(): Worker {
+    new Int32Array(this.#control)[0] = Control.NOT_YET;
     const data: ExecutorStart = {
       state: this.#state,
       ram: this.#ram.shared,
@@ -153,15 +168,17 @@ export class Machine {
       control: this.#control,
     };
     const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-    this.#worker = new Worker(new URL(`./executor${extension}`, import.meta.url), {
+    const worker = new Worker(new URL(`./executor${extension}`, import.meta.url), {
       workerData: data,
       // What an executor allocates is dead at once (bigints, faults): a small nursery holds it, and stays in the cache.
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
-    this.#worker.once("message", (message: ExecutorMessage) => void this.#ended(message));
-    this.#worker.once("error", (error: Error) => {
+    worker.once("message", (message: ExecutorMessage) => void this.#ended(message));
+    worker.once("error", (error: Error) => {
       void this.#ended({ kind: "failed", message: error.message, detail: error.stack ?? "" });
     });
+    worker.unref(); // until it runs
+    return worker;
   }
 
   #onSerial(bytes: Uint8Array): void {
@@ -199,7 +216,7 @@ export class Machine {
     this.#endedAt = performance.now();
     clearTimeout(this.#panicLook);
     await this.#service?.stop();
-    await this.#worker?.terminate();
+    await this.#worker.terminate();
     if (message.kind === "failed")
       this.#end.reject(new Error(`Mere itself failed, which is a defect: ${message.message}\n${message.detail}`));
     else if (message.kind === "shutdown") this.#end.resolve({ reason: "shutdown", detail: message.detail });
@@ -217,7 +234,7 @@ export class Machine {
 
   /** Stops the vCPUs where they are. Requests to disks that are under way end first. */
   async stop(): Promise<void> {
-    if (this.#worker === undefined) return;
+    this.#worker.ref(); // also one that never ran
     this.#ask("stopped");
     await this.#end.promise.catch(() => undefined);
   }
