@@ -38,8 +38,3 @@ export interface EngineVcpu {
   /** Runs until an exit. @param budget at most about this many instructions (checked at block ends) */
   run(budget: number): Exit;
 }
-
-export interface EngineCounters {
-  retired: bigint;
-  exits: Record<string, number>;
-}

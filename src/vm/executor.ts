@@ -5,7 +5,6 @@ import { attachDevices } from "../device/layout.ts";
 import { vcpuPorts } from "../device/ports.ts";
 import type { PowerWindow } from "../device/power.ts";
 import { hostNanos } from "../engine/clock.ts";
-import type { Exit } from "../engine/engine.ts";
 import { vcpuAddress, WasmEngine } from "../engine/wasm/engine.ts";
 import type { WasmVcpu } from "../engine/wasm/vcpu.ts";
 import { Reg } from "../isa/registers.ts";
@@ -71,10 +70,10 @@ class Executor {
           ...(control === Control.STOP_AND_TELL && { detail: describeVcpu(this.#vcpu, "stopped") }),
         };
       if (exit.kind === "shutdown") return { kind: "shutdown", detail: describeVcpu(this.#vcpu, exit.reason) };
-      if (exit.kind === "halted") this.#sleep(exit);
+      if (exit.kind === "halted") this.#sleep();
     }
   }
-  #sleep(_exit: Exit): void {
+  #sleep(): void {
     const deadline = this.#vcpu.regs.view.getBigInt64(Reg.DEADLINE, true);
     const ms = deadline < 0n ? LONGEST_SLEEP_MS : Math.min((Number(deadline) - hostNanos()) / 1e6, LONGEST_SLEEP_MS);
     if (ms > 0) Atomics.wait(this.#words, (this.#vcpu.address + Reg.ATTENTION) >> 2, 0, ms);

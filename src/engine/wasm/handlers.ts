@@ -98,11 +98,6 @@ export class HandlerTable {
     this.#host = host;
   }
 
-  /** Number of handlers made so far. */
-  get size(): number {
-    return this.#next - FIRST;
-  }
-
   /** The handlers for the run loop: the pseudo-handlers and those of HOT_SHAPES. They get the first indices. */
   hot(): HotHandler[] {
     const sample = sampleReader();

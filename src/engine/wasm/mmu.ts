@@ -37,6 +37,9 @@ const FEW_ENTRIES = 512;
 /** Is bits 63–47 one value? @param high upper half of the address */
 const isCanonicalHigh = (high: number): boolean => (high << 16) >> 16 === (high | 0);
 
+/** Where accesses go that hit no RAM. */
+export type DevicePorts = Pick<VcpuPorts, "mmioRead" | "mmioWrite">;
+
 export interface FlushScope {
   kind: "all" | "nonGlobal" | "address";
   address?: bigint;
@@ -52,7 +55,7 @@ export class Mmu implements PhysicalReader {
   readonly #regs: RegisterFile;
   readonly #ram: GuestRam;
   readonly #ramWords: Int32Array;
-  readonly #ports: VcpuPorts;
+  readonly #ports: DevicePorts;
   readonly #blocks: BlockCache;
   /** PCID of each bank set, least recently used last in #order. */
   readonly #pcids = new Int32Array(BANK_SETS).fill(NO_PCID);
@@ -79,7 +82,7 @@ export class Mmu implements PhysicalReader {
     stateBuffer: ArrayBufferLike,
     regs: RegisterFile,
     ram: GuestRam,
-    ports: VcpuPorts,
+    ports: DevicePorts,
     blocks: BlockCache,
   ) {
     this.#base = base;
@@ -246,9 +249,8 @@ export class Mmu implements PhysicalReader {
   }
 
   // ——— TLB fill ———
-  #fault(low: number, high: number, entry: number): never {
+  #fault(low: number, high: number): never {
     const address = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
-    void entry;
     throw new GuestFault(Vector.PF, this.#t.errorCode, address);
   }
   /** Makes the current bank hold the page for the access. @returns 0 done, 1 to be done piecewise. Throws GuestFault. */
@@ -263,7 +265,7 @@ export class Mmu implements PhysicalReader {
       if (access === Access.WRITE) this.#probe(low, high, size);
       return 1;
     }
-    if (!walk(this, this.mode, high, low, WALK_ACCESS[access], this.#user, this.#ac, t)) this.#fault(low, high, entry);
+    if (!walk(this, this.mode, high, low, WALK_ACCESS[access], this.#user, this.#ac, t)) this.#fault(low, high);
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0) return 1;
     const hasCode = (this.#ram.code[frame / 1024] & 1) !== 0; // frame number × 4 words
@@ -302,7 +304,7 @@ export class Mmu implements PhysicalReader {
   fetchAddress(low: number, high: number): number {
     if (!isCanonicalHigh(high)) throw new GuestFault(Vector.GP, 0);
     const t = this.#t;
-    if (!walk(this, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) this.#fault(low, high, 0);
+    if (!walk(this, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) this.#fault(low, high);
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     // A fetch from a device window finds nothing to run: the processor would raise a machine check; #GP stops the guest as well.
     if (frame < 0) throw new GuestFault(Vector.GP, 0);
@@ -339,7 +341,7 @@ export class Mmu implements PhysicalReader {
     if (!isCanonicalHigh(high)) throw new GuestFault(Vector.GP, 0);
     const isSystem = privilege === "system";
     if (!walk(this, this.mode, high, low, access, this.#user && !isSystem, !isSystem && this.#ac, this.#t))
-      this.#fault(low, high, 0);
+      this.#fault(low, high);
     return this.#t.gpa;
   }
   /** Checks that [address, +size) may be written. */

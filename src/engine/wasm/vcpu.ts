@@ -20,7 +20,7 @@ import { hostNanos } from "../clock.ts";
 import { Attention, type EngineVcpu, type Exit, type VcpuPorts } from "../engine.ts";
 import type { WasmEngine } from "./engine.ts";
 import { Engine } from "./layout.ts";
-import { Mmu, type FlushScope } from "./mmu.ts";
+import { Mmu, type DevicePorts, type FlushScope } from "./mmu.ts";
 
 /** Instructions between looks at the clock and at what other threads want: some tens of microseconds. */
 const SLICE = 20_000;
@@ -61,8 +61,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.regs = new RegisterFile(buffer, address);
     this.#words = new Int32Array(buffer);
     this.#attention = (address + Reg.ATTENTION) >> 2;
-    const counted: VcpuPorts = {
-      ...bindPorts(ports),
+    const counted: DevicePorts = {
       mmioRead: (gpa, size) => (this.exits["mmio"]++, ports.mmioRead(gpa, size)),
       mmioWrite: (gpa, size, value) => (this.exits["mmio"]++, ports.mmioWrite(gpa, size, value)),
     };
@@ -355,21 +354,4 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     const unavailable = sse ? (cr0 & 4) !== 0 || (this.regs.get32(Reg.CR4) & 0x200) === 0 : false;
     throw new GuestFault(unavailable ? Vector.UD : Vector.NM);
   }
-}
-
-function bindPorts(ports: VcpuPorts): VcpuPorts {
-  return {
-    mmioRead: (gpa, size) => ports.mmioRead(gpa, size),
-    mmioWrite: (gpa, size, value) => ports.mmioWrite(gpa, size, value),
-    portIn: (port, size) => ports.portIn(port, size),
-    portOut: (port, size, value) => ports.portOut(port, size, value),
-    readMsr: (index) => ports.readMsr(index),
-    writeMsr: (index, value) => ports.writeMsr(index, value),
-    acknowledgeInterrupt: () => ports.acknowledgeInterrupt(),
-    takeNmi: () => ports.takeNmi(),
-    readTpr: () => ports.readTpr(),
-    writeTpr: (value) => ports.writeTpr(value),
-    hypercall: (nr, a0, a1, a2, a3) => ports.hypercall(nr, a0, a1, a2, a3),
-    deadlinePassed: () => ports.deadlinePassed(),
-  };
 }

@@ -16,7 +16,7 @@ import {
   setZero,
   significandOf,
 } from "./float80.ts";
-import { type Rounding, roundsUp, shiftRightSticky, shifted } from "./round.ts";
+import { type Rounding, roundSignificand, roundsUp, shiftRightSticky, shifted } from "./round.ts";
 
 /** The value that goes to memory. */
 export const memory = { hi: 0, lo: 0 };
@@ -105,38 +105,13 @@ function packFloat(size: 4 | 8, sign: number, exp: number, hi: number, lo: numbe
 const work = new Float80();
 const rounded = new Float80();
 
-/** Rounds hi:lo:ext at the format's last place into `rounded`. @returns carry out of the top bit */
-function roundTo(r: Rounding, size: 4 | 8, sign: number, hi: number, lo: number, ext: number): boolean {
-  const unitHi = size === 4 ? 0x100 : 0,
-    unitLo = size === 4 ? 0 : 0x800;
-  const below = size === 4 ? (hi << 24) | ((lo | ext) !== 0 ? 1 : 0) : (lo << 21) | (ext !== 0 ? 1 : 0);
-  let h = size === 4 ? hi & ~0xff : hi,
-    l = size === 4 ? 0 : lo & ~0x7ff;
-  let carry = false;
-  r.flags &= ~(Status.PE | Status.C1);
-  if (below !== 0) {
-    r.flags |= Status.PE;
-    if (roundsUp(r.mode, sign, (h & unitHi) | (l & unitLo), below)) {
-      r.flags |= Status.C1;
-      const sumLo = (l >>> 0) + unitLo;
-      const sumHi = (h >>> 0) + unitHi + (sumLo > 0xffffffff ? 1 : 0);
-      l = sumLo | 0;
-      h = sumHi | 0;
-      carry = sumHi > 0xffffffff;
-    }
-  }
-  rounded.hi = h;
-  rounded.lo = l;
-  return carry;
-}
-
 function narrow(r: Rounding, a: Float80, size: 4 | 8): void {
   const bias = size === 4 ? 127 : 1023,
     expMax = size === 4 ? 0xff : 0x7ff;
   work.copy(a);
   normalize(work);
   const exp = work.exp - BIAS + bias;
-  const carry = roundTo(r, size, a.sign, work.hi, work.lo, 0);
+  const carry = roundSignificand(rounded, r, size === 4 ? 24 : 53, a.sign, work.hi, work.lo, 0);
   const e = carry ? exp + 1 : exp;
   if (e >= expMax) {
     r.flags = (r.flags | Status.OE) & ~(Status.PE | Status.C1);
@@ -150,7 +125,7 @@ function narrow(r: Rounding, a: Float80, size: 4 | 8): void {
   else if ((r.masks & Status.UE) === 0) r.flags = (r.flags | Status.UE) & ~(Status.PE | Status.C1);
   else {
     shiftRightSticky(work.hi, work.lo, 0, 1 - exp);
-    roundTo(r, size, a.sign, shifted.hi, shifted.lo, shifted.ext);
+    roundSignificand(rounded, r, size === 4 ? 24 : 53, a.sign, shifted.hi, shifted.lo, shifted.ext);
     if ((r.flags & Status.PE) !== 0) r.flags |= Status.UE;
     packFloat(size, a.sign, rounded.hi < 0 ? 1 : 0, rounded.hi, rounded.lo);
   }

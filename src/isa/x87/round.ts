@@ -74,8 +74,8 @@ export function shiftRightSticky(hi: number, lo: number, ext: number, count: num
   shifted.ext = sticky !== 0 ? e | 1 : e;
 }
 
-/** Rounds hi:lo (ext below) in place in `out` to `precision` bits. @returns carry out of the top bit */
-function roundSignificand(
+/** Rounds hi:lo (ext below) into `out` to `precision` bits: 24, 53 or 64. @returns carry out of the top bit */
+export function roundSignificand(
   out: Float80,
   r: Rounding,
   precision: number,
