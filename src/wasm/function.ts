@@ -187,6 +187,18 @@ export class FunctionBuilder {
     return this;
   }
 
+  returnCall(index: number): this {
+    this.code.u8(0x12);
+    this.code.u(index);
+    return this;
+  }
+  returnCallIndirect(type: number, table = 0): this {
+    this.code.u8(0x13);
+    this.code.u(type);
+    this.code.u(table);
+    return this;
+  }
+
   /** The code section's entry: locals, body, end. */
   body(): ByteWriter {
     const out = new ByteWriter(this.code.length + 32);

@@ -19,13 +19,21 @@ const MAX_INSTRUCTION = 15;
 /** Writes beside the code of a page before its blocks are dropped so that writes become fast again. */
 const QUIET_WRITES = 64;
 
-interface Block {
+/** How a block ends: it goes on, jumps (JUMP: always, BRANCH: perhaps), calls, or leaves in another way. */
+export const BlockEnd = { GOES_ON: 0, JUMP: 1, BRANCH: 2, CALL: 3, INDIRECT_CALL: 4, OTHER: 5 } as const;
+
+export interface Block {
+  /** Byte offset of its first instruction in the frames memory. */
   readonly key: number;
   readonly entry: number;
   readonly entries: number;
   /** Bytes [from, to) in its first page. */
   readonly from: number;
   readonly to: number;
+  /** BlockEnd. */
+  readonly end: number;
+  /** Where a relative jump or call goes, from the start of the page. */
+  readonly target: number;
 }
 interface CodeFrame {
   blocks: Block[];
@@ -41,7 +49,9 @@ export class BlockCache {
   readonly #handlers: HandlerTable;
   readonly #decoder: Decoder;
   readonly #d: Decoded = newDecoded();
-  readonly #blocks = new Map<number, number>();
+  readonly #blocks = new Map<number, Block>();
+  /** Blocks for places where a region begins, for what the interpreter has to do there. */
+  readonly #plain = new Map<number, Block>();
   /** Blocks of one instruction that spans two pages: valid only with the same second frame. */
   readonly #spanning = new Map<number, { entry: number; second: number }>();
   readonly #frames = new Map<number, CodeFrame>();
@@ -53,6 +63,10 @@ export class BlockCache {
   /** Called when code was first read from a frame, and when blocks went away. */
   onProtect: (frameAddress: number) => void = () => {};
   onDrop: () => void = () => {};
+  /** Called for each new block that can be found; when code in [from, to) of a frame changed; and when all blocks went. */
+  onBlock: (block: Block) => void = () => {};
+  onChange: (frame: number, from: number, to: number) => void = () => {};
+  onClear: () => void = () => {};
 
   constructor(stateBuffer: ArrayBufferLike, ram: GuestRam, handlers: HandlerTable) {
     this.#words = new Int32Array(stateBuffer);
@@ -88,12 +102,26 @@ export class BlockCache {
    *  @param address byte offset in the frames memory  @param secondPage gives the frame address of the next linear page (may throw the guest's fault) */
   find(address: number, secondPage: () => number): number {
     const known = this.#blocks.get(address);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.entry;
     const spanning = this.#spanning.get(address);
     if (spanning && spanning.second === secondPage()) return spanning.entry;
     if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();
     return this.#decodeBlock(address, MAX_BLOCK, secondPage);
   }
+  /** As find, but the block is the interpreter's even where a region begins.
+   *  @param isRegion does the block's first entry belong to a region? */
+  findPlain(address: number, secondPage: () => number, isRegion: (entry: number) => boolean): number {
+    const entry = this.find(address, secondPage);
+    if (!isRegion(entry)) return entry;
+    const known = this.#plain.get(address);
+    if (known !== undefined) return known.entry;
+    if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();
+    return this.#decodeBlock(address, MAX_BLOCK, secondPage, false, this.#plain);
+  }
+  blockAt(address: number): Block | undefined {
+    return this.#blocks.get(address);
+  }
+
   /** One instruction in a block of its own, for single-stepping: not kept. */
   single(address: number, secondPage: () => number): number {
     return this.#aside(() => this.#decodeBlock(address, 1, secondPage, true));
@@ -128,19 +156,22 @@ export class BlockCache {
     this.#frames.clear();
     this.#blocks.clear();
     this.#spanning.clear();
+    this.#plain.clear();
     this.#next = ARENA;
     this.#single = 0;
+    this.onClear();
     this.onDrop();
   }
 
   // ——— decoding ———
-  #decodeBlock(address: number, limit: number, secondPage: () => number, once = false): number {
+  #decodeBlock(address: number, limit: number, secondPage: () => number, once = false, into = this.#blocks): number {
     const page = address - (address % PAGE);
     const bytes = this.#ram.pool.bytes;
     const start = this.#next;
     let at = address;
     let n = 0;
     let ended = false;
+    let failed = false;
     while (n < limit && at < page + PAGE) {
       const failure = this.#decoder.decode(bytes, at, page + PAGE, this.#d);
       if (failure === "needMore") {
@@ -151,7 +182,7 @@ export class BlockCache {
         this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, at - page, n);
         at++;
         n++;
-        ended = true;
+        ended = failed = true;
         break;
       }
       this.#write(at - page, n);
@@ -168,11 +199,24 @@ export class BlockCache {
       return start;
     }
     this.#pairUp(start);
-    this.#keep(
-      { key: address, entry: start, entries: (this.#next - start) / Entry.BYTES, from: address - page, to: at - page },
-      page,
-    );
+    const entries = (this.#next - start) / Entry.BYTES;
+    const [from, to] = [address - page, at - page];
+    const block = { key: address, entry: start, entries, from, to, ...this.#ending(ended, failed, to) };
+    into.set(address, block);
+    this.#keep(block, page);
+    if (into === this.#blocks) this.onBlock(block);
     return start;
+  }
+  /** Of the block whose last instruction was decoded last. @param failed it is none */
+  #ending(ended: boolean, failed: boolean, to: number): { end: number; target: number } {
+    const { row, operandCount, operands, imm32 } = this.#d;
+    if (!ended) return { end: BlockEnd.GOES_ON, target: to };
+    if (failed || row.size !== "64") return { end: BlockEnd.OTHER, target: 0 };
+    if (operandCount > 0 && operands[0].kind === "rel") {
+      const end = row.mnemonic === "call" ? BlockEnd.CALL : row.mnemonic === "jmp" ? BlockEnd.JUMP : BlockEnd.BRANCH;
+      return { end, target: to + imm32 };
+    }
+    return { end: row.mnemonic === "call" ? BlockEnd.INDIRECT_CALL : BlockEnd.OTHER, target: 0 };
   }
   /** Gives pairs of entries their common handler, where there is one; the second keeps its own, unused. */
   #pairUp(start: number): void {
@@ -203,17 +247,13 @@ export class BlockCache {
     if (once) return start;
     const entries = (this.#next - start) / Entry.BYTES;
     this.#spanning.set(address, { entry: start, second });
-    this.#keep({ key: address, entry: start, entries, from: address - page, to: PAGE }, page);
-    this.#keep(
-      { key: address, entry: start, entries, from: 0, to: failure ? MAX_INSTRUCTION : this.#d.length - here },
-      second,
-    );
-    this.#blocks.delete(address);
+    const block = { key: address, entry: start, entries, end: BlockEnd.OTHER, target: 0 };
+    this.#keep({ ...block, from: address - page, to: PAGE }, page);
+    this.#keep({ ...block, from: 0, to: failure ? MAX_INSTRUCTION : this.#d.length - here }, second);
     return start;
   }
 
   #keep(block: Block, page: number): void {
-    this.#blocks.set(block.key, block.entry);
     const frame = page / PAGE;
     let list = this.#frames.get(frame);
     if (!list) {
@@ -333,6 +373,8 @@ export class BlockCache {
       else this.#drop(block);
     }
     list.blocks = kept;
+    if (hit) this.onChange(frame, offset, offset + size);
+    else this.onChange(frame, 0, PAGE);
     if (kept.length === 0) {
       this.#frames.delete(frame);
       this.#unmark(frame);
@@ -343,6 +385,7 @@ export class BlockCache {
   dropFrame(frame: number): void {
     const list = this.#frames.get(frame);
     for (const block of list?.blocks ?? []) this.#drop(block);
+    this.onChange(frame, 0, PAGE);
     this.#frames.delete(frame);
     this.#unmark(frame);
     this.onDrop();
@@ -351,7 +394,8 @@ export class BlockCache {
     this.#ram.code.fill(0, frame * 4, frame * 4 + 4);
   }
   #drop(block: Block): void {
-    if (this.#blocks.get(block.key) === block.entry) this.#blocks.delete(block.key);
+    for (const blocks of [this.#blocks, this.#plain])
+      if (blocks.get(block.key)?.entry === block.entry) blocks.delete(block.key);
     if (this.#spanning.get(block.key)?.entry === block.entry) this.#spanning.delete(block.key);
     for (let i = 0; i < block.entries; i++) this.#halves[(block.entry + i * Entry.BYTES) >> 1] = PSEUDO.LOOK_UP_AGAIN;
   }

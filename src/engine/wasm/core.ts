@@ -264,7 +264,7 @@ class CoreWriter {
 }
 
 /** Pushes state + jump cache entry offset for RIP (add VCPU_JUMP_CACHE by memarg). */
-function pushJumpCacheEntry(f: FunctionBuilder, rip: number): void {
+export function pushJumpCacheEntry(f: FunctionBuilder, rip: number): void {
   f.get(rip).get(rip).i64(12).op("i64.shr_u").op("i64.xor").op("i32.wrap_i64");
   f.i32(JUMP_CACHE_ENTRIES - 1)
     .op("i32.and")

@@ -123,10 +123,20 @@ export abstract class EmitVectors extends EmitMemory {
     this.f.if("i64");
     this.push(fast);
     this.f.else();
+    this.softFloat(name, pushArguments, this.#inLanes);
+    this.f.end();
+    return this.keep("i64");
+  }
+  /** Calls the soft implementation; leaves its i64 on the stack. @param gathers flags are gathered until fpLanes ends */
+  protected softFloat(name: string, pushArguments: () => void, gathers: boolean): void {
     this.f.get(STATE).get(ENTRY);
     pushArguments();
-    this.f.call(this.imports.function(this.#inLanes ? `${name}Lane` : name)).end();
-    return this.keep("i64");
+    this.f.call(this.imports.function(gathers ? `${name}Lane` : name));
+  }
+  /** Makes the gathered flags sticky, or raises #XM. */
+  protected raiseGathered(): void {
+    this.f.get(STATE).memory("i32.load", Engine.FP_FLAGS).if();
+    this.f.get(STATE).get(ENTRY).call(this.imports.function("fpRaise")).end();
   }
 
   fp(op: FpOp, width: 4 | 8, a: Value, b: Value): Value {
@@ -247,9 +257,7 @@ export abstract class EmitVectors extends EmitMemory {
     this.#inLanes = true;
     const result = run();
     this.#inLanes = outer;
-    if (outer) return result;
-    this.f.get(STATE).memory("i32.load", Engine.FP_FLAGS).if();
-    this.f.get(STATE).get(ENTRY).call(this.imports.function("fpRaise")).end();
+    if (!outer) this.raiseGathered();
     return result;
   }
 
@@ -347,10 +355,12 @@ export abstract class EmitVectors extends EmitMemory {
   }
 
   fpRound(width: 4 | 8, a: Value, control: Value): Value {
-    this.f.get(STATE).get(ENTRY).i32(width);
-    this.push(a);
-    this.push(control);
-    this.f.call(this.imports.function(this.#inLanes ? "fpRoundLane" : "fpRound"));
+    const pushArguments = (): void => {
+      this.f.i32(width);
+      this.push(a);
+      this.push(control);
+    };
+    this.softFloat("fpRound", pushArguments, this.#inLanes);
     return this.keep("i64");
   }
 

@@ -22,6 +22,10 @@ import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
 import { Engine, STATE_PAGES, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
+import { type RegionOptions, ALL_PASSES } from "./translator/region-state.ts";
+import { type REGION_HOST_FUNCTIONS, regionCoreModule } from "./translator/region-core.ts";
+import { REGION_LIMITS, type RegionLimits, Regions, type RegionTranslator } from "./translator/regions.ts";
+import { TranslatesAtOnce } from "./translator/at-once.ts";
 import { WasmVcpu } from "./vcpu.ts";
 
 /** An i64 comes out of wasm signed. */
@@ -37,7 +41,17 @@ export function createStateMemory(): WebAssembly.Memory {
 /** Where vCPU n's register file is in the state memory. */
 export const vcpuAddress = (n: number): number => VCPU_AREA + n * VCPU_BYTES;
 
+/** How an engine translates hot code. */
+export interface TranslationOptions {
+  readonly limits: RegionLimits;
+  readonly region: RegionOptions;
+  /** Absent: translated at once, on the executor's thread. */
+  readonly translator?: RegionTranslator;
+}
+export const TRANSLATION: TranslationOptions = { limits: REGION_LIMITS, region: { passes: ALL_PASSES, parallel: false } };
+
 export class WasmEngine {
+  readonly regions: Regions;
   readonly state: WebAssembly.Memory;
   readonly blocks: BlockCache;
   readonly handlers: HandlerTable;
@@ -49,16 +63,15 @@ export class WasmEngine {
   /** The run loop (core.ts). @param entry 0, or the entry to begin with */
   readonly run: (state: number, entry: number) => void;
 
-  constructor(state: WebAssembly.Memory, ram: GuestRam) {
+  constructor(state: WebAssembly.Memory, ram: GuestRam, translation: TranslationOptions = TRANSLATION) {
     this.state = state;
     this.#ram = ram;
     const frames = ram.pool.shared.memory;
-    const host = this.#hostFunctions();
-    this.handlers = new HandlerTable(state, frames, ram.pool.pages, {
-      resolve: (name) =>
-        host[name as HostFunction] ??
-        (name in CORE_FUNCTIONS ? this.#core[name] : this.#call(name.slice(CALL_PREFIX.length))),
-    });
+    const host = { ...this.#hostFunctions(), ...this.#regionHostFunctions() };
+    const resolve = (name: string): unknown =>
+      host[name as HostFunction] ??
+      (name in CORE_FUNCTIONS ? this.#core[name] : this.#call(name.slice(CALL_PREFIX.length)));
+    this.handlers = new HandlerTable(state, frames, ram.pool.pages, { resolve });
     const imports: { host: Record<string, unknown>; mere: Record<string, unknown> } = {
       host: { ...host },
       mere: { state, ram: frames, handlers: this.handlers.table },
@@ -74,6 +87,18 @@ export class WasmEngine {
     this.#core = new WebAssembly.Instance(new WebAssembly.Module(core), imports).exports;
     this.run = this.#core["run"] as (state: number, entry: number) => void;
     this.blocks = new BlockCache(state.buffer, ram, this.handlers);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(regionCoreModule(ram.pool.pages)), {
+      mere: { state, ram: frames, handlers: this.handlers.table },
+    });
+    this.regions = new Regions(
+      this.blocks,
+      state,
+      ram,
+      this.handlers.table,
+      (name) => exports[name] ?? resolve(name),
+      translation.translator ?? new TranslatesAtOnce(translation.region, ram.pool.pages),
+      translation.limits,
+    );
     this.blocks.onProtect = (frame) => this.#vcpus.forEach((v) => v.mmu.protectFrame(frame));
     this.blocks.onDrop = () =>
       this.#vcpus.forEach((v) => {
@@ -165,6 +190,39 @@ export class WasmEngine {
         const flags = regs.get32(Engine.FP_FLAGS);
         regs.set32(Engine.FP_FLAGS, 0);
         raiseFp(this.current, flags);
+      },
+    };
+  }
+
+  #regionHostFunctions(): Record<keyof typeof REGION_HOST_FUNCTIONS, unknown> {
+    return {
+      refill: (_: number, address: bigint, access: number, size: number) => {
+        try {
+          return this.current.mmu.fill(
+            0,
+            Number(BigInt.asIntN(32, address)),
+            Number(BigInt.asIntN(32, address >> 32n)),
+            access,
+            size,
+          );
+        } catch (error) {
+          if (error instanceof GuestFault) return 1;
+          throw error;
+        }
+      },
+      resume: () => this.current.resume(),
+      validate: (_: number, entry: number) => this.regions.validate(this.current, entry),
+      fpCommit: () => {
+        const { regs } = this.current;
+        const flags = regs.get32(Engine.FP_FLAGS);
+        regs.set32(Engine.FP_FLAGS, 0);
+        try {
+          raiseFp(this.current, flags);
+        } catch (error) {
+          if (error instanceof GuestFault) return 1;
+          throw error;
+        }
+        return 0;
       },
     };
   }

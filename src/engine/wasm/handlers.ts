@@ -44,7 +44,7 @@ export function addressForm(d: Decoded): number {
 const MAX_OPERANDS = 4;
 
 /** A number that is the same for instructions that one handler serves. */
-function shapeKey(d: Decoded, form: number): number {
+export function shapeKey(d: Decoded, form: number): number {
   let key = d.row.id * 4 + (d.size === 1 ? 0 : d.size === 2 ? 1 : d.size === 4 ? 2 : 3);
   key = key * 8 + form;
   key = key * 12 + (d.lock ? 6 : 0) + (d.rep === 0 ? 0 : d.rep === 0xf2 ? 2 : 4) + (d.addressSize === 4 ? 1 : 0);

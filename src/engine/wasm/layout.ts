@@ -2,6 +2,7 @@
  *
  *   0x0000_0000  64 KiB   unused: address 0 means "none"
  *   0x0001_0000  vCPU areas, VCPU_BYTES each, MAX_VCPUS of them
+ *   REGION_RECORDS  for each translated region: 0 i32 TLB bank | generation, 8 i64 base page for which its pages are mapped as translated
  *   ARENA        decoded blocks: 32-byte entries, to the end of the memory
  *
  * vCPU area: register file (registers.ts, 4 KiB) · jump cache · TLB banks
@@ -51,7 +52,14 @@ export const VCPU_TLB = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
 export const VCPU_EMPTY_BANK = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
 export const VCPU_BYTES = VCPU_EMPTY_BANK + TLB_BANK_BYTES;
 
-export const ARENA = VCPU_AREA + MAX_VCPUS * VCPU_BYTES;
+/** Records of regions (translator/regions.ts), by handler. */
+export const REGION_RECORDS = VCPU_AREA + MAX_VCPUS * VCPU_BYTES;
+export const REGION_RECORD_BYTES = 16;
+/** Handlers from this number on are regions; the rest of the table is the interpreter's. */
+export const REGION_HANDLERS = 32768;
+export const MAX_REGIONS = 32768;
+
+export const ARENA = REGION_RECORDS + MAX_REGIONS * REGION_RECORD_BYTES;
 export const ARENA_END = STATE_PAGES * 65536;
 
 export const Entry = {

@@ -311,6 +311,17 @@ export class Mmu implements PhysicalReader {
     if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
     return frame + (low & (PAGE - 1));
   }
+  /** As fetchAddress; −1 where that throws. */
+  codeAddress(low: number, high: number): number {
+    if (!isCanonicalHigh(high)) return -1;
+    const t = this.#t;
+    if (!walk(this, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) return -1;
+    const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
+    if (frame < 0) return -1;
+    if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
+    this.#jumpPages.add((high >>> 0) * 0x10_0000 + (low >>> 12));
+    return frame + (low & (PAGE - 1));
+  }
   /** Makes the run loop find the block at this address by itself. @param spans it reaches into the next page */
   cacheJump(low: number, high: number, block: number, spans: boolean): void {
     const page = (high >>> 0) * 0x10_0000 + (low >>> 12);

@@ -148,6 +148,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     } catch (error) {
       return this.#fault(error);
     }
+    if ((regs.get32(Engine.FUEL) | 0) < 0) this.#look();
     return this.#retire(this.#granted - (regs.get32(Engine.FUEL) | 0));
   }
   /** Ends the slice at the next look at the fuel: an instruction has taken long. */
@@ -265,6 +266,37 @@ export class WasmVcpu implements EngineVcpu, Cpu {
       () => this.mmu.fetchAddress(nextPage | 0, nextPage === 0 ? (high + 1) | 0 : high),
     ];
   }
+  // ——— regions (translator/) ———
+  /** Linear page of RIP, and of a decoded entry that runs in this page: bits 63–12 as a number. */
+  ripPage(): number {
+    const { view } = this.regs;
+    return view.getUint32(Reg.RIP + 4, true) * 0x10_0000 + (view.getUint32(Reg.RIP, true) >>> 12);
+  }
+  pageVa(): number {
+    const { view } = this.regs;
+    return view.getUint32(Reg.PAGE_VA + 4, true) * 0x10_0000 + (view.getUint32(Reg.PAGE_VA, true) >>> 12);
+  }
+  /** Frame address of code at a linear page; −1 where a fetch would fault. */
+  codeFrame(page: number): number {
+    return this.mmu.codeAddress(((page % 0x10_0000) << 12) | 0, Math.floor(page / 0x10_0000) | 0);
+  }
+  /** A region leaves an instruction to the interpreter. @returns first entry of a block that is not a region */
+  resume(): number {
+    this.entry = 0;
+    const { view } = this.regs;
+    const entry = this.#engine.blocks.findPlain(...this.#fetch(), (at) => this.#engine.regions.isRegion(at));
+    view.setInt32(Reg.PAGE_VA, view.getInt32(Reg.RIP, true) & ~0xfff, true);
+    view.setInt32(Reg.PAGE_VA + 4, view.getInt32(Reg.RIP + 4, true), true);
+    return entry;
+  }
+  /** The slice ended here: perhaps it is hot. */
+  #look(): void {
+    const regions = this.#engine.regions;
+    regions.install();
+    const address = this.mmu.codeAddress(this.regs.view.getInt32(Reg.RIP, true), this.regs.view.getInt32(Reg.RIP + 4, true));
+    if (address >= 0) regions.see(this, address);
+  }
+
   /** The run loop missed the jump cache. @returns first entry of the block at RIP */
   lookUp(): number {
     this.entry = 0;

@@ -1,0 +1,72 @@
+/* Regions put into wasm modules: several a module, because most of what a small module costs is its own. What crosses threads is plain data and
+ * the compiled module. Runs on the translator's thread (or, in tests, on the executor's). */
+import { ModuleBuilder } from "../../../wasm/module.ts";
+import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type Signature } from "../core.ts";
+import type { RegionCode } from "./region.ts";
+import { REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "./region-core.ts";
+import type { RegionOptions } from "./region-state.ts";
+import { type RegionFunction, translateRegion } from "./translate.ts";
+
+export interface RegionRequest {
+  readonly id: number;
+  readonly code: RegionCode;
+}
+export interface TranslatedRegion {
+  readonly id: number;
+  /** Offsets at which it can be entered, by label; none: it could not be translated. */
+  readonly entries: readonly number[];
+  readonly instructions: number;
+}
+export interface TranslatedModule {
+  /** Region i is the export `r{i}`. */
+  readonly regions: readonly TranslatedRegion[];
+  readonly module: WebAssembly.Module | undefined;
+  /** Names of the functions that it imports from "host". */
+  readonly imports: readonly string[];
+  readonly bytes: number;
+}
+
+const FUNCTIONS: Record<string, Signature> = {
+  ...HOST_FUNCTIONS,
+  ...CORE_FUNCTIONS,
+  ...REGION_FUNCTIONS,
+  ...REGION_HOST_FUNCTIONS,
+};
+
+/** @param ramPages size of the frames memory in 64-KiB pages */
+export function translateModule(
+  requests: readonly RegionRequest[],
+  options: RegionOptions,
+  ramPages: number,
+): TranslatedModule {
+  const names: string[] = [];
+  const imports = {
+    function: (name: string): number => {
+      const known = names.indexOf(name);
+      return known >= 0 ? known : names.push(name) - 1;
+    },
+  };
+  const written = requests.map(({ code }) => translateRegion(code, imports, options));
+  const regions = requests.map(({ id }, i) => ({
+    id,
+    entries: written[i]?.entries ?? [],
+    instructions: written[i]?.instructions ?? 0,
+  }));
+  if (written.every((region) => region === undefined)) return { regions, module: undefined, imports: [], bytes: 0 };
+  const bytes = assemble(written, names, ramPages);
+  return { regions, module: new WebAssembly.Module(bytes), imports: names, bytes: bytes.length };
+}
+
+function assemble(
+  written: readonly (RegionFunction | undefined)[],
+  names: readonly string[],
+  ramPages: number,
+): Uint8Array<ArrayBuffer> {
+  const m = new ModuleBuilder();
+  for (const name of names) m.importFunction("host", name, ...FUNCTIONS[name]);
+  importMemories(m, ramPages);
+  written.forEach((region, i) => {
+    if (region) m.export(`r${i}`, m.add(region.f));
+  });
+  return m.finish();
+}

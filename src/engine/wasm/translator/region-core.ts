@@ -1,0 +1,125 @@
+/* Functions that all regions of an engine share, in a module of their own: the way from one region to the next, and the lazy flags from a region's.
+ * Exported by name; regions import them beside the host's. @source docs/translator.md */
+import { Reg } from "../../../isa/registers.ts";
+import type { Size } from "../../../isa/sem.ts";
+import { FunctionBuilder } from "../../../wasm/function.ts";
+import { ModuleBuilder } from "../../../wasm/module.ts";
+import { importMemories, pushJumpCacheEntry, type Signature } from "../core.ts";
+import { EmitFlags, STATE } from "../emit-flags.ts";
+import type { Value } from "../emit-values.ts";
+import { Engine, Entry, REGION_HANDLERS, VCPU_JUMP_CACHE } from "../layout.ts";
+import { FlagsKind, flagsKindOf } from "./region-flags.ts";
+
+/** Imports of regions besides HOST_FUNCTIONS. */
+export const REGION_FUNCTIONS = {
+  /** (state) → next entry, or 0: RIP has changed, as a handler's end. */
+  leave: [["i32"], ["i32"]],
+  /** (fk, fa, fb, fr): the two words of the lazy pair. */
+  flagsResult: [["i32", "i64", "i64", "i64"], ["i64"]],
+  flagsAux: [["i32", "i64", "i64", "i64"], ["i64"]],
+} as const satisfies Record<string, Signature>;
+
+/** Host functions that only regions import. */
+export const REGION_HOST_FUNCTIONS = {
+  /** (state, address, access, size) → 0: the TLB has it now; 1: the interpreter has to do the access. */
+  refill: [["i32", "i64", "i32", "i32"], ["i32"]],
+  /** (state) → entry of a block that the interpreter runs, at RIP. */
+  resume: [["i32"], ["i32"]],
+  /** (state, entry) → 0: the region's pages are mapped as it was translated. */
+  validate: [["i32", "i32"], ["i32"]],
+  /** (state) → 0: the gathered flags are sticky now; 1: they raise #XM, nothing was changed. */
+  fpCommit: [["i32"], ["i32"]],
+} as const satisfies Record<string, Signature>;
+
+const [FK, FA, FB, FR] = [0, 1, 2, 3];
+const KINDS = 8 * 4;
+
+/** Writes the lazy pair of one kind, and keeps one of its words. */
+class PairWriter extends EmitFlags {
+  size: Size = 8;
+  readonly #wanted: number;
+  #old: Value | undefined;
+
+  constructor(f: FunctionBuilder, wanted: number) {
+    super(f);
+    this.#wanted = wanted;
+  }
+  override field(offset: number): Value {
+    return offset === Reg.FLAG_AUX && this.#old ? this.#old : this.const(0);
+  }
+  override setField(offset: number, _size: 4 | 8, v: Value): void {
+    if (offset === Reg.FLAG_AUX) this.#old = v;
+    if (offset !== this.#wanted) return;
+    this.push(v);
+    this.f.op("return");
+  }
+  #parameter(local: number): Value {
+    return { type: "i64", local };
+  }
+  write(code: number): void {
+    const { kind, size } = flagsKindOf(code);
+    const [a, b, r] = [FA, FB, FR].map((local) => this.#parameter(local));
+    const one = this.const(1);
+    if (kind === FlagsKind.PAIR) this.setField(this.#wanted, 8, this.#wanted === Reg.FLAG_RESULT ? a : b);
+    else if (kind === FlagsKind.LOGIC) this.flags("logic", a, a, a, size);
+    else if (kind === FlagsKind.ADD) this.flags("add", a, b, this.add(a, b), size);
+    else if (kind === FlagsKind.SUB) this.flags("sub", a, b, this.sub(a, b), size);
+    else if (kind === FlagsKind.ADC) this.flags("add", a, b, r, size);
+    else if (kind === FlagsKind.SBB) this.flags("sub", a, b, r, size);
+    else {
+      // CF is the one before: as bit 63 of an old aux, which INC and DEC keep
+      this.#old = this.shl(b, this.const(63));
+      if (kind === FlagsKind.INC) this.flags("inc", a, one, this.add(a, one), size);
+      else this.flags("dec", a, one, this.sub(a, one), size);
+    }
+  }
+}
+
+function pairFunction(wanted: number): FunctionBuilder {
+  const f = new FunctionBuilder(["i32", "i64", "i64", "i64"], ["i64"]);
+  const labels = Array.from({ length: KINDS }, () => f.block()).toReversed();
+  f.get(FK).brTable(labels, labels[0]);
+  for (let code = 0; code < KINDS; code++) {
+    f.end();
+    f.reuseLocals(() => new PairWriter(f, wanted).write(code));
+  }
+  f.op("unreachable");
+  return f;
+}
+
+/** Looks RIP up in the jump cache, and goes on there at once if that is a region. */
+function leaveFunction(m: ModuleBuilder): FunctionBuilder {
+  const f = new FunctionBuilder(["i32"], ["i32"]);
+  const [rip, cache, entry, handler] = [f.local("i64"), f.local("i32"), f.local("i32"), f.local("i32")];
+  const nothing = (): void => void f.i32(0).op("return").end();
+  f.get(STATE).memory("i32.load", Reg.ATTENTION).get(STATE).memory("i32.load", Engine.FUEL).i32(31).op("i32.shr_u");
+  f.op("i32.or").if();
+  nothing();
+  f.get(STATE).memory("i64.load", Reg.RIP).set(rip);
+  pushJumpCacheEntry(f, rip);
+  f.tee(cache).memory("i64.load", VCPU_JUMP_CACHE).get(rip).op("i64.ne");
+  f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 8);
+  f.get(STATE).memory("i32.load", Engine.TLB).get(STATE).memory("i32.load", Engine.GENERATION).op("i32.or");
+  f.op("i32.ne").op("i32.or").if();
+  nothing();
+  f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
+  f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 12).tee(entry);
+  f.memory("i32.load16_u", Entry.HANDLER).tee(handler).i32(REGION_HANDLERS).op("i32.lt_u").if();
+  f.get(entry).op("return").end();
+  f.get(STATE)
+    .get(entry)
+    .get(handler)
+    .returnCallIndirect(m.type(["i32", "i32"], ["i32"]));
+  return f;
+}
+
+/** The module's bytes. @param ramPages size of the frames memory in 64-KiB pages */
+export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
+  const m = new ModuleBuilder();
+  importMemories(m, ramPages);
+  m.importTable("mere", "handlers", 1);
+  m.export("leave", m.add(leaveFunction(m)));
+  m.export("flagsResult", m.add(pairFunction(Reg.FLAG_RESULT)));
+  m.export("flagsAux", m.add(pairFunction(Reg.FLAG_AUX)));
+  return m.finish();
+}

@@ -1,0 +1,307 @@
+/* Second layer of the translator's Sem<V>: arithmetic flags. Instead of the lazy pair of isa/flags.ts, which takes some ten operations to make, a region keeps the
+ * operands of the last instruction that set flags, and the kind of that instruction; where the kind is known while translating, a condition is one
+ * comparison of the operands. The pair is made where the region is left, or where something unusual is asked.
+ *
+ *   kind      fa        fb          fr
+ *   PAIR      result    aux                     the lazy pair itself
+ *   ADD SUB   a         b                       zero-extended from the size
+ *   ADC SBB   a         b           result
+ *   LOGIC     result                            zero-extended
+ *   INC DEC   a         CF before
+ *
+ * The local `fk` holds kind · 4 + log₂ size wherever the kind is not known while translating, and at every exit. */
+import type { FlagKind, FlagName, Size } from "../../../isa/sem.ts";
+import { Reg } from "../../../isa/registers.ts";
+import type { FunctionBuilder, Local } from "../../../wasm/function.ts";
+import type { Imports } from "../emit-memory.ts";
+import type { Value } from "../emit-values.ts";
+import { bitsOf, RegionState, type KnownValue, type RegionOptions } from "./region-state.ts";
+
+export const FlagsKind = { PAIR: 0, ADD: 1, SUB: 2, ADC: 3, SBB: 4, LOGIC: 5, INC: 6, DEC: 7 } as const;
+const SIZE_LOG = { 1: 0, 2: 1, 4: 2, 8: 3 } as const;
+const SIZES: readonly Size[] = [1, 2, 4, 8];
+export const flagsCode = (kind: number, size: Size): number => (kind === FlagsKind.PAIR ? 0 : kind * 4 + SIZE_LOG[size]);
+export const flagsKindOf = (code: number): { kind: number; size: Size } => ({ kind: code >> 2, size: SIZES[code & 3] });
+
+/** What is known of the flags at a point of the code. */
+export interface FlagsState {
+  /** flagsCode; undefined: whatever `fk` says. */
+  readonly code: number | undefined;
+  /** fb's value, if it is a constant. */
+  readonly b: bigint | undefined;
+  /** What the local `fk` holds; undefined: unknown. */
+  readonly local: number | undefined;
+}
+export const UNKNOWN_FLAGS: FlagsState = { code: undefined, b: undefined, local: undefined };
+
+export abstract class RegionFlags extends RegionState {
+  readonly fk: Local;
+  readonly fa: Local;
+  readonly fb: Local;
+  readonly fr: Local;
+  flagsState: FlagsState = UNKNOWN_FLAGS;
+  /** The last sum and difference, to tell an addition from one with carry. */
+  #sum: { result: Value; a: Value; b: Value } | undefined;
+
+  constructor(f: FunctionBuilder, imports: Imports, options: RegionOptions) {
+    super(f, imports, options);
+    this.fk = f.local("i32");
+    this.fa = f.local("i64");
+    this.fb = f.local("i64");
+    this.fr = f.local("i64");
+  }
+
+  syncFlagKind(): void {
+    const { code, local, b } = this.flagsState;
+    if (code === undefined || code === local) return;
+    this.f.i32(code).set(this.fk);
+    this.flagsState = { code, b, local: code };
+  }
+  protected writeFlagKind(): void {
+    const { code, local } = this.flagsState;
+    if (code !== undefined && code !== local) this.f.i32(code).set(this.fk);
+  }
+  #become(kind: number, size: Size, b?: bigint): void {
+    this.registerEffects++;
+    this.flagsState = { code: flagsCode(kind, size), b, local: this.flagsState.local };
+  }
+  #keepIn(local: Local, v: Value): void {
+    this.push(v);
+    this.f.set(local);
+  }
+
+  override add(a: Value, b: Value): Value {
+    const result = super.add(a, b);
+    this.#sum = { result, a, b };
+    return result;
+  }
+  override sub(a: Value, b: Value): Value {
+    const result = super.sub(a, b);
+    this.#sum = { result, a, b };
+    return result;
+  }
+
+  override flags(kind: FlagKind, a: Value, b: Value, result: Value, size: Size = this.size): void {
+    if (!this.options.passes.fusedConditions) {
+      super.flags(kind, a, b, result, size);
+      return;
+    }
+    if (kind === "logic") {
+      this.#keepIn(this.fa, this.zext(result, size));
+      this.#become(FlagsKind.LOGIC, size);
+      return;
+    }
+    if (kind === "inc" || kind === "dec") {
+      const cf = this.flag("CF"); // of the instruction before
+      this.#keepIn(this.fb, cf);
+      this.#keepIn(this.fa, this.zext(a, size));
+      this.#become(kind === "inc" ? FlagsKind.INC : FlagsKind.DEC, size);
+      return;
+    }
+    const sum = this.#sum;
+    const plain = sum !== undefined && sum.result === result && sum.a === a && sum.b === b;
+    const second = this.zext(b, size);
+    this.#keepIn(this.fa, this.zext(a, size));
+    this.#keepIn(this.fb, second);
+    if (!plain) this.#keepIn(this.fr, result);
+    const code = kind === "add" ? (plain ? FlagsKind.ADD : FlagsKind.ADC) : plain ? FlagsKind.SUB : FlagsKind.SBB;
+    this.#become(code, size, second.constant);
+  }
+
+  // ——— the lazy pair, for all that is not shortened ———
+  override field(offset: number, size: 4 | 8): Value {
+    if (offset !== Reg.FLAG_RESULT && offset !== Reg.FLAG_AUX) return super.field(offset, size);
+    this.makePair();
+    this.f.get(offset === Reg.FLAG_RESULT ? this.fa : this.fb);
+    return this.keep("i64");
+  }
+  /** The result comes before aux: see EmitFlags. */
+  override setField(offset: number, size: 4 | 8, v: Value): void {
+    if (offset === Reg.FLAG_RESULT) this.#keepIn(this.fa, v);
+    else if (offset === Reg.FLAG_AUX) {
+      this.#keepIn(this.fb, v);
+      this.#become(FlagsKind.PAIR, 8);
+    } else {
+      if (offset < Reg.X87_VALUE || offset > Reg.X87_DONE) this.registerEffects++;
+      super.setField(offset, size, v);
+    }
+  }
+  /** fa and fb become the lazy pair. No effect for the guest. */
+  makePair(): void {
+    const { code } = this.flagsState;
+    if (code === FlagsKind.PAIR) return;
+    const effects = this.registerEffects;
+    if (code === undefined) this.#makePairByKind();
+    else this.#makePairOf(code);
+    this.registerEffects = effects;
+  }
+  #makePairByKind(): void {
+    for (const name of ["flagsResult", "flagsAux"]) {
+      this.f.get(this.fk).get(this.fa).get(this.fb).get(this.fr).call(this.imports.function(name));
+    }
+    this.f.set(this.fb).set(this.fa).i32(FlagsKind.PAIR).set(this.fk);
+    this.flagsState = { code: FlagsKind.PAIR, b: undefined, local: FlagsKind.PAIR };
+  }
+  #copy(local: Local): Value {
+    this.f.get(local);
+    return this.keep("i64");
+  }
+  #makePairOf(code: number): void {
+    const { kind, size } = flagsKindOf(code);
+    const [a, b] = [this.#copy(this.fa), this.#copy(this.fb)];
+    const one = this.const(1);
+    switch (kind) {
+      case FlagsKind.LOGIC:
+        return super.flags("logic", a, a, a, size);
+      case FlagsKind.ADD:
+        return super.flags("add", a, b, super.add(a, b), size);
+      case FlagsKind.SUB:
+        return super.flags("sub", a, b, super.sub(a, b), size);
+      case FlagsKind.ADC:
+        return super.flags("add", a, b, this.#copy(this.fr), size);
+      case FlagsKind.SBB:
+        return super.flags("sub", a, b, this.#copy(this.fr), size);
+      default:
+        if (kind === FlagsKind.INC) super.flags("add", a, one, super.add(a, one), size);
+        else super.flags("sub", a, one, super.sub(a, one), size);
+        super.setFlags({ CF: b });
+    }
+  }
+
+  // ——— conditions ———
+  #a(size: Size): KnownValue {
+    return this.known(this.fa, 8 * size);
+  }
+  #b(size: Size): Value {
+    const { b } = this.flagsState;
+    return b === undefined ? this.known(this.fb, 8 * size) : this.const(b);
+  }
+  override flag(name: FlagName): Value {
+    const cc = { OF: 0, CF: 2, ZF: 4, SF: 8, PF: 10, AF: -1 }[name];
+    return (cc >= 0 ? this.#short(cc) : undefined) ?? super.flag(name);
+  }
+  override cond(cc: number): Value {
+    const positive = this.#short(cc & ~1);
+    if (positive === undefined) return super.cond(cc);
+    return cc & 1 ? this.isZero(positive) : positive;
+  }
+  /** The condition (even cc) from the operands; undefined where the pair has to be made. */
+  #short(cc: number): Value | undefined {
+    const { code } = this.flagsState;
+    if (code === undefined) return undefined;
+    const { kind, size } = flagsKindOf(code);
+    switch (kind) {
+      case FlagsKind.SUB:
+        return this.#ofDifference(cc, size);
+      case FlagsKind.LOGIC:
+        return this.#ofLogic(cc, size);
+      case FlagsKind.ADD:
+        return this.#ofSum(cc, size, super.add(this.#a(size), this.#b(size)));
+      case FlagsKind.INC:
+      case FlagsKind.DEC: {
+        if (cc === 2) return this.ne(this.known(this.fb, 1), this.const(0));
+        const one = this.const(1);
+        return this.#ofResult(cc, size, kind === FlagsKind.INC ? super.add(this.#a(size), one) : super.sub(this.#a(size), one));
+      }
+      default:
+        return undefined;
+    }
+  }
+  #negative(v: Value, size: Size): Value {
+    return this.ltS(this.sext(v, size), this.const(0));
+  }
+  #evenParity(v: Value): Value {
+    return this.isZero(this.and(this.popcnt(this.and(v, this.const(0xff))), this.const(1)));
+  }
+  /** Z, S and P. */
+  #ofResult(cc: number, size: Size, r: Value): Value | undefined {
+    if (cc === 4) return this.isZero(this.zext(r, size));
+    if (cc === 8) return this.#negative(r, size);
+    return cc === 10 ? this.#evenParity(r) : undefined;
+  }
+  #ofDifference(cc: number, size: Size): Value | undefined {
+    const [a, b] = [this.#a(size), this.#b(size)];
+    switch (cc) {
+      case 2:
+        return this.ltU(a, b);
+      case 4:
+        return this.eq(a, b);
+      case 6:
+        return this.isZero(this.ltU(b, a));
+      case 12:
+        return this.ltS(this.sext(a, size), this.sext(b, size));
+      case 14:
+        return this.isZero(this.ltS(this.sext(b, size), this.sext(a, size)));
+      default:
+        return this.#ofResult(cc, size, super.sub(a, b));
+    }
+  }
+  #ofSum(cc: number, size: Size, r: Value): Value | undefined {
+    if (cc === 2) return this.ltU(this.zext(r, size), this.#a(size));
+    return this.#ofResult(cc, size, r);
+  }
+  #ofLogic(cc: number, size: Size): Value | undefined {
+    const r = this.#a(size);
+    if (cc === 0 || cc === 2) return this.ne(this.const(0), this.const(0));
+    if (cc === 6) return this.isZero(r);
+    if (cc === 12) return this.#negative(r, size);
+    if (cc === 14) return this.isZero(this.ltS(this.const(0), this.sext(r, size)));
+    return this.#ofResult(cc, size, r);
+  }
+
+  // ——— what is known of widths ———
+  override zext(a: Value, size: Size): Value {
+    if (a.constant === undefined && a.type === "i64" && bitsOf(a) <= 8 * size) return a;
+    const v = super.zext(a, size);
+    return v.constant !== undefined || v.type !== "i64" ? v : Object.assign(v, { bits: Math.min(8 * size, bitsOf(a)) });
+  }
+  override and(a: Value, b: Value): Value {
+    return this.#narrowed(super.and(a, b), Math.min(bitsOf(a), bitsOf(b)));
+  }
+  override or(a: Value, b: Value): Value {
+    return this.#narrowed(super.or(a, b), Math.max(bitsOf(a), bitsOf(b)));
+  }
+  override xor(a: Value, b: Value): Value {
+    return this.#narrowed(super.xor(a, b), Math.max(bitsOf(a), bitsOf(b)));
+  }
+  override shrU(a: Value, n: Value): Value {
+    const count = n.constant === undefined ? 0 : Number(n.constant & 63n);
+    return this.#narrowed(super.shrU(a, n), Math.max(1, bitsOf(a) - count));
+  }
+  #narrowed(v: Value, bits: number): Value {
+    return v.type === "i64" && v.constant === undefined && bits < 64 ? Object.assign(v, { bits }) : v;
+  }
+
+  // ——— branches ———
+  override when(c: Value, then: () => void, otherwise?: () => void): void {
+    if (c.constant !== undefined) return super.when(c, then, otherwise);
+    this.#branching((a, b) => super.when(c, a, b), then, otherwise ?? ((): void => {}));
+  }
+  override whenValue(c: Value, then: () => Value, otherwise: () => Value): Value {
+    if (c.constant !== undefined) return super.whenValue(c, then, otherwise);
+    let result!: Value;
+    this.#branching((a, b) => (result = super.whenValue(c, a, b)), then, otherwise);
+    return result;
+  }
+  /** Runs both branches from one state, and joins what they leave. */
+  #branching<T>(emit: (then: () => T, otherwise: () => T) => void, then: () => T, otherwise: () => T): void {
+    this.syncFlagKind();
+    const before = this.flagsState;
+    const [registers, memory] = [this.registerEffects, this.memoryEffects];
+    const ends: { flags: FlagsState; registers: number; memory: number }[] = [];
+    const branch = (write: () => T) => (): T => {
+      this.flagsState = before;
+      [this.registerEffects, this.memoryEffects] = [registers, memory];
+      const result = write();
+      this.syncFlagKind();
+      ends.push({ flags: this.flagsState, registers: this.registerEffects, memory: this.memoryEffects });
+      return result;
+    };
+    emit(branch(then), branch(otherwise));
+    const [a, b] = ends;
+    const same = a.flags.code !== undefined && a.flags.code === b.flags.code && a.flags.b === b.flags.b;
+    this.flagsState = same ? a.flags : UNKNOWN_FLAGS;
+    this.registerEffects = Math.max(a.registers, b.registers);
+    this.memoryEffects = Math.max(a.memory, b.memory);
+  }
+}

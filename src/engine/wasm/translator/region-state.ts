@@ -1,0 +1,146 @@
+/* First layer of the translator's Sem<V>: where a region keeps the vCPU's state while it runs, and how it leaves.
+ *
+ * Inside a region general registers, XMM registers, fuel and flags are wasm locals; everything else stays in the register file. The locals go back to it at
+ * two places only, at the region's end: $side (this instruction is the interpreter's: it faults, or touches a device or code) and $leave (RIP is elsewhere).
+ * A side exit is possible while the current instruction has changed nothing yet; the interpreter then does all of it.
+ * @source docs/translator.md */
+import type { Decoded } from "../../../isa/decoded.ts";
+import type { FunctionBuilder, Label, Local } from "../../../wasm/function.ts";
+import { EmitVectors } from "../emit-vectors.ts";
+import { STATE } from "../emit-flags.ts";
+import type { Imports } from "../emit-memory.ts";
+import type { Value } from "../emit-values.ts";
+import type { Size } from "../../../isa/sem.ts";
+
+/** The instruction cannot be a part of a region: the interpreter does it. */
+export class Unsupported extends Error {}
+
+/** A value with what is known of it. */
+export interface KnownValue extends Value {
+  local: Local;
+  /** No bit above these is set; absent: 64. */
+  bits?: number;
+}
+
+/** Optimizations that can be switched off one by one (tests compare with and without). */
+export interface RegionPasses {
+  /** Conditions from the operands of the last flag-setting instruction instead of from the lazy pair. */
+  readonly fusedConditions: boolean;
+  /** A TLB entry found for a base register is kept for the next access through it. */
+  readonly pageReuse: boolean;
+  /** Direct calls are followed into the callee, and its return is a comparison. */
+  readonly inlineCalls: boolean;
+  /** Scalar and packed floating point on host floats behind one check of the mode. */
+  readonly fastFloat: boolean;
+}
+export const ALL_PASSES: RegionPasses = { fusedConditions: true, pageReuse: true, inlineCalls: true, fastFloat: true };
+
+export interface RegionOptions {
+  readonly passes: RegionPasses;
+  /** Several vCPUs run at once: LOCK is a compare-and-swap. */
+  readonly parallel: boolean;
+}
+
+const GPRS = 16;
+
+export abstract class RegionState extends EmitVectors {
+  size: Size = 4;
+  readonly gpr: Local[];
+  readonly xmmLocals: Local[];
+  /** Linear address of the region's base page. */
+  readonly base: Local;
+  readonly fuel: Local;
+  /** Address of the TLB bank. */
+  readonly tlb: Local;
+  /** RIP of an exit. */
+  readonly rip: Local;
+  readonly options: RegionOptions;
+  /** Labels of the two ways out; set by the writer of the region. */
+  side: Label = 0;
+  leaveLabel: Label = 0;
+  /** Registers that the region reads or writes, and those that it writes. */
+  readonly usedGprs = new Set<number>();
+  readonly usedXmms = new Set<number>();
+  readonly writtenGprs = new Set<number>();
+  readonly writtenXmms = new Set<number>();
+
+  // ——— the current instruction ———
+  protected d!: Decoded;
+  /** From the base page to its first byte. */
+  protected offset = 0;
+  /** Instructions of its node from it on, itself included: fuel that a side exit gives back. */
+  protected ahead = 0;
+  /** What it has changed so far. */
+  protected registerEffects = 0;
+  protected memoryEffects = 0;
+
+  constructor(f: FunctionBuilder, imports: Imports, options: RegionOptions) {
+    super(f, imports);
+    this.options = options;
+    this.gpr = Array.from({ length: GPRS }, () => f.local("i64"));
+    this.base = f.local("i64");
+    this.rip = f.local("i64");
+    this.fuel = f.local("i32");
+    this.tlb = f.local("i32");
+    this.xmmLocals = Array.from({ length: GPRS }, () => f.local("v128"));
+  }
+
+  /** Makes what leaves the region exact: the kind of the flags. */
+  abstract syncFlagKind(): void;
+
+  /** Pushes base + offset. */
+  pushAddress(offset: number): void {
+    this.f.get(this.base);
+    if (offset !== 0) this.f.i64(offset).op("i64.add");
+  }
+  /** Leaves for the interpreter, which does this instruction. @param replay effects on memory so far are made again unchanged */
+  sideExit(replay = false): void {
+    if (this.registerEffects > 0 || (this.memoryEffects > 0 && !replay)) throw new Unsupported("too late to leave");
+    this.pushAddress(this.offset);
+    this.f.set(this.rip);
+    this.writeFlagKind();
+    this.f.get(this.fuel).i32(this.ahead).op("i32.add").set(this.fuel);
+    this.f.br(this.side);
+  }
+  /** Sets the local of the flags' kind, without taking note: the code leaves. */
+  protected abstract writeFlagKind(): void;
+  /** Goes on at another address. */
+  exitTo(offset: number): void {
+    this.pushAddress(offset);
+    this.f.set(this.rip);
+    this.exitToRip();
+  }
+  /** Goes on at the address in `rip`. */
+  exitToRip(): void {
+    this.writeFlagKind();
+    this.f.br(this.leaveLabel);
+  }
+  /** A side exit if the i32 on the stack is not 0. */
+  protected sideExitIf(): void {
+    this.f.if();
+    this.sideExit();
+    this.f.end();
+  }
+
+  // ——— registers ———
+  protected useGpr(n: number): Local {
+    this.usedGprs.add(n);
+    return this.gpr[n];
+  }
+  protected useXmm(n: number): Local {
+    this.usedXmms.add(n);
+    return this.xmmLocals[n];
+  }
+  protected known(local: Local, bits: number): KnownValue {
+    return { type: "i64", local, bits };
+  }
+  protected reloadTlb(offset: number): void {
+    this.f.get(STATE).memory("i32.load", offset).set(this.tlb);
+  }
+}
+
+/** Bits that may be set in a value. */
+export function bitsOf(v: Value): number {
+  if (v.constant !== undefined) return v.constant < 0n ? 64 : v.constant.toString(2).length;
+  return v.type === "i32" ? 1 : ((v as KnownValue).bits ?? 64);
+}

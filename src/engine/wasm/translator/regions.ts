@@ -1,0 +1,296 @@
+/* Regions: the translated code of one executor: finds what is hot, says which code belongs together, installs what the translator made of it, and drops what
+ * changes. Called between slices, on the executor's thread.
+ *
+ * Hot is what is seen: each slice of fuel ends somewhere, more often the more time is spent there, and a place that was seen a few times is the seed of a region.
+ * The region is all code that was run before (so is in the block cache) and is reached from the seed by jumps and calls, up to a bound.
+ *
+ * A region takes a block's place by its first entry: that gets the region's number as handler, and the label in it. Whatever finds the block (jump cache, chains)
+ * thus finds the region. @source docs/translator.md */
+import type { GuestRam } from "../../../memory/guest-ram.ts";
+import { BlockEnd, type Block, type BlockCache } from "../blocks.ts";
+import {
+  Engine,
+  Entry,
+  MAX_REGIONS,
+  REGION_HANDLERS,
+  REGION_RECORD_BYTES,
+  REGION_RECORDS,
+} from "../layout.ts";
+import type { WasmVcpu } from "../vcpu.ts";
+import type { RegionRequest, TranslatedModule } from "./module.ts";
+import type { RegionCode } from "./region.ts";
+import { RegionEntry, RegionRecord } from "./translate.ts";
+
+const PAGE = 4096;
+const TWO_20 = 2 ** 20;
+
+export interface RegionLimits {
+  /** Times that a place is seen before it is translated; 0: what runs at all. */
+  readonly threshold: number;
+  /** Of one region. */
+  readonly instructions: number;
+  readonly pages: number;
+  /** Regions under way at once. */
+  readonly pending: number;
+}
+export const REGION_LIMITS: RegionLimits = { threshold: 2, instructions: 400, pages: 24, pending: 32 };
+/** A page whose regions were dropped this often is left to the interpreter. */
+const MOST_DROPS = 16;
+
+/** Where regions are translated: elsewhere, or at once. */
+export interface RegionTranslator {
+  request(request: RegionRequest): void;
+  /** What is ready. */
+  take(): TranslatedModule[];
+}
+
+interface Region {
+  /** 0: not installed. */
+  handler: number;
+  alive: boolean;
+  readonly seed: number;
+  /** Frame addresses by page number relative to the base page. */
+  readonly pages: ReadonlyMap<number, number>;
+  readonly runs: readonly { frame: number; from: number; to: number }[];
+  /** Frame addresses of entries that it has. */
+  readonly places: number[];
+}
+interface Place {
+  readonly region: Region;
+  readonly label: number;
+  readonly page: number;
+  /** The block's first entry, and what it held. */
+  entry: number;
+  saved: Int32Array;
+}
+
+export class Regions {
+  readonly #blocks: BlockCache;
+  readonly #words: Int32Array;
+  readonly #halves: Uint16Array;
+  readonly #ram: GuestRam;
+  readonly #table: WebAssembly.Table;
+  readonly #resolve: (name: string) => unknown;
+  readonly #memories: Record<string, unknown>;
+  readonly #translator: RegionTranslator;
+  readonly #limits: RegionLimits;
+  readonly #seen = new Map<number, number>();
+  readonly #places = new Map<number, Place>();
+  readonly #byFrame = new Map<number, Set<Region>>();
+  readonly #byHandler = new Map<number, Region>();
+  readonly #drops = new Map<number, number>();
+  readonly #pending = new Map<number, Region>();
+  readonly #refused = new Set<number>();
+  readonly #freeHandlers: number[] = [];
+  #nextHandler = REGION_HANDLERS;
+  #nextId = 1;
+  /** What was translated so far. */
+  readonly counts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, declined: 0 };
+
+  constructor(
+    blocks: BlockCache,
+    state: WebAssembly.Memory,
+    ram: GuestRam,
+    table: WebAssembly.Table,
+    resolve: (name: string) => unknown,
+    translator: RegionTranslator,
+    limits: RegionLimits,
+  ) {
+    this.#blocks = blocks;
+    this.#words = new Int32Array(state.buffer);
+    this.#halves = new Uint16Array(state.buffer);
+    this.#ram = ram;
+    this.#table = table;
+    this.#resolve = resolve;
+    this.#memories = { state, ram: ram.pool.shared.memory };
+    this.#translator = translator;
+    this.#limits = limits;
+    blocks.onBlock = (block) => this.#blockAdded(block);
+    blocks.onChange = (frame, from, to) => this.#changed(frame, from, to);
+    blocks.onClear = () => this.#blocksGone();
+  }
+
+  isRegion(entry: number): boolean {
+    return this.#halves[entry >> 1] >= REGION_HANDLERS;
+  }
+
+  // ——— what is hot ———
+  /** A slice ended at this address. @param address in the frames memory */
+  see(vcpu: WasmVcpu, address: number): void {
+    if (this.#places.has(address) || this.#refused.has(address)) return;
+    const times = (this.#seen.get(address) ?? 0) + 1;
+    if (times < this.#limits.threshold) {
+      this.#seen.set(address, times);
+      return;
+    }
+    if (this.#pending.size >= this.#limits.pending) return;
+    this.#seen.delete(address);
+    this.#request(vcpu, address);
+  }
+  #request(vcpu: WasmVcpu, address: number): void {
+    const page = vcpu.ripPage();
+    const { region, code } = this.#form(vcpu, page, address);
+    if (code.runs.length === 0) return;
+    this.#refused.add(address); // until it is there
+    const id = this.#nextId++;
+    this.#pending.set(id, region);
+    for (const { frame } of region.runs) {
+      const list = this.#byFrame.get(frame);
+      if (list) list.add(region);
+      else this.#byFrame.set(frame, new Set([region]));
+    }
+    this.#translator.request({ id, code });
+  }
+  /** The code around a seed. @param page linear page of the seed */
+  #form(vcpu: WasmVcpu, page: number, address: number): { region: Region; code: RegionCode } {
+    const seed = address % PAGE;
+    const pages = new Map([[0, address - seed]]);
+    const runs: { offset: number; bytes: Uint8Array }[] = [];
+    const ranges: Region["runs"][number][] = [];
+    const seen = new Set([seed]);
+    const queue = [seed];
+    const push = (offset: number): void => {
+      if (seen.has(offset) || Math.abs(offset) > 2 ** 30) return;
+      seen.add(offset);
+      queue.push(offset);
+    };
+    let instructions = 0;
+    for (let i = 0; i < queue.length && instructions < this.#limits.instructions; i++) {
+      const offset = queue[i];
+      const at = Math.floor(offset / PAGE);
+      const frame = this.#frameOf(vcpu, pages, page, at);
+      const block = frame < 0 ? undefined : this.#blocks.blockAt(frame + offset - at * PAGE);
+      if (block === undefined) continue;
+      instructions += block.entries;
+      runs.push({ offset, bytes: this.#ram.pool.bytes.slice(block.key, frame + block.to) });
+      ranges.push({ frame: frame / PAGE, from: block.from, to: block.to });
+      const next = at * PAGE + block.to;
+      const target = at * PAGE + block.target;
+      if (block.end === BlockEnd.BRANCH || block.end === BlockEnd.CALL || block.end === BlockEnd.INDIRECT_CALL) push(next);
+      if (block.end !== BlockEnd.OTHER && block.end !== BlockEnd.INDIRECT_CALL) push(target);
+    }
+    return {
+      region: { handler: 0, alive: true, seed: address, pages, runs: ranges, places: [] },
+      code: { seed, runs },
+    };
+  }
+  /** Frame address of a page of a region; −1 if it has none, or may not have more pages. */
+  #frameOf(vcpu: WasmVcpu, pages: Map<number, number>, base: number, at: number): number {
+    const known = pages.get(at);
+    if (known !== undefined) return known;
+    if (pages.size >= this.#limits.pages) return -1;
+    const frame = vcpu.codeFrame(base + at);
+    if (frame < 0 || (this.#drops.get(frame / PAGE) ?? 0) > MOST_DROPS) return -1;
+    pages.set(at, frame);
+    return frame;
+  }
+
+  // ——— what is ready ———
+  /** Installs what the translator has finished. */
+  install(): void {
+    for (const made of this.#translator.take()) this.#installModule(made);
+  }
+  #installModule({ regions, module, imports, bytes }: TranslatedModule): void {
+    const alive = regions.some(({ id, entries }) => entries.length > 0 && this.#pending.get(id)!.alive);
+    const host = Object.fromEntries(imports.map((name) => [name, this.#resolve(name)]));
+    const exports =
+      alive && module ? new WebAssembly.Instance(module, { host, mere: this.#memories }).exports : undefined;
+    this.counts.bytes += bytes;
+    regions.forEach(({ id, entries, instructions }, i) => {
+      const region = this.#pending.get(id)!;
+      this.#pending.delete(id);
+      if (entries.length === 0 || !region.alive || exports === undefined) return this.#discard(region, entries.length > 0);
+      const handler = this.#freeHandlers.pop() ?? this.#nextHandler++;
+      if (handler >= REGION_HANDLERS + MAX_REGIONS) return this.#discard(region, true);
+      this.#table.set(handler, exports[`r${i}`]);
+      this.#place(region, handler, entries);
+      this.counts.regions++;
+      this.counts.instructions += instructions;
+    });
+  }
+  #discard(region: Region, again: boolean): void {
+    region.alive = false;
+    this.#unlist(region);
+    if (again) this.#refused.delete(region.seed);
+  }
+  #place(region: Region, handler: number, entries: readonly number[]): void {
+    region.handler = handler;
+    this.#byHandler.set(handler, region);
+    this.#refused.delete(region.seed);
+    this.#words[this.#record(handler) >> 2] = -1;
+    entries.forEach((offset, label) => {
+      const page = Math.floor(offset / PAGE);
+      const address = region.pages.get(page)! + offset - page * PAGE;
+      if (this.#places.has(address)) return;
+      const place: Place = { region, label, page, entry: 0, saved: new Int32Array(Entry.BYTES / 4) };
+      this.#places.set(address, place);
+      region.places.push(address);
+      const block = this.#blocks.blockAt(address);
+      if (block) this.#enterAt(place, block.entry);
+    });
+  }
+  #record(handler: number): number {
+    return REGION_RECORDS + (handler - REGION_HANDLERS) * REGION_RECORD_BYTES;
+  }
+  #enterAt(place: Place, entry: number): void {
+    const word = entry >> 2;
+    place.entry = entry;
+    place.saved.set(this.#words.subarray(word, word + Entry.BYTES / 4));
+    this.#halves[entry >> 1] = place.region.handler;
+    this.#words[(entry + RegionEntry.BASE) >> 2] = -place.page * PAGE;
+    this.#words[(entry + RegionEntry.LABEL) >> 2] = place.label;
+    this.#words[(entry + RegionEntry.RECORD) >> 2] = this.#record(place.region.handler);
+  }
+  #blockAdded(block: Block): void {
+    const place = this.#places.get(block.key);
+    if (place && place.entry === 0) this.#enterAt(place, block.entry);
+  }
+  #blocksGone(): void {
+    for (const place of this.#places.values()) place.entry = 0;
+  }
+
+  // ——— what is no longer so ———
+  #changed(frame: number, from: number, to: number): void {
+    for (const region of this.#byFrame.get(frame) ?? []) {
+      if (!region.runs.some((run) => run.frame === frame && run.from < to && run.to > from)) continue;
+      this.#drops.set(frame, (this.#drops.get(frame) ?? 0) + 1);
+      this.#drop(region);
+    }
+  }
+  #drop(region: Region): void {
+    region.alive = false;
+    this.#unlist(region);
+    if (region.handler === 0) return; // still being translated
+    this.counts.dropped++;
+    for (const address of region.places) {
+      const place = this.#places.get(address)!;
+      this.#places.delete(address);
+      if (place.entry !== 0 && this.#halves[place.entry >> 1] === region.handler)
+        this.#words.set(place.saved, place.entry >> 2);
+    }
+    this.#byHandler.delete(region.handler);
+    this.#table.set(region.handler, null);
+    this.#freeHandlers.push(region.handler);
+  }
+  #unlist(region: Region): void {
+    for (const { frame } of region.runs) this.#byFrame.get(frame)?.delete(region);
+  }
+
+  /** Are the region's pages mapped as it was translated? @returns 0 if so, and notes it in its record */
+  validate(vcpu: WasmVcpu, entry: number): number {
+    const handler = this.#halves[entry >> 1];
+    const region = this.#byHandler.get(handler)!;
+    const base = vcpu.pageVa() + this.#words[(entry + RegionEntry.BASE) >> 2] / PAGE;
+    for (const [at, frame] of region.pages) {
+      if (vcpu.codeFrame(base + at) === frame) continue;
+      this.counts.declined++;
+      return 1;
+    }
+    const record = this.#record(handler) >> 2;
+    this.#words[record + RegionRecord.TAG / 4] =
+      this.#words[(vcpu.address + Engine.TLB) >> 2] | this.#words[(vcpu.address + Engine.GENERATION) >> 2];
+    this.#words[record + RegionRecord.BASE / 4] = ((base % TWO_20) << 12) | 0;
+    this.#words[record + RegionRecord.BASE / 4 + 1] = Math.floor(base / TWO_20) | 0;
+    return 0;
+  }
+}

@@ -1,0 +1,288 @@
+/* Writes a region as one wasm function (state, entry) → next entry, like the interpreter's handlers: prologue that takes registers into locals, the nodes in
+ * structured control flow, and the two ways out. Knows nothing of threads. @source docs/translator.md */
+import type { Decoded } from "../../../isa/decoded.ts";
+import { Reg } from "../../../isa/registers.ts";
+import { FunctionBuilder, type Label } from "../../../wasm/function.ts";
+import { STATE } from "../emit-flags.ts";
+import { ENTRY, type Imports } from "../emit-memory.ts";
+import { addressForm, shapeKey } from "../handlers.ts";
+import { Engine, Entry } from "../layout.ts";
+import { EmitRegion } from "./emit-region.ts";
+import { buildGraph, GRAPH_LIMITS, type Edge, type RegionCode, type RegionGraph, type RegionNode } from "./region.ts";
+import { UNKNOWN_FLAGS } from "./region-flags.ts";
+import { type RegionOptions, Unsupported } from "./region-state.ts";
+import { Structure, writeStructured } from "./structure.ts";
+
+/** Region entry in the arena, fields of Entry that mean something else there: DISP is the distance in bytes from PAGE_VA to the base page. */
+export const RegionEntry = { BASE: Entry.DISP, LABEL: Entry.IMM, RECORD: Entry.IMM + 4 } as const;
+/** What an executor keeps of a region in the arena: the mapping for which its pages are known to be the right ones. */
+export const RegionRecord = { TAG: 0, BASE: 8 } as const;
+
+export interface RegionFunction {
+  readonly f: FunctionBuilder;
+  /** Offsets at which it can be entered; the index is the label. */
+  readonly entries: readonly number[];
+  readonly instructions: number;
+}
+
+const HANDLER: readonly ["i32", "i32"] = ["i32", "i32"];
+const PAGE = 4096;
+
+const supportedShapes = new Map<string, boolean>();
+/** Can the instruction be a part of a region? Found by writing it once. */
+export function isSupported(d: Decoded, options: RegionOptions): boolean {
+  if (d.row.ends && d.row.size !== "64") return false;
+  const key = `${shapeKey(d, addressForm(d))} ${options.parallel ? 1 : 0}`;
+  let answer = supportedShapes.get(key);
+  if (answer === undefined) {
+    const trial = new EmitRegion(new FunctionBuilder(HANDLER, ["i32"]), { function: () => 0 }, options);
+    try {
+      trial.f.block();
+      trial.instruction(d, 0, 1);
+      answer = true;
+    } catch (error) {
+      if (!(error instanceof Unsupported)) throw error;
+      answer = false;
+    }
+    supportedShapes.set(key, answer);
+  }
+  return answer;
+}
+
+class RegionWriter {
+  readonly f = new FunctionBuilder(HANDLER, ["i32"]);
+  readonly #emit: EmitRegion;
+  readonly #imports: Imports;
+  readonly #nodes: readonly RegionNode[];
+  /** Nodes that the dispatcher (node 0 of the structure; node n of the region is n + 1 there) goes to by label. */
+  readonly targets: number[];
+  readonly #label = this.f.local("i32");
+  readonly #structure: Structure;
+  /** Edges, as source · 2^20 + target, that go through the dispatcher. */
+  readonly #dispatched = new Set<number>();
+
+  constructor(graph: RegionGraph, imports: Imports, options: RegionOptions) {
+    this.#imports = imports;
+    this.#nodes = graph.nodes;
+    this.targets = graph.entries.map((node) => node + 1);
+    this.#emit = new EmitRegion(this.f, imports, options);
+    this.#structure = this.#makeReducible();
+    this.#addLoopEntries();
+    this.#structure = this.#makeReducible();
+  }
+
+  // ——— structure ———
+  #successors(node: number): number[] {
+    const { end } = this.#nodes[node - 1];
+    const edges: Edge[] = end.kind === "branch" ? [end.next, end.taken] : end.kind === "dynamic" ? [] : [end.to];
+    return edges
+      .filter((edge) => "node" in edge)
+      .map((edge) => (this.#dispatched.has(node * 2 ** 20 + edge.node + 1) ? 0 : edge.node + 1));
+  }
+  #build(): Structure {
+    return new Structure({
+      successors: [this.targets, ...this.#nodes.map((_, i) => this.#successors(i + 1))],
+    });
+  }
+  /** Sends edges into the middle of loops through the dispatcher until none is left. */
+  #makeReducible(): Structure {
+    for (;;) {
+      const structure = this.#build();
+      const bad = structure.irreducibleTargets();
+      if (bad.size === 0) return structure;
+      for (const to of bad) if (!this.targets.includes(to)) this.targets.push(to);
+      for (let node = 1; node <= this.#nodes.length; node++) {
+        if (structure.order[node] < 0) continue;
+        for (const to of this.#successors(node)) {
+          const back = to !== 0 && structure.order[to] <= structure.order[node];
+          if (back && !structure.dominates(to, node)) this.#dispatched.add(node * 2 ** 20 + to);
+        }
+      }
+    }
+  }
+  /** Outermost loops can be entered at their header: that is where a region is left for want of fuel. */
+  #addLoopEntries(): void {
+    const structure = this.#structure;
+    const inner = new Set<number>();
+    const headers: number[] = [];
+    for (let node = 1; node <= this.#nodes.length; node++)
+      if (structure.order[node] >= 0 && structure.isLoopHeader(node)) headers.push(node);
+    for (const header of headers) for (const node of this.#loopOf(header)) if (node !== header) inner.add(node);
+    for (const header of headers) {
+      if (inner.has(header) || this.#nodes[header - 1].context.length > 0 || this.targets.includes(header)) continue;
+      this.targets.push(header);
+    }
+  }
+  /** Nodes from which the header is reached again without leaving what it dominates. */
+  #loopOf(header: number): Set<number> {
+    const structure = this.#structure;
+    const inLoop = new Set([header]);
+    const predecessors = new Map<number, number[]>();
+    for (let node = 1; node <= this.#nodes.length; node++) {
+      if (structure.order[node] < 0) continue;
+      for (const to of this.#successors(node)) {
+        const list = predecessors.get(to);
+        if (list) list.push(node);
+        else predecessors.set(to, [node]);
+      }
+    }
+    const stack = (predecessors.get(header) ?? []).filter((node) => structure.dominates(header, node));
+    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+      if (inLoop.has(node)) continue;
+      inLoop.add(node);
+      stack.push(...(predecessors.get(node) ?? []));
+    }
+    return inLoop;
+  }
+
+  // ——— code ———
+  write(pages: number): void {
+    const { f } = this;
+    const emit = this.#emit;
+    const leaves = f.local("i32");
+    const out = f.block();
+    emit.side = f.block();
+    emit.leaveLabel = f.block();
+    writeStructured(
+      f,
+      this.#structure,
+      (node) => this.targets.includes(node),
+      (node, labelOf, goTo) => (node === 0 ? this.#dispatch(labelOf) : this.#node(node, goTo)),
+    );
+    f.op("unreachable").end();
+    f.i32(1).set(leaves).br(out).end().end();
+    const body = f.code.view().slice();
+    f.code.length = 0;
+    this.#prologue(pages);
+    f.code.raw(body);
+    this.#spill();
+    f.get(leaves).if();
+    f.get(STATE).returnCall(this.#imports.function("leave")).end();
+    f.get(STATE).returnCall(this.#imports.function("resume"));
+  }
+  #dispatch(labelOf: (to: number) => Label): void {
+    const { targets } = this;
+    this.f.get(this.#label).brTable(targets.slice(0, -1).map(labelOf), labelOf(targets.at(-1)!));
+  }
+  #node(node: number, goTo: (to: number) => void): void {
+    const { f } = this;
+    const emit = this.#emit;
+    const { offset, instructions } = this.#nodes[node - 1];
+    const structure = this.#structure;
+    const target = this.targets.includes(node);
+    if (structure.isLoopHeader(node) || structure.isMerge(node) || target) emit.flagsState = UNKNOWN_FLAGS;
+    if (structure.isLoopHeader(node) || target) {
+      f.get(emit.fuel).i32(0).op("i32.lt_s").if();
+      emit.exitTo(offset);
+      f.end();
+    }
+    f.get(emit.fuel).i32(instructions.length).op("i32.sub").set(emit.fuel);
+    instructions.forEach((instruction, i) => {
+      f.reuseLocals(() => emit.instruction(instruction.d, instruction.offset, instructions.length - i));
+    });
+    emit.syncFlagKind();
+    this.#end(node, goTo);
+  }
+  #end(node: number, goTo: (to: number) => void): void {
+    const { f } = this;
+    const emit = this.#emit;
+    const { end } = this.#nodes[node - 1];
+    const state = emit.flagsState;
+    const follow = (edge: Edge): void => {
+      emit.flagsState = state;
+      this.#follow(node, edge, goTo);
+    };
+    if (end.kind === "go") return follow(end.to);
+    if (end.kind === "dynamic") {
+      f.get(emit.target).set(emit.rip);
+      emit.exitToRip();
+      return;
+    }
+    if (end.kind === "return") {
+      f.get(emit.target);
+      emit.pushAddress(end.address);
+      f.op("i64.eq");
+    }
+    f.if();
+    follow(end.kind === "return" ? end.to : end.taken);
+    f.else();
+    if (end.kind === "return") {
+      f.get(emit.target).set(emit.rip);
+      emit.exitToRip();
+    } else follow(end.next);
+    f.end().op("unreachable");
+  }
+  #follow(node: number, edge: Edge, goTo: (to: number) => void): void {
+    if ("exit" in edge) return this.#emit.exitTo(edge.exit);
+    const to = edge.node + 1;
+    if (!this.#dispatched.has(node * 2 ** 20 + to)) return goTo(to);
+    this.f.i32(this.targets.indexOf(to)).set(this.#label);
+    goTo(0);
+  }
+
+  #prologue(pages: number): void {
+    const { f } = this;
+    const emit = this.#emit;
+    f.get(STATE).memory("i64.load", Reg.PAGE_VA).get(ENTRY).memory("i64.load32_s", RegionEntry.BASE).op("i64.add");
+    f.set(emit.base);
+    f.get(STATE).memory("i32.load", Engine.SSE_TRAP).get(STATE).memory("i32.load", Engine.X87_TRAP).op("i32.or").if();
+    this.#decline();
+    f.end();
+    if (pages > 1) {
+      const record = f.local("i32");
+      f.get(ENTRY).memory("i32.load", RegionEntry.RECORD).tee(record).memory("i32.load", RegionRecord.TAG);
+      f.get(STATE).memory("i32.load", Engine.TLB).get(STATE).memory("i32.load", Engine.GENERATION).op("i32.or");
+      f.op("i32.ne").get(record).memory("i64.load", RegionRecord.BASE).get(emit.base).op("i64.ne").op("i32.or").if();
+      f.get(STATE).get(ENTRY).call(this.#imports.function("validate")).if();
+      this.#decline();
+      f.end().end();
+    }
+    f.get(STATE).memory("i32.load", Engine.FUEL).set(emit.fuel);
+    f.get(STATE).memory("i32.load", Engine.TLB).set(emit.tlb);
+    f.get(ENTRY).memory("i32.load", RegionEntry.LABEL).set(this.#label);
+    f.get(STATE).memory("i64.load", Reg.FLAG_RESULT).set(emit.fa);
+    f.get(STATE).memory("i64.load", Reg.FLAG_AUX).set(emit.fb);
+    for (const n of emit.usedGprs) f.get(STATE).memory("i64.load", Reg.GPR + 8 * n).set(emit.gpr[n]);
+    for (const n of emit.usedXmms) f.get(STATE).memory("v128.load", Reg.XMM + 16 * n).set(emit.xmmLocals[n]);
+  }
+  /** The interpreter runs what is here. */
+  #decline(): void {
+    const { f } = this;
+    f.get(STATE).get(STATE).memory("i64.load", Reg.PAGE_VA).get(ENTRY).memory("i64.load16_u", Entry.OFFSET);
+    f.op("i64.add").memory("i64.store", Reg.RIP);
+    f.get(STATE).returnCall(this.#imports.function("resume"));
+  }
+  #spill(): void {
+    const { f } = this;
+    const emit = this.#emit;
+    f.get(STATE).get(emit.rip).memory("i64.store", Reg.RIP);
+    f.get(STATE).get(emit.fuel).memory("i32.store", Engine.FUEL);
+    for (const n of emit.writtenGprs) f.get(STATE).get(emit.gpr[n]).memory("i64.store", Reg.GPR + 8 * n);
+    for (const n of emit.writtenXmms) f.get(STATE).get(emit.xmmLocals[n]).memory("v128.store", Reg.XMM + 16 * n);
+    f.get(emit.fk).if();
+    for (const [name, field] of [
+      ["flagsResult", Reg.FLAG_RESULT],
+      ["flagsAux", Reg.FLAG_AUX],
+    ] as const) {
+      f.get(STATE).get(emit.fk).get(emit.fa).get(emit.fb).get(emit.fr).call(this.#imports.function(name));
+      f.memory("i64.store", field);
+    }
+    f.else();
+    f.get(STATE).get(emit.fa).memory("i64.store", Reg.FLAG_RESULT);
+    f.get(STATE).get(emit.fb).memory("i64.store", Reg.FLAG_AUX);
+    f.end();
+  }
+}
+
+/** Translates a region. @returns undefined if not even its first instruction can be */
+export function translateRegion(code: RegionCode, imports: Imports, options: RegionOptions): RegionFunction | undefined {
+  const graph = buildGraph(code, (d) => isSupported(d, options), GRAPH_LIMITS, options.passes.inlineCalls);
+  if (graph.entries.length === 0) return undefined;
+  const writer = new RegionWriter(graph, imports, options);
+  writer.write(new Set(code.runs.map((run) => Math.floor(run.offset / PAGE))).size);
+  return {
+    f: writer.f,
+    entries: writer.targets.map((node) => graph.nodes[node - 1].offset),
+    instructions: graph.nodes.reduce((n, node) => n + node.instructions.length, 0),
+  };
+}
