@@ -1,6 +1,8 @@
 /* What the main thread and an executor say to each other. Plain data and shared memory. */
 import type { DeviceShared } from "../device/layout.ts";
+import type { RegionOptions } from "../engine/wasm/translator/region-state.ts";
 import type { SharedGuestRam } from "../memory/guest-ram.ts";
+import type { TranslatorConnection } from "./translator-thread.ts";
 
 /** Why a vCPU came out of generated code, in the order of the shared counters. */
 export const EXIT_REASONS = ["interrupt", "halted", "mmio", "port", "fault", "budget", "shutdown"] as const;
@@ -15,6 +17,8 @@ export interface ExecutorStart {
   ram: SharedGuestRam;
   devices: DeviceShared;
   vcpus: number;
+  translator: TranslatorConnection;
+  region: RegionOptions;
   kvmFeatures: number;
   /** f64 a reason. */
   exits: SharedArrayBuffer;

@@ -1,17 +1,20 @@
 /* Executor: a worker thread that runs vCPUs on an engine. Everything it needs arrives as plain data; everything it tells goes through shared
  * memory or one message at its end. Entry point of the worker; imported by nothing. */
+import { writeSync as __ws } from "node:fs"; import { inspect as __i } from "node:util"; const __w = (...a: unknown[]): void => void __ws(2, a.map((x) => typeof x === "string" ? x : __i(x)).join(" ") + "\n");
 import { parentPort, workerData } from "node:worker_threads";
 import { attachDevices } from "../device/layout.ts";
 import { vcpuPorts } from "../device/ports.ts";
 import type { PowerWindow } from "../device/power.ts";
 import { hostNanos } from "../engine/clock.ts";
 import { vcpuAddress, WasmEngine } from "../engine/wasm/engine.ts";
+import { REGION_LIMITS } from "../engine/wasm/translator/regions.ts";
 import type { WasmVcpu } from "../engine/wasm/vcpu.ts";
 import { Reg } from "../isa/registers.ts";
 import { cpuModel } from "../isa/system/cpu-model.ts";
 import { GuestRam } from "../memory/guest-ram.ts";
 import { Control, EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
 import { describeVcpu } from "./state-dump.ts";
+import { ConnectedTranslator } from "./translator-thread.ts";
 
 /** Instructions between looks at the control word; interrupts and timers are looked at far more often, inside run(). */
 const BUDGET = 50_000_000;
@@ -29,6 +32,7 @@ class Executor {
   readonly #exits: Float64Array;
   readonly #control: Int32Array;
   readonly #power: PowerWindow;
+  readonly #engine: WasmEngine;
 
   constructor(start: ExecutorStart) {
     const ram = GuestRam.attach(start.ram);
@@ -47,7 +51,12 @@ class Executor {
       realtimeNs: () => BigInt(Date.now()) * 1_000_000n,
     });
     this.#power = devices.power;
-    const engine = new WasmEngine(start.state, ram);
+    const engine = new WasmEngine(start.state, ram, {
+      limits: REGION_LIMITS,
+      region: start.region,
+      translator: new ConnectedTranslator(start.translator),
+    });
+    this.#engine = engine;
     Atomics.wait(this.#control, 0, Control.NOT_YET);
     this.#vcpu = engine.vcpu(
       0,
@@ -64,6 +73,7 @@ class Executor {
       // The guest has asked for its end: nothing of it may run while the I/O thread makes up its mind.
       if (this.#power.request !== "none") Atomics.wait(this.#control, 0, Control.RUN);
       const control = Atomics.load(this.#control, 0);
+      if (control !== 0 && process.env["MERE_DEBUG"]) { const g = globalThis as any; __w(JSON.stringify(this.#engine.regions.counts), "cpu", (process as any).threadCpuUsage().user/1e6, g.dbg?.resume, "lookup", g.lk, "refill", g.rf, "validate", g.vl, [...(g.dbg?.m ?? [])].sort((a: any,b: any)=>b[1]-a[1]).slice(0,25)); }
       if (control !== 0)
         return {
           kind: "stopped",

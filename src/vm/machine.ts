@@ -13,6 +13,7 @@ import { RngDevice } from "../device/virtio/rng.ts";
 import { hostNanos } from "../engine/clock.ts";
 import { Attention } from "../engine/engine.ts";
 import { createStateMemory, vcpuAddress } from "../engine/wasm/engine.ts";
+import { ALL_PASSES, type RegionOptions } from "../engine/wasm/translator/region-state.ts";
 import { RegisterFile } from "../isa/register-file.ts";
 import { Reg } from "../isa/registers.ts";
 import { KvmFeature } from "../isa/system/cpu-model.ts";
@@ -23,6 +24,7 @@ import { E820 } from "./boot/e820.ts";
 import { loadLinux } from "./boot/linux.ts";
 import { Control, EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
 import { PanicWatch } from "./panic-watch.ts";
+import { TranslatorThread } from "./translator-thread.ts";
 
 /** ACPI tables: in the hole below 1 MiB that PCs keep for firmware. */
 const ACPI = { start: 0xe0000, end: 0xf0000 } as const;
@@ -82,6 +84,7 @@ export class Machine {
   readonly #end = Promise.withResolvers<MachineEnd>();
   #asked: MachineEnd["reason"] | undefined;
   readonly #worker: Worker;
+  readonly #translator: TranslatorThread;
   #service: DeviceService | undefined;
   readonly #panicWatch = new PanicWatch();
   #panicLook: NodeJS.Timeout | undefined;
@@ -100,11 +103,14 @@ export class Machine {
       { length: config.cpus },
       (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4),
     );
-    this.#worker = this.#startExecutor();
+    const region = { passes: ALL_PASSES, parallel: config.cpus > 1 };
+    this.#translator = new TranslatorThread({ options: region, ramPages: this.#ram.pool.pages });
+    this.#worker = this.#startExecutor(region);
     try {
       this.#load(config);
     } catch (error) {
       void this.#worker.terminate();
+      void this.#translator.terminate();
       throw error;
     }
     this.#devices = attachDevices(this.#shared, {
@@ -156,13 +162,16 @@ export class Machine {
   }
 
   /** The executor's thread, which makes its engine while this one loads the kernel, and then waits for start(). */
-  #startExecutor(): Worker {
+  #startExecutor(region: RegionOptions): Worker {
     new Int32Array(this.#control)[0] = Control.NOT_YET;
+    const translator = this.#translator.connect();
     const data: ExecutorStart = {
       state: this.#state,
       ram: this.#ram.shared,
       devices: this.#shared,
       vcpus: this.#cpus,
+      translator,
+      region,
       kvmFeatures: KVM_FEATURES,
       exits: this.#exits,
       control: this.#control,
@@ -170,6 +179,7 @@ export class Machine {
     const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
     const worker = new Worker(new URL(`./executor${extension}`, import.meta.url), {
       workerData: data,
+      transferList: [translator.port],
       // What an executor allocates is dead at once (bigints, faults): a small nursery holds it, and stays in the cache.
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
@@ -217,6 +227,7 @@ export class Machine {
     clearTimeout(this.#panicLook);
     await this.#service?.stop();
     await this.#worker.terminate();
+    await this.#translator.terminate();
     if (message.kind === "failed")
       this.#end.reject(new Error(`Mere itself failed, which is a defect: ${message.message}\n${message.detail}`));
     else if (message.kind === "shutdown") this.#end.resolve({ reason: "shutdown", detail: message.detail });

@@ -18,6 +18,8 @@ export class FunctionBuilder {
   #free = new Map<ValueTypeName, Local[]>();
   #scope: { type: ValueTypeName; local: Local }[] | undefined;
   #depth = 0;
+  /** Branch hints: position in the code of an `if` or `br_if`, and whether its condition is likely to hold. */
+  #hints: { at: number; likely: boolean }[] = [];
 
   constructor(parameters: readonly ValueTypeName[], results: readonly ValueTypeName[]) {
     this.parameters = parameters;
@@ -41,6 +43,22 @@ export class FunctionBuilder {
     this.#scope = undefined;
   }
 
+  /** Tells the compiler about the condition of the `if` or `br_if` that is written next. @source WebAssembly branch hinting proposal */
+  likely(likely: boolean): this {
+    this.#hints.push({ at: this.code.length, likely });
+    return this;
+  }
+  /** Writes code in front of all that was written so far. It must leave no label open. */
+  prepend(write: () => void): void {
+    const body = this.code.view().slice();
+    const hints = this.#hints;
+    this.code.length = 0;
+    this.#hints = [];
+    write();
+    const shift = this.code.length;
+    this.code.raw(body);
+    this.#hints.push(...hints.map(({ at, likely }) => ({ at: at + shift, likely })));
+  }
   /** Any instruction without immediates, by its text name. */
   op(name: string): this {
     const code = OPCODES.get(name);
@@ -199,8 +217,15 @@ export class FunctionBuilder {
     return this;
   }
 
-  /** The code section's entry: locals, body, end. */
-  body(): ByteWriter {
+  /** The code section's entry (locals, body, end), and the branch hints by offset in it. */
+  finish(): { body: ByteWriter; hints: readonly { at: number; likely: boolean }[] } {
+    const out = this.#localDeclarations();
+    const start = out.length;
+    out.raw(this.code.view());
+    out.u8(0x0b);
+    return { body: out, hints: this.#hints.map(({ at, likely }) => ({ at: at + start, likely })) };
+  }
+  #localDeclarations(): ByteWriter {
     const out = new ByteWriter(this.code.length + 32);
     const runs: [number, ValueTypeName][] = [];
     for (const type of this.#locals) {
@@ -213,8 +238,6 @@ export class FunctionBuilder {
       out.u(count);
       out.u8(ValueType[type]);
     }
-    out.raw(this.code.view());
-    out.u8(0x0b);
     return out;
   }
 }

@@ -94,6 +94,26 @@ export class ModuleBuilder {
     return out;
   }
 
+  /** The custom section of branch hints; undefined without hints. @source WebAssembly branch hinting proposal */
+  #hintSection(hints: readonly (readonly { at: number; likely: boolean }[])[]): ByteWriter | undefined {
+    const count = hints.filter((list) => list.length > 0).length;
+    if (count === 0) return undefined;
+    const out = new ByteWriter(1024);
+    out.name("metadata.code.branch_hint");
+    out.u(count);
+    hints.forEach((list, i) => {
+      if (list.length === 0) return;
+      out.u(this.#functionImports.length + i);
+      out.u(list.length);
+      for (const { at, likely } of list.toSorted((a, b) => a.at - b.at)) {
+        out.u(at);
+        out.u(1);
+        out.u8(likely ? 1 : 0);
+      }
+    });
+    return out;
+  }
+
   finish(): Uint8Array<ArrayBuffer> {
     const out = new ByteWriter(4096);
     out.raw(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
@@ -119,8 +139,11 @@ export class ModuleBuilder {
     }
     section(7, exports);
     const code = new ByteWriter(4096);
+    const finished = this.#functions.map((f) => f.builder.finish());
+    const hints = this.#hintSection(finished.map((f) => f.hints));
+    if (hints) section(0, hints);
     code.u(this.#functions.length);
-    for (const f of this.#functions) code.sized(f.builder.body());
+    for (const { body } of finished) code.sized(body);
     section(10, code);
     return out.view().slice() as Uint8Array<ArrayBuffer>;
   }

@@ -118,6 +118,7 @@ export class BlockCache {
     if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();
     return this.#decodeBlock(address, MAX_BLOCK, secondPage, false, this.#plain);
   }
+  nameOf(e: number): string { return (this as any).names?.get(this.#halves[e >> 1]) ?? String(this.#halves[e >> 1]); }
   blockAt(address: number): Block | undefined {
     return this.#blocks.get(address);
   }
@@ -288,6 +289,7 @@ export class BlockCache {
   #write(offset: number, position: number): void {
     const d = this.#d;
     const { handler, form } = this.#handlers.for(d);
+    ((this as any).names ??= new Map()).set(handler, d.row.mnemonic + " " + d.operands.slice(0, d.operandCount).map((o) => o.kind + o.width).join() + " rep" + d.rep+" f"+form);
     const entry = this.#put(handler, offset, d.length, position);
     const half = entry >> 1;
     this.#bytes[entry + Entry.SCALE] = d.scale;

@@ -120,7 +120,7 @@ export abstract class EmitVectors extends EmitMemory {
 
   /** Fast bits if the condition (i32 on the stack) holds, else what the host function gives. */
   #fastOr(fast: Value, name: string, pushArguments: () => void): Value {
-    this.f.if("i64");
+    this.f.likely(true).if("i64");
     this.push(fast);
     this.f.else();
     this.softFloat(name, pushArguments, this.#inLanes);

@@ -165,7 +165,7 @@ export class WasmEngine {
         at(entry).mmu.readVector(BigInt.asUintN(64, address)),
       writeVectorSlow: (_: number, entry: number, address: bigint) =>
         at(entry).mmu.writeVector(BigInt.asUintN(64, address)),
-      lookUp: () => this.current.lookUp(),
+      lookUp: () => { (globalThis as any).lk = ((globalThis as any).lk ?? 0) + 1; return this.current.lookUp(); },
       probeWrite: (_: number, entry: number, address: bigint, size: number) =>
         at(entry).mmu.probeWrite(BigInt.asUintN(64, address), size),
       bulkMove: (_: number, entry: number, size: number) => bulkMove(at(entry), this.#ram.pool.bytes, size),
@@ -197,6 +197,7 @@ export class WasmEngine {
   #regionHostFunctions(): Record<keyof typeof REGION_HOST_FUNCTIONS, unknown> {
     return {
       refill: (_: number, address: bigint, access: number, size: number) => {
+        (globalThis as any).rf = ((globalThis as any).rf ?? 0) + 1;
         try {
           return this.current.mmu.fill(
             0,
@@ -210,8 +211,14 @@ export class WasmEngine {
           throw error;
         }
       },
-      resume: () => this.current.resume(),
-      validate: (_: number, entry: number) => this.regions.validate(this.current, entry),
+      resume: () => {
+        const dbg = ((globalThis as any).dbg ??= { resume: 0, m: new Map() });
+        dbg.resume++;
+        const e = this.current.resume();
+        if ((dbg.resume & 63) === 0) { const n = this.blocks.nameOf(e); dbg.m.set(n, (dbg.m.get(n) ?? 0) + 64); }
+        return e;
+      },
+      validate: (_: number, entry: number) => ((globalThis as any).vl = ((globalThis as any).vl ?? 0) + 1) && this.regions.validate(this.current, entry),
       fpCommit: () => {
         const { regs } = this.current;
         const flags = regs.get32(Engine.FP_FLAGS);

@@ -53,7 +53,7 @@ export abstract class RegionMemory extends RegionFlags {
     f.memory("i64.load", access === Access.WRITE ? Tlb.WRITE : Tlb.READ);
     f.get(at);
     if (size > 1) f.i64(size - 1).op("i64.add");
-    f.i64(PAGE_MASK).op("i64.and").op("i64.ne").if();
+    f.i64(PAGE_MASK).op("i64.and").op("i64.ne").likely(false).if();
     f.get(STATE).get(at).i32(access).i32(size).call(this.imports.function("refill"));
     this.sideExitIf();
     f.end();
@@ -97,7 +97,7 @@ export abstract class RegionMemory extends RegionFlags {
       this.push(this.zext(v, size));
       this.f.memory(EXCHANGES[size], 0, 1, LOG[size]);
       this.push(this.#read!);
-      this.f.op("i64.ne").brIf(this.retry);
+      this.f.op("i64.ne").likely(false).brIf(this.retry);
     } else {
       this.push(v);
       this.f.memory(STORES[size], 0, 1);
@@ -127,7 +127,7 @@ export abstract class RegionMemory extends RegionFlags {
   }
   /** Flags that raise #XM are the interpreter's. */
   protected override raiseGathered(): void {
-    this.f.get(STATE).memory("i32.load", Engine.FP_FLAGS).if();
+    this.f.get(STATE).memory("i32.load", Engine.FP_FLAGS).likely(false).if();
     this.f.get(STATE).call(this.imports.function("fpCommit"));
     this.sideExitIf();
     this.f.end();

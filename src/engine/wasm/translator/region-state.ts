@@ -117,7 +117,7 @@ export abstract class RegionState extends EmitVectors {
   }
   /** A side exit if the i32 on the stack is not 0. */
   protected sideExitIf(): void {
-    this.f.if();
+    this.f.likely(false).if();
     this.sideExit();
     this.f.end();
   }

@@ -3,15 +3,17 @@
  * Code is named by offsets from the region's base page (the page of its seed), so a translation serves every address at which the same pages are mapped. A node is a run of
  * instructions together with the calls that it is inlined in (its context): a callee reached by a direct call is written once for each call site, and its
  * return is then a comparison with one address. Runs on the translator's thread. @source docs/translator.md */
-import { createDecoder, newDecoded } from "../../../isa/decode.ts";
+import { createDecoder, newDecoded, type Decoder } from "../../../isa/decode.ts";
 import type { Decoded } from "../../../isa/decoded.ts";
 
 /** Code that has run, as the executor found it in its blocks. Crosses threads. */
 export interface RegionCode {
   /** Offset of the first instruction. */
   readonly seed: number;
-  /** Runs of whole instructions. */
-  readonly runs: readonly { readonly offset: number; readonly bytes: Uint8Array }[];
+  /** Runs of whole instructions: offset and length in bytes of each, alternating. */
+  readonly runs: Int32Array;
+  /** Their bytes, one run after the other. */
+  readonly bytes: Uint8Array;
 }
 
 export interface Instruction {
@@ -54,17 +56,23 @@ function copyOf(d: Decoded): Decoded {
   return { ...d, operands: d.operands.slice(0, d.operandCount).map((operand) => ({ ...operand })) };
 }
 
+let decoder: Decoder | undefined;
+
 /** All instructions of the runs by offset. */
-function decodeRuns(code: RegionCode): Map<number, Instruction> {
-  const decoder = createDecoder();
+function decodeRuns({ runs, bytes }: RegionCode): Map<number, Instruction> {
+  decoder ??= createDecoder();
   const d = newDecoded();
   const known = new Map<number, Instruction>();
-  for (const { offset, bytes } of code.runs) {
-    for (let at = 0; at < bytes.length;) {
-      if (known.has(offset + at) || decoder.decode(bytes, at, bytes.length, d)) break;
-      known.set(offset + at, { d: copyOf(d), offset: offset + at });
+  let start = 0;
+  for (let i = 0; i < runs.length; i += 2) {
+    const end = start + runs[i + 1];
+    for (let at = start; at < end;) {
+      const offset = runs[i] + at - start;
+      if (known.has(offset) || decoder.decode(bytes, at, end, d)) break;
+      known.set(offset, { d: copyOf(d), offset });
       at += d.length;
     }
+    start = end;
   }
   return known;
 }
@@ -92,7 +100,7 @@ class GraphBuilder {
     this.#supported = supported;
     this.#limits = limits;
     this.#inline = inline;
-    for (const run of code.runs) this.#leaders.add(run.offset);
+    for (let i = 0; i < code.runs.length; i += 2) this.#leaders.add(code.runs[i]);
     for (const instruction of this.#known.values()) {
       if (!isJump(instruction.d)) continue;
       if (isRelative(instruction.d)) this.#leaders.add(targetOf(instruction));

@@ -145,8 +145,9 @@ export class Regions {
   #form(vcpu: WasmVcpu, page: number, address: number): { region: Region; code: RegionCode } {
     const seed = address % PAGE;
     const pages = new Map([[0, address - seed]]);
-    const runs: { offset: number; bytes: Uint8Array }[] = [];
+    const runs: number[] = [];
     const ranges: Region["runs"][number][] = [];
+    let size = 0;
     const seen = new Set([seed]);
     const queue = [seed];
     const push = (offset: number): void => {
@@ -162,16 +163,23 @@ export class Regions {
       const block = frame < 0 ? undefined : this.#blocks.blockAt(frame + offset - at * PAGE);
       if (block === undefined) continue;
       instructions += block.entries;
-      runs.push({ offset, bytes: this.#ram.pool.bytes.slice(block.key, frame + block.to) });
+      runs.push(offset, block.to - block.from);
+      size += block.to - block.from;
       ranges.push({ frame: frame / PAGE, from: block.from, to: block.to });
       const next = at * PAGE + block.to;
       const target = at * PAGE + block.target;
       if (block.end === BlockEnd.BRANCH || block.end === BlockEnd.CALL || block.end === BlockEnd.INDIRECT_CALL) push(next);
       if (block.end !== BlockEnd.OTHER && block.end !== BlockEnd.INDIRECT_CALL) push(target);
     }
+    const bytes = new Uint8Array(size);
+    let at = 0;
+    for (const { frame, from, to } of ranges) {
+      bytes.set(this.#ram.pool.bytes.subarray(frame * PAGE + from, frame * PAGE + to), at);
+      at += to - from;
+    }
     return {
       region: { handler: 0, alive: true, seed: address, pages, runs: ranges, places: [] },
-      code: { seed, runs },
+      code: { seed, runs: Int32Array.from(runs), bytes },
     };
   }
   /** Frame address of a page of a region; −1 if it has none, or may not have more pages. */
@@ -191,13 +199,14 @@ export class Regions {
     for (const made of this.#translator.take()) this.#installModule(made);
   }
   #installModule({ regions, module, imports, bytes }: TranslatedModule): void {
-    const alive = regions.some(({ id, entries }) => entries.length > 0 && this.#pending.get(id)!.alive);
+    const alive = regions.some(({ id, entries }) => entries.length > 0 && this.#pending.get(id)?.alive === true);
     const host = Object.fromEntries(imports.map((name) => [name, this.#resolve(name)]));
     const exports =
       alive && module ? new WebAssembly.Instance(module, { host, mere: this.#memories }).exports : undefined;
     this.counts.bytes += bytes;
     regions.forEach(({ id, entries, instructions }, i) => {
-      const region = this.#pending.get(id)!;
+      const region = this.#pending.get(id);
+      if (region === undefined) return; // another's
       this.#pending.delete(id);
       if (entries.length === 0 || !region.alive || exports === undefined) return this.#discard(region, entries.length > 0);
       const handler = this.#freeHandlers.pop() ?? this.#nextHandler++;

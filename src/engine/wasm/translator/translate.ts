@@ -151,10 +151,7 @@ class RegionWriter {
     );
     f.op("unreachable").end();
     f.i32(1).set(leaves).br(out).end().end();
-    const body = f.code.view().slice();
-    f.code.length = 0;
-    this.#prologue(pages);
-    f.code.raw(body);
+    f.prepend(() => this.#prologue(pages));
     this.#spill();
     f.get(leaves).if();
     f.get(STATE).returnCall(this.#imports.function("leave")).end();
@@ -172,7 +169,7 @@ class RegionWriter {
     const target = this.targets.includes(node);
     if (structure.isLoopHeader(node) || structure.isMerge(node) || target) emit.flagsState = UNKNOWN_FLAGS;
     if (structure.isLoopHeader(node) || target) {
-      f.get(emit.fuel).i32(0).op("i32.lt_s").if();
+      f.get(emit.fuel).i32(0).op("i32.lt_s").likely(false).if();
       emit.exitTo(offset);
       f.end();
     }
@@ -203,6 +200,7 @@ class RegionWriter {
       emit.pushAddress(end.address);
       f.op("i64.eq");
     }
+    if (end.kind === "return") f.likely(true);
     f.if();
     follow(end.kind === "return" ? end.to : end.taken);
     f.else();
@@ -225,14 +223,16 @@ class RegionWriter {
     const emit = this.#emit;
     f.get(STATE).memory("i64.load", Reg.PAGE_VA).get(ENTRY).memory("i64.load32_s", RegionEntry.BASE).op("i64.add");
     f.set(emit.base);
-    f.get(STATE).memory("i32.load", Engine.SSE_TRAP).get(STATE).memory("i32.load", Engine.X87_TRAP).op("i32.or").if();
-    this.#decline();
-    f.end();
+    if (this.#usesUnits()) {
+      f.get(STATE).memory("i32.load", Engine.SSE_TRAP).get(STATE).memory("i32.load", Engine.X87_TRAP).op("i32.or").likely(false).if();
+      this.#decline();
+      f.end();
+    }
     if (pages > 1) {
       const record = f.local("i32");
       f.get(ENTRY).memory("i32.load", RegionEntry.RECORD).tee(record).memory("i32.load", RegionRecord.TAG);
       f.get(STATE).memory("i32.load", Engine.TLB).get(STATE).memory("i32.load", Engine.GENERATION).op("i32.or");
-      f.op("i32.ne").get(record).memory("i64.load", RegionRecord.BASE).get(emit.base).op("i64.ne").op("i32.or").if();
+      f.op("i32.ne").get(record).memory("i64.load", RegionRecord.BASE).get(emit.base).op("i64.ne").op("i32.or").likely(false).if();
       f.get(STATE).get(ENTRY).call(this.#imports.function("validate")).if();
       this.#decline();
       f.end().end();
@@ -244,6 +244,10 @@ class RegionWriter {
     f.get(STATE).memory("i64.load", Reg.FLAG_AUX).set(emit.fb);
     for (const n of emit.usedGprs) f.get(STATE).memory("i64.load", Reg.GPR + 8 * n).set(emit.gpr[n]);
     for (const n of emit.usedXmms) f.get(STATE).memory("v128.load", Reg.XMM + 16 * n).set(emit.xmmLocals[n]);
+  }
+  /** Is there an SSE, MMX or x87 instruction? Those trap as CR0 and CR4 say. */
+  #usesUnits(): boolean {
+    return this.#nodes.some((node) => node.instructions.some(({ d }) => d.row.unit !== undefined));
   }
   /** The interpreter runs what is here. */
   #decline(): void {
@@ -279,7 +283,9 @@ export function translateRegion(code: RegionCode, imports: Imports, options: Reg
   const graph = buildGraph(code, (d) => isSupported(d, options), GRAPH_LIMITS, options.passes.inlineCalls);
   if (graph.entries.length === 0) return undefined;
   const writer = new RegionWriter(graph, imports, options);
-  writer.write(new Set(code.runs.map((run) => Math.floor(run.offset / PAGE))).size);
+  const pages = new Set<number>();
+  for (let i = 0; i < code.runs.length; i += 2) pages.add(Math.floor(code.runs[i] / PAGE));
+  writer.write(pages.size);
   return {
     f: writer.f,
     entries: writer.targets.map((node) => graph.nodes[node - 1].offset),
