@@ -73,7 +73,7 @@ class Executor {
       // The guest has asked for its end: nothing of it may run while the I/O thread makes up its mind.
       if (this.#power.request !== "none") Atomics.wait(this.#control, 0, Control.RUN);
       const control = Atomics.load(this.#control, 0);
-      if (control !== 0 && process.env["MERE_DEBUG"]) { const g = globalThis as any; __w(JSON.stringify(this.#engine.regions.counts), "cpu", (process as any).threadCpuUsage().user/1e6, g.dbg?.resume, "lookup", g.lk, "refill", g.rf, "validate", g.vl, [...(g.dbg?.m ?? [])].sort((a: any,b: any)=>b[1]-a[1]).slice(0,25)); }
+      if (control !== 0 && process.env["MERE_DEBUG"]) { const g = globalThis as any; __w(JSON.stringify(this.#engine.regions.counts), "cpu", (process as any).threadCpuUsage().user/1e6, g.dbg?.resume, "lookup", g.lk, "refill", g.rf, "validate", g.vl, [...(g.dbg?.m ?? [])].sort((a: any,b: any)=>b[1]-a[1]).slice(0,25), [...g.sm].sort((a: any,b: any)=>b[1]-a[1]).slice(0,40).map((a: any) => a.join(" "))); }
       if (control !== 0)
         return {
           kind: "stopped",

@@ -31,6 +31,10 @@ export class FunctionBuilder {
     this.#scope?.push({ type, local });
     return local;
   }
+  /** A local that reuseLocals does not take back. */
+  lasting(type: ValueTypeName): Local {
+    return this.parameters.length + this.#locals.push(type) - 1;
+  }
   /** Runs `write`; the locals it took are free for others afterwards. */
   reuseLocals(write: () => void): void {
     this.#scope = [];

@@ -105,6 +105,10 @@ export const Engine = {
   BANK_USER: Reg.ENGINE + 24,
   BANK_SUPERVISOR: Reg.ENGINE + 28,
   BANK_SUPERVISOR_AC: Reg.ENGINE + 48,
+  /** Kind of the flags in FLAG_RESULT and FLAG_AUX (translator/region-flags.ts) on the way from one region to the next; 0, the lazy pair, elsewhere. */
+  FLAG_KIND: Reg.ENGINE + 56,
+  /** i64: their third word. */
+  FLAG_THIRD: Reg.ENGINE + 64,
   /** Of the jump cache: 1 … GENERATIONS − 1. */
   GENERATION: Reg.ENGINE + 52,
   /** Scratch for 16-byte slow accesses. */

@@ -88,7 +88,12 @@ export class EmitRegion extends RegionMemory implements Sem<Value> {
   getSigned(i: number): Value {
     const operand = this.#operand(i);
     if (operand.kind === "imm" && operand.source !== "fixed") return this.const(this.d.imm);
+    if (operand.kind === "mem" && this.d.row.semantics.access[i] === "r")
+      return this.loadSigned(this.linearAddress(i), operand.width as Size);
     return this.sext(this.get(i), operand.width as Size);
+  }
+  protected isOperandAddress(address: Value): boolean {
+    return address === this.#linear;
   }
   #register(n: number, width: Size, highByte: boolean): Value {
     const local = this.useGpr(n);
@@ -141,6 +146,7 @@ export class EmitRegion extends RegionMemory implements Sem<Value> {
     this.registerEffects++;
     const local = this.useGpr(n);
     this.writtenGprs.add(n);
+    this.registerChanged(n);
     if (width >= 4) {
       this.push(v);
       if (width === 4 && bitsOf(v) > 32) this.f.op("i32.wrap_i64").op("i64.extend_i32_u");
@@ -269,6 +275,7 @@ export class EmitRegion extends RegionMemory implements Sem<Value> {
     this.f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.AC).op("i32.and").op("select");
     this.f.get(STATE).memory("i32.load", Reg.CPL).i32(3).op("i32.eq").op("select");
     this.f.tee(this.tlb).memory("i32.store", Engine.TLB);
+    this.forgetPages();
   }
   /** What is plain TypeScript is the interpreter's. */
   call(name: CallName, ...args: Value[]): Value {

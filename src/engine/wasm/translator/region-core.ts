@@ -14,6 +14,8 @@ import { FlagsKind, flagsKindOf } from "./region-flags.ts";
 export const REGION_FUNCTIONS = {
   /** (state) → next entry, or 0: RIP has changed, as a handler's end. */
   leave: [["i32"], ["i32"]],
+  /** (state): flags that a region left are the lazy pair, as the interpreter wants them. */
+  settleFlags: [["i32"], []],
   /** (fk, fa, fb, fr): the two words of the lazy pair. */
   flagsResult: [["i32", "i64", "i64", "i64"], ["i64"]],
   flagsAux: [["i32", "i64", "i64", "i64"], ["i64"]],
@@ -87,11 +89,29 @@ function pairFunction(wanted: number): FunctionBuilder {
   return f;
 }
 
+function settleFunction(result: number, aux: number): FunctionBuilder {
+  const f = new FunctionBuilder(["i32"], []);
+  const pushWords = (): void => {
+    f.get(STATE).memory("i32.load", Engine.FLAG_KIND).get(STATE).memory("i64.load", Reg.FLAG_RESULT);
+    f.get(STATE).memory("i64.load", Reg.FLAG_AUX).get(STATE).memory("i64.load", Engine.FLAG_THIRD);
+  };
+  const pair = f.local("i64");
+  f.get(STATE).memory("i32.load", Engine.FLAG_KIND).if();
+  pushWords();
+  f.call(result).set(pair);
+  f.get(STATE);
+  pushWords();
+  f.call(aux).memory("i64.store", Reg.FLAG_AUX);
+  f.get(STATE).get(pair).memory("i64.store", Reg.FLAG_RESULT);
+  f.get(STATE).i32(0).memory("i32.store", Engine.FLAG_KIND).end();
+  return f;
+}
+
 /** Looks RIP up in the jump cache, and goes on there at once if that is a region. */
-function leaveFunction(m: ModuleBuilder): FunctionBuilder {
+function leaveFunction(m: ModuleBuilder, settle: number): FunctionBuilder {
   const f = new FunctionBuilder(["i32"], ["i32"]);
   const [rip, cache, entry, handler] = [f.local("i64"), f.local("i32"), f.local("i32"), f.local("i32")];
-  const nothing = (): void => void f.i32(0).op("return").end();
+  const nothing = (): void => void f.get(STATE).call(settle).i32(0).op("return").end();
   f.get(STATE).memory("i32.load", Reg.ATTENTION).get(STATE).memory("i32.load", Engine.FUEL).i32(31).op("i32.shr_u");
   f.op("i32.or").if();
   nothing();
@@ -105,7 +125,7 @@ function leaveFunction(m: ModuleBuilder): FunctionBuilder {
   f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
   f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 12).tee(entry);
   f.memory("i32.load16_u", Entry.HANDLER).tee(handler).i32(REGION_HANDLERS).op("i32.lt_u").if();
-  f.get(entry).op("return").end();
+  f.get(STATE).call(settle).get(entry).op("return").end();
   f.get(STATE)
     .get(entry)
     .get(handler)
@@ -118,8 +138,14 @@ export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
   const m = new ModuleBuilder();
   importMemories(m, ramPages);
   m.importTable("mere", "handlers", 1);
-  m.export("leave", m.add(leaveFunction(m)));
-  m.export("flagsResult", m.add(pairFunction(Reg.FLAG_RESULT)));
-  m.export("flagsAux", m.add(pairFunction(Reg.FLAG_AUX)));
+  const add = (name: string, f: FunctionBuilder): number => {
+    const index = m.add(f);
+    m.export(name, index);
+    return index;
+  };
+  const result = add("flagsResult", pairFunction(Reg.FLAG_RESULT));
+  const aux = add("flagsAux", pairFunction(Reg.FLAG_AUX));
+  const settle = add("settleFlags", settleFunction(result, aux));
+  add("leave", leaveFunction(m, settle));
   return m.finish();
 }

@@ -6,9 +6,13 @@ import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
 import { Access } from "../core.ts";
 import { Engine, Tlb, TLB_ENTRIES, TLB_ENTRY_BYTES } from "../layout.ts";
+import { frameKey, isSmallStep, operandKey, type PageReuse, stackKey, usesStack } from "./page-reuse.ts";
 import { RegionFlags } from "./region-flags.ts";
 import { Unsupported, type KnownValue } from "./region-state.ts";
 
+/** No page begins there. */
+export const NO_PAGE = 1;
+const SIGNED_LOADS: Record<Size, string> = { 1: "i64.load8_s", 2: "i64.load16_s", 4: "i64.load32_s", 8: "i64.load" };
 const PAGE_MASK = -4096n;
 const LOADS: Record<Size, string> = { 1: "i64.load8_u", 2: "i64.load16_u", 4: "i64.load32_u", 8: "i64.load" };
 const STORES: Record<Size, string> = { 1: "i64.store8", 2: "i64.store16", 4: "i64.store32", 8: "i64.store" };
@@ -42,28 +46,95 @@ export abstract class RegionMemory extends RegionFlags {
     this.push(v);
     return this.keep("i64").local;
   }
+  // ——— pages at hand (page-reuse.ts) ———
+  /** Numbers of keys, and bits of those whose page is likely that of the next access. Set for each node. */
+  pageReuse: PageReuse | undefined;
+  likelyPages = 0;
+  /** Locals by number of key: page and addend for reads, the same for writes. */
+  readonly pageLocals: { page: Local; addend: Local }[][] = [];
+
+  /** Number of the key by which an address of the current instruction goes; −1 none. */
+  #keyNumber(address: Value): number {
+    if (this.pageReuse === undefined) return -1;
+    const key = this.isOperandAddress(address)
+      ? operandKey(this.d)
+      : usesStack(this.d)
+        ? stackKey
+        : this.d.row.mnemonic === "leave"
+          ? frameKey
+          : -1;
+    return this.pageReuse.keys.get(key) ?? -1;
+  }
+  protected abstract isOperandAddress(address: Value): boolean;
+  #pageLocals(key: number, access: number): { page: Local; addend: Local } {
+    const list = (this.pageLocals[key] ??= []);
+    return (list[access] ??= { page: this.f.lasting("i64"), addend: this.f.lasting("i64") });
+  }
+  /** Rights have changed: no page is at hand. */
+  protected forgetPages(): void {
+    this.likelyPages = 0;
+    for (const key of this.pageReuse?.keys.values() ?? []) {
+      for (const access of [Access.READ, Access.WRITE]) this.f.i64(NO_PAGE).set(this.#pageLocals(key, access).page);
+    }
+  }
+  /** A register has a new value. */
+  protected registerChanged(register: number): void {
+    if (this.pageReuse && !isSmallStep(this.d, register)) this.likelyPages &= ~this.pageReuse.killedBy(1 << register);
+  }
+
   /** Makes sure that the access is in the TLB, or leaves. @returns local of the address in the frames memory */
   #host(address: Value, size: number, access: number): Local {
     const { f } = this;
     const at = this.#inLocal(address);
+    f.get(at);
+    if (size > 1) f.i64(size - 1).op("i64.add");
+    f.i64(PAGE_MASK).op("i64.and");
+    const page = this.keep("i64").local;
+    const key = this.#keyNumber(address);
+    const addend = key < 0 ? f.local("i64") : this.#pageLocals(key, access).addend;
+    if (key < 0) this.#probe(at, page, size, access, addend);
+    else this.#probeKnown(at, page, size, access, key);
+    f.get(at).get(addend).op("i64.add");
+    return this.keep("i64").local;
+  }
+  #probeKnown(at: Local, page: Local, size: number, access: number, key: number): void {
+    const { f } = this;
+    const bit = 1 << key;
+    const known = this.#pageLocals(key, access);
+    const likely = (this.likelyPages & bit) !== 0;
+    this.likelyPages |= bit;
+    if (likely) f.get(page).get(known.page).op("i64.ne").likely(false).if();
+    this.#probe(at, page, size, access, known.addend);
+    f.get(page).set(known.page);
+    if (access === Access.WRITE) {
+      const read = this.#pageLocals(key, Access.READ);
+      f.get(page).set(read.page).get(known.addend).set(read.addend);
+    }
+    if (likely) f.end();
+  }
+  /** Finds the page in the TLB; the entry's addend goes into a local. */
+  #probe(at: Local, page: Local, size: number, access: number, addend: Local): void {
+    const { f } = this;
     const entry = f.local("i32");
     f.get(at).i64(7).op("i64.shr_u").op("i32.wrap_i64");
     f.i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES).op("i32.and");
     f.get(this.tlb).op("i32.add").tee(entry);
     f.memory("i64.load", access === Access.WRITE ? Tlb.WRITE : Tlb.READ);
-    f.get(at);
-    if (size > 1) f.i64(size - 1).op("i64.add");
-    f.i64(PAGE_MASK).op("i64.and").op("i64.ne").likely(false).if();
+    f.get(page).op("i64.ne").likely(false).if();
     f.get(STATE).get(at).i32(access).i32(size).call(this.imports.function("refill"));
     this.sideExitIf();
     f.end();
-    f.get(at).get(entry).memory("i64.load", Tlb.ADDEND).op("i64.add");
-    return this.keep("i64").local;
+    f.get(entry).memory("i64.load", Tlb.ADDEND).set(addend);
   }
 
   override load(address: Value, size: Size): Value {
     this.f.get(this.#host(address, size, Access.READ)).memory(LOADS[size], 0, 1);
     return this.#loaded(size);
+  }
+  /** As load, but sign-extended. */
+  protected loadSigned(address: Value, size: Size): Value {
+    this.f.get(this.#host(address, size, Access.READ)).memory(SIGNED_LOADS[size], 0, 1);
+    return this.keep("i64");
   }
   #loaded(size: Size): KnownValue {
     return Object.assign(this.keep("i64"), { bits: 8 * size });

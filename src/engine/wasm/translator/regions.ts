@@ -117,6 +117,7 @@ export class Regions {
   // ——— what is hot ———
   /** A slice ended at this address. @param address in the frames memory */
   see(vcpu: WasmVcpu, address: number): void {
+    const g = globalThis as any; const k = "0x" + vcpu.regs.get64(0xc0).toString(16) + (this.#places.has(address) ? " P" : this.#refused.has(address) ? " R" : " -"); (g.sm ??= new Map()).set(k, (g.sm.get(k) ?? 0) + 1);
     if (this.#places.has(address) || this.#refused.has(address)) return;
     const times = (this.#seen.get(address) ?? 0) + 1;
     if (times < this.#limits.threshold) {

@@ -9,6 +9,8 @@ import { addressForm, shapeKey } from "../handlers.ts";
 import { Engine, Entry } from "../layout.ts";
 import { EmitRegion } from "./emit-region.ts";
 import { buildGraph, GRAPH_LIMITS, type Edge, type RegionCode, type RegionGraph, type RegionNode } from "./region.ts";
+import { PageReuse } from "./page-reuse.ts";
+import { NO_PAGE } from "./region-memory.ts";
 import { UNKNOWN_FLAGS } from "./region-flags.ts";
 import { type RegionOptions, Unsupported } from "./region-state.ts";
 import { Structure, writeStructured } from "./structure.ts";
@@ -69,6 +71,8 @@ class RegionWriter {
     this.#structure = this.#makeReducible();
     this.#addLoopEntries();
     this.#structure = this.#makeReducible();
+    if (options.passes.pageReuse)
+      this.#emit.pageReuse = new PageReuse(graph.nodes, this.#structure, (node) => this.#successors(node));
   }
 
   // ——— structure ———
@@ -155,6 +159,7 @@ class RegionWriter {
     this.#spill();
     f.get(leaves).if();
     f.get(STATE).returnCall(this.#imports.function("leave")).end();
+    f.get(STATE).call(this.#imports.function("settleFlags"));
     f.get(STATE).returnCall(this.#imports.function("resume"));
   }
   #dispatch(labelOf: (to: number) => Label): void {
@@ -174,6 +179,7 @@ class RegionWriter {
       f.end();
     }
     f.get(emit.fuel).i32(instructions.length).op("i32.sub").set(emit.fuel);
+    emit.likelyPages = emit.pageReuse?.likely[node] ?? 0;
     instructions.forEach((instruction, i) => {
       f.reuseLocals(() => emit.instruction(instruction.d, instruction.offset, instructions.length - i));
     });
@@ -242,6 +248,9 @@ class RegionWriter {
     f.get(ENTRY).memory("i32.load", RegionEntry.LABEL).set(this.#label);
     f.get(STATE).memory("i64.load", Reg.FLAG_RESULT).set(emit.fa);
     f.get(STATE).memory("i64.load", Reg.FLAG_AUX).set(emit.fb);
+    f.get(STATE).memory("i64.load", Engine.FLAG_THIRD).set(emit.fr);
+    f.get(STATE).memory("i32.load", Engine.FLAG_KIND).set(emit.fk);
+    for (const { page } of emit.pageLocals.flat()) f.i64(NO_PAGE).set(page);
     for (const n of emit.usedGprs) f.get(STATE).memory("i64.load", Reg.GPR + 8 * n).set(emit.gpr[n]);
     for (const n of emit.usedXmms) f.get(STATE).memory("v128.load", Reg.XMM + 16 * n).set(emit.xmmLocals[n]);
   }
@@ -254,6 +263,7 @@ class RegionWriter {
     const { f } = this;
     f.get(STATE).get(STATE).memory("i64.load", Reg.PAGE_VA).get(ENTRY).memory("i64.load16_u", Entry.OFFSET);
     f.op("i64.add").memory("i64.store", Reg.RIP);
+    f.get(STATE).call(this.#imports.function("settleFlags"));
     f.get(STATE).returnCall(this.#imports.function("resume"));
   }
   #spill(): void {
@@ -263,18 +273,10 @@ class RegionWriter {
     f.get(STATE).get(emit.fuel).memory("i32.store", Engine.FUEL);
     for (const n of emit.writtenGprs) f.get(STATE).get(emit.gpr[n]).memory("i64.store", Reg.GPR + 8 * n);
     for (const n of emit.writtenXmms) f.get(STATE).get(emit.xmmLocals[n]).memory("v128.store", Reg.XMM + 16 * n);
-    f.get(emit.fk).if();
-    for (const [name, field] of [
-      ["flagsResult", Reg.FLAG_RESULT],
-      ["flagsAux", Reg.FLAG_AUX],
-    ] as const) {
-      f.get(STATE).get(emit.fk).get(emit.fa).get(emit.fb).get(emit.fr).call(this.#imports.function(name));
-      f.memory("i64.store", field);
-    }
-    f.else();
     f.get(STATE).get(emit.fa).memory("i64.store", Reg.FLAG_RESULT);
     f.get(STATE).get(emit.fb).memory("i64.store", Reg.FLAG_AUX);
-    f.end();
+    f.get(STATE).get(emit.fr).memory("i64.store", Engine.FLAG_THIRD);
+    f.get(STATE).get(emit.fk).memory("i32.store", Engine.FLAG_KIND);
   }
 }
 
