@@ -49,6 +49,8 @@ export interface TranslationOptions {
   readonly translator?: RegionTranslator;
 }
 export const TRANSLATION: TranslationOptions = { limits: REGION_LIMITS, region: { passes: ALL_PASSES, parallel: false } };
+/** For tests: everything is translated before it runs. */
+export const TRANSLATE_ALL: TranslationOptions = { ...TRANSLATION, limits: { ...REGION_LIMITS, threshold: 0 } };
 
 export class WasmEngine {
   readonly regions: Regions;

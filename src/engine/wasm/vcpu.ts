@@ -289,6 +289,13 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     view.setInt32(Reg.PAGE_VA + 4, view.getInt32(Reg.RIP + 4, true), true);
     return entry;
   }
+  /** The block at RIP as a region, if it can be one. */
+  #translated(entry: number): number {
+    if (this.#engine.regions.isRegion(entry)) return entry;
+    this.#look();
+    this.#engine.regions.install();
+    return this.#engine.blocks.find(...this.#fetch());
+  }
   /** The slice ended here: perhaps it is hot. */
   #look(): void {
     const regions = this.#engine.regions;
@@ -300,7 +307,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   /** The run loop missed the jump cache. @returns first entry of the block at RIP */
   lookUp(): number {
     this.entry = 0;
-    const entry = this.#engine.blocks.find(...this.#fetch());
+    let entry = this.#engine.blocks.find(...this.#fetch());
+    if (this.#engine.regions.translatesAll) entry = this.#translated(entry);
     const low = this.regs.view.getInt32(Reg.RIP, true);
     const high = this.regs.view.getInt32(Reg.RIP + 4, true);
     const spans = this.#engine.blocks.isUnchained(entry);

@@ -110,6 +110,10 @@ export class Regions {
     blocks.onClear = () => this.#blocksGone();
   }
 
+  /** Is code translated before it runs for the first time? */
+  get translatesAll(): boolean {
+    return this.#limits.threshold === 0;
+  }
   isRegion(entry: number): boolean {
     return this.#halves[entry >> 1] >= REGION_HANDLERS;
   }
@@ -255,8 +259,13 @@ export class Regions {
     const place = this.#places.get(block.key);
     if (place && place.entry === 0) this.#enterAt(place, block.entry);
   }
+  /** All blocks went, and nobody watches their pages any more. */
   #blocksGone(): void {
     for (const place of this.#places.values()) place.entry = 0;
+    for (const region of [...this.#byHandler.values(), ...this.#pending.values()]) this.#drop(region);
+    this.#seen.clear();
+    this.#refused.clear();
+    this.#drops.clear();
   }
 
   // ——— what is no longer so ———
