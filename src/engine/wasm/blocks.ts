@@ -138,6 +138,10 @@ export class BlockCache {
       return entry;
     });
   }
+  /** An entry for a region of one instruction, in place of singleFrom's. */
+  singleRegion(handler: number, offset: number, length: number): number {
+    return this.#aside(() => this.#put(handler, offset, length, 0));
+  }
   /** Writes entries where the last single instruction was. */
   #aside(write: () => number): number {
     if (this.#single === 0) {

@@ -7,7 +7,7 @@ import { FramePool } from "../../memory/frames.ts";
 import { GuestRam } from "../../memory/guest-ram.ts";
 import type { VcpuPorts } from "../engine.ts";
 import type { TestMachine, TestRange } from "../test-machine.ts";
-import { createStateMemory, WasmEngine } from "./engine.ts";
+import { createStateMemory, TRANSLATION, type TranslationOptions, WasmEngine } from "./engine.ts";
 import type { WasmVcpu } from "./vcpu.ts";
 
 const MIB = 1024 ** 2;
@@ -44,9 +44,9 @@ class WasmTestMachine implements TestMachine {
   #nextTable = FIRST_TABLE;
   #nextPage = FIRST_PAGE;
 
-  constructor(ranges: readonly TestRange[]) {
+  constructor(ranges: readonly TestRange[], translation: TranslationOptions) {
     this.#ram = GuestRam.create(FramePool.create(4 * MIB), 2 * MIB);
-    const engine = new WasmEngine(createStateMemory(), this.#ram);
+    const engine = new WasmEngine(createStateMemory(), this.#ram, translation);
     this.#vcpu = engine.vcpu(0, cpuModel(1), NO_PORTS);
     this.regs = this.#vcpu.regs;
     for (const range of ranges) this.#map(range);
@@ -102,7 +102,7 @@ class WasmTestMachine implements TestMachine {
   }
 }
 
-/** @param ranges all that is mapped */
-export function createTestMachine(ranges: readonly TestRange[]): TestMachine {
-  return new WasmTestMachine(ranges);
+/** @param ranges all that is mapped  @param translation TRANSLATE_ALL: instructions run as regions of one instruction */
+export function createTestMachine(ranges: readonly TestRange[], translation = TRANSLATION): TestMachine {
+  return new WasmTestMachine(ranges, translation);
 }

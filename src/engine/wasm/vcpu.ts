@@ -47,6 +47,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly #attention: number;
   /** Fuel of this slice: what is gone of it is the instructions done. */
   #granted = 0;
+  /** In tests: what a region's way to the interpreter runs. */
+  #resume: (() => number) | undefined;
   /** An NMI was delivered and its end not seen yet. */
   #inNmi = false;
   /** Entry of the instruction that called out of generated code; 0 between instructions. */
@@ -238,6 +240,10 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   /** For tests: runs this instruction at RIP, all iterations of a REP. @returns the fault, not delivered */
   runBytes(bytes: Uint8Array): GuestFault | undefined {
     const { regs } = this;
+    const { blocks, regions } = this.#engine;
+    const offset = Number(regs.get64(Reg.RIP) & 0xfffn);
+    const interpreted = (): number => blocks.singleFrom(bytes, offset);
+    this.#resume = interpreted;
     const rip = regs.get64(Reg.RIP);
     this.#engine.current = this;
     this.mmu.modeChanged();
@@ -246,7 +252,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
         regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
         regs.set32(Engine.FUEL, 0);
         this.entry = 0;
-        this.#engine.run(this.address, this.#engine.blocks.singleFrom(bytes, Number(rip & 0xfffn)));
+        const translated = regions.translatesAll ? regions.single(bytes, offset) : 0;
+        this.#engine.run(this.address, translated === 0 ? interpreted() : translated);
         regs.set32(Engine.LINK, 0);
       } while (regs.get64(Reg.RIP) === rip);
     } catch (error) {
@@ -283,6 +290,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   /** A region leaves an instruction to the interpreter. @returns first entry of a block that is not a region */
   resume(): number {
     this.entry = 0;
+    if (this.#resume) return this.#resume();
     const { view } = this.regs;
     const entry = this.#engine.blocks.findPlain(...this.#fetch(), (at) => this.#engine.regions.isRegion(at));
     view.setInt32(Reg.PAGE_VA, view.getInt32(Reg.RIP, true) & ~0xfff, true);

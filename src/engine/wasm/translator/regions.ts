@@ -222,6 +222,17 @@ export class Regions {
       this.counts.instructions += instructions;
     });
   }
+  /** For tests: a region of this one instruction. @returns its entry, 0 if the translator leaves it to the interpreter */
+  single(bytes: Uint8Array, offset: number): number {
+    const code = { seed: offset, runs: Int32Array.of(offset, bytes.length), bytes };
+    this.#translator.request({ id: 0, code });
+    const [{ module, imports }] = this.#translator.take();
+    if (module === undefined) return 0;
+    const host = Object.fromEntries(imports.map((name) => [name, this.#resolve(name)]));
+    const { exports } = new WebAssembly.Instance(module, { host, mere: this.#memories });
+    this.#table.set(REGION_HANDLERS + MAX_REGIONS - 1, exports["r0"]);
+    return this.#blocks.singleRegion(REGION_HANDLERS + MAX_REGIONS - 1, offset, bytes.length);
+  }
   #discard(region: Region, again: boolean): void {
     region.alive = false;
     this.#unlist(region);

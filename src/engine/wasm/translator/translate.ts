@@ -34,7 +34,9 @@ const supportedShapes = new Map<string, boolean>();
 /** Can the instruction be a part of a region? Found by writing it once. */
 export function isSupported(d: Decoded, options: RegionOptions): boolean {
   if (d.row.ends && d.row.size !== "64") return false;
-  const key = `${shapeKey(d, addressForm(d))} ${options.parallel ? 1 : 0}`;
+  // An immediate that chooses among ways of computing (PCMPxSTRx, ENTER) can be what makes the difference.
+  const chosen = d.row.map === 3 ? d.imm32 : d.imm2;
+  const key = `${shapeKey(d, addressForm(d))} ${chosen} ${options.parallel ? 1 : 0}`;
   let answer = supportedShapes.get(key);
   if (answer === undefined) {
     const trial = new EmitRegion(new FunctionBuilder(HANDLER, ["i32"]), { function: () => 0 }, options);
