@@ -4,6 +4,8 @@
 import type { RegisterFile } from "./register-file.ts";
 import type { CpuModel } from "./system/cpu-model.ts";
 
+const PAGE_FAULT = 14;
+
 /** An exception to deliver in the guest. Thrown by Cpu calls; never reaches the host's user. */
 export class GuestFault extends Error {
   readonly vector: number;
@@ -15,6 +17,20 @@ export class GuestFault extends Error {
     this.vector = vector;
     this.errorCode = errorCode;
     this.address = address;
+  }
+}
+
+/** A #PF that is thrown again and again: to make an Error costs more than all else about a fault. Valid until the next one of its owner. */
+export class PageFault extends GuestFault {
+  declare errorCode: number;
+  declare address: bigint;
+  constructor() {
+    super(PAGE_FAULT, 0, 0n);
+  }
+  again(errorCode: number, address: bigint): this {
+    this.errorCode = errorCode;
+    this.address = address;
+    return this;
   }
 }
 
@@ -49,6 +65,9 @@ export interface Cpu {
   /** Reads size bytes (1–8) at a linear address as an unsigned integer; throws GuestFault. */
   read(address: bigint, size: number, privilege?: Privilege): bigint;
   write(address: bigint, size: number, value: bigint, privilege?: Privilege): void;
+  /** Copies bytes that are all plain memory and may be accessed; else does nothing, and the caller goes by read() and write(). @returns was it done? */
+  copyIn?(address: bigint, into: Uint8Array): boolean;
+  copyOut?(address: bigint, from: Uint8Array): boolean;
   /** Throws the #PF that a write would cause to any byte of the range. */
   probeWrite(address: bigint, size: number, privilege?: Privilege): void;
   /** Linear address of the instruction after the current one. */
@@ -65,6 +84,8 @@ export interface Cpu {
   modeChanged(): void;
   /** Guest TSC in ticks (1 GHz nominal: nanoseconds). */
   tsc(): bigint;
+  /** The same as an integer, where that is exact; else −1. */
+  ticks?(): number;
   random64(): bigint;
   /** MSRs that belong to devices (x2APIC, kvmclock, …): undefined if there is none, which gives #GP. */
   readDeviceMsr(index: number): bigint | undefined;

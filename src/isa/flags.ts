@@ -53,3 +53,14 @@ export function unpackFlags(result: bigint, aux: bigint): number {
   if (a & AUX_AF) flags |= Rflags.AF;
   return flags;
 }
+
+/** As unpackFlags, from 32-bit halves of either sign. */
+export function flagsOfHalves(resultLow: number, resultHigh: number, auxLow: number, auxHigh: number): number {
+  const cf = auxHigh >>> 31;
+  let flags = cf | ((cf ^ ((auxHigh >>> 30) & 1)) << 11);
+  if ((resultLow | resultHigh) === 0) flags |= Rflags.ZF;
+  if (resultHigh < 0 !== ((auxLow & 2) !== 0)) flags |= Rflags.SF;
+  if (evenParity(resultLow) !== ((auxLow & 1) !== 0)) flags |= Rflags.PF;
+  if (auxLow & 8) flags |= Rflags.AF;
+  return flags;
+}

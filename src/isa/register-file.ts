@@ -1,6 +1,6 @@
 /* RegisterFile: typed access to the bytes of registers.ts. Used off the fast path (system instructions, devices,
  * snapshots, debugger, tests). Values are bigint for 64-bit fields, number for the others. */
-import { packFlags, unpackFlags } from "./flags.ts";
+import { flagsOfHalves, packFlags } from "./flags.ts";
 import { Reg, Rflags } from "./registers.ts";
 
 export interface Segment {
@@ -54,9 +54,14 @@ export class RegisterFile {
   }
   /** RFLAGS as the guest sees it: the lazy six and the rest. */
   get rflags(): number {
-    return (
-      (this.get32(Reg.RFLAGS) & ~Rflags.OSZAPC) | 2 | unpackFlags(this.get64(Reg.FLAG_RESULT), this.get64(Reg.FLAG_AUX))
+    const { view } = this;
+    const arithmetic = flagsOfHalves(
+      view.getInt32(Reg.FLAG_RESULT, true),
+      view.getInt32(Reg.FLAG_RESULT + 4, true),
+      view.getInt32(Reg.FLAG_AUX, true),
+      view.getInt32(Reg.FLAG_AUX + 4, true),
     );
+    return (this.get32(Reg.RFLAGS) & ~Rflags.OSZAPC) | 2 | arithmetic;
   }
   set rflags(value: number) {
     const { result, aux } = packFlags(value);

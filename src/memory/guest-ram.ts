@@ -1,5 +1,8 @@
-/* GuestRam: one VM's guest-physical pages over a FramePool. The page map is an array in shared memory, so that executors and the I/O thread see the same.
+/* GuestRam: one VM's guest-physical pages over a FramePool. Page map and code table are in a shared memory, so that executors, the I/O thread and generated code
+ * see the same. It is a WebAssembly.Memory of their own: the state memory is smaller than they are for a large VM, and holds nothing of a VM that
+ * other VMs of the cell do not have.
  *
+ *   tables memory: 0 i64 pages in the map · 8 i32 offset of the code table · TABLES_MAP page map · code table
  *   page map (i32, one a guest page): −1 not RAM · 0 nothing yet · n frame n
  *   code table, per frame (i32 × 4): 0 flags (bit 0: decoded code was read from here) · 1 unused · 2, 3: which of the 64 lines of 64 bytes hold code
  *   stale ring (i32): 0 number of frames ever pushed; then RING entries
@@ -14,11 +17,14 @@ export const LOW_RAM_LIMIT = 3 * GIB;
 const HIGH_RAM_START = 4 * GIB;
 const STALE_RING = 1024;
 const CODE_WORDS = 4;
+/** Offsets in the tables memory. */
+export const Tables = { MAP_PAGES: 0, CODE: 8, MAP: 16 } as const;
+/** Bytes of the code table a frame. */
+export const CODE_ENTRY_BYTES = 4 * CODE_WORDS;
 
 export interface SharedGuestRam {
   frames: SharedFrames;
-  map: SharedArrayBuffer;
-  code: SharedArrayBuffer;
+  tables: WebAssembly.Memory;
   stale: SharedArrayBuffer;
   sizeBytes: number;
 }
@@ -38,8 +44,10 @@ export class GuestRam implements GuestMemory {
     this.shared = shared;
     this.pool = pool;
     this.sizeBytes = shared.sizeBytes;
-    this.map = new Int32Array(shared.map);
-    this.code = new Int32Array(shared.code);
+    const { buffer } = shared.tables;
+    const [mapPages, , code] = new Uint32Array(buffer, 0, Tables.MAP / 4);
+    this.map = new Int32Array(buffer, Tables.MAP, mapPages);
+    this.code = new Int32Array(buffer, code, pool.shared.frames * CODE_WORDS);
     this.#stale = new Int32Array(shared.stale);
     const low = Math.min(shared.sizeBytes, LOW_RAM_LIMIT);
     this.#ranges = [{ start: 0, end: low }];
@@ -52,11 +60,15 @@ export class GuestRam implements GuestMemory {
   static create(pool: FramePool, sizeBytes: number): GuestRam {
     const low = Math.min(sizeBytes, LOW_RAM_LIMIT);
     const end = sizeBytes > low ? HIGH_RAM_START + sizeBytes - low : low;
-    const map = new SharedArrayBuffer((end / FRAME_BYTES) * 4);
-    if (sizeBytes > low) new Int32Array(map).fill(-1, LOW_RAM_LIMIT / FRAME_BYTES, HIGH_RAM_START / FRAME_BYTES);
-    const code = new SharedArrayBuffer(pool.shared.frames * CODE_WORDS * 4);
+    const mapPages = end / FRAME_BYTES;
+    const code = Tables.MAP + Math.ceil((mapPages * 4) / CODE_ENTRY_BYTES) * CODE_ENTRY_BYTES;
+    const pages = Math.ceil((code + pool.shared.frames * CODE_ENTRY_BYTES) / 65536);
+    const tables = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    new Uint32Array(tables.buffer).set([mapPages, 0, code]);
     const stale = new SharedArrayBuffer((1 + STALE_RING) * 4);
-    return new GuestRam({ frames: pool.shared, map, code, stale, sizeBytes }, pool);
+    const ram = new GuestRam({ frames: pool.shared, tables, stale, sizeBytes }, pool);
+    if (sizeBytes > low) ram.map.fill(-1, LOW_RAM_LIMIT / FRAME_BYTES, HIGH_RAM_START / FRAME_BYTES);
+    return ram;
   }
 
   static attach(shared: SharedGuestRam): GuestRam {

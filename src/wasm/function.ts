@@ -7,7 +7,7 @@ export type Local = number;
 export type Label = number;
 
 /** Memories of a module that loads and stores may name. 64-bit memories take i64 addresses. */
-export type MemoryIndex = 0 | 1;
+export type MemoryIndex = 0 | 1 | 2;
 
 export class FunctionBuilder {
   readonly code = new ByteWriter();

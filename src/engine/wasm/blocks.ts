@@ -9,9 +9,19 @@ import { Reg, Slot } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import { AddressForm, registerOffset } from "./emit-handler.ts";
 import { PSEUDO, type HandlerTable } from "./handlers.ts";
-import { ARENA, ARENA_END, Entry, ENTRY_STACK, ENTRY_UNCHAINED } from "./layout.ts";
+import {
+  ARENA,
+  ARENA_END,
+  BLOCK_TABLE,
+  BLOCK_TABLE_ENTRIES,
+  BlockEntry,
+  Entry,
+  ENTRY_STACK,
+  ENTRY_UNCHAINED,
+} from "./layout.ts";
 
 const PAGE = 4096;
+const TWO_32 = 0x1_0000_0000;
 /** Longer runs of straight code are rare; a block must end before its position byte does. */
 const MAX_BLOCK = 64;
 const LINE_SHIFT = 6;
@@ -60,9 +70,9 @@ export class BlockCache {
   /** Where the arena is full; tests lower it. */
   arenaEnd = ARENA_END;
   #single = 0;
-  /** Called when code was first read from a frame, and when blocks went away. */
+  /** Called when code was first read from a frame, and when blocks went away (`all`: their room is used again). */
   onProtect: (frameAddress: number) => void = () => {};
-  onDrop: () => void = () => {};
+  onDrop: (all: boolean) => void = () => {};
   /** Called for each new block that can be found; when code in [from, to) of a frame changed; and when all blocks went. */
   onBlock: (block: Block) => void = () => {};
   onChange: (frame: number, from: number, to: number) => void = () => {};
@@ -102,11 +112,30 @@ export class BlockCache {
    *  @param address byte offset in the frames memory  @param secondPage gives the frame address of the next linear page (may throw the guest's fault) */
   find(address: number, secondPage: () => number): number {
     const known = this.#blocks.get(address);
-    if (known !== undefined) return known.entry;
+    if (known !== undefined) {
+      this.#tell(address, known.entry);
+      return known.entry;
+    }
     const spanning = this.#spanning.get(address);
     if (spanning && spanning.second === secondPage()) return spanning.entry;
     if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();
     return this.#decodeBlock(address, MAX_BLOCK, secondPage);
+  }
+  /** Puts a block into the table that generated code looks into. */
+  #tell(address: number, block: number): void {
+    const at = this.#tableEntry(address);
+    this.#words[at] = address;
+    this.#words[at + 1] = Math.floor(address / TWO_32);
+    this.#words[at + (BlockEntry.BLOCK >> 2)] = block;
+  }
+  #forget(address: number, block: number): void {
+    const at = this.#tableEntry(address);
+    if (this.#words[at + (BlockEntry.BLOCK >> 2)] === block) this.#words.fill(0, at, at + BlockEntry.BYTES / 4);
+  }
+  /** Word index in the state memory. */
+  #tableEntry(address: number): number {
+    const hash = address ^ Math.floor(address / 2 ** BlockEntry.HASH_SHIFT);
+    return (BLOCK_TABLE + (hash & (BLOCK_TABLE_ENTRIES - 1)) * BlockEntry.BYTES) >> 2;
   }
   /** As find, but the block is the interpreter's even where a region begins.
    *  @param isRegion does the block's first entry belong to a region? */
@@ -161,11 +190,12 @@ export class BlockCache {
     this.#frames.clear();
     this.#blocks.clear();
     this.#spanning.clear();
+    this.#words.fill(0, BLOCK_TABLE >> 2, ARENA >> 2);
     this.#plain.clear();
     this.#next = ARENA;
     this.#single = 0;
     this.onClear();
-    this.onDrop();
+    this.onDrop(true);
   }
 
   // ——— decoding ———
@@ -209,7 +239,10 @@ export class BlockCache {
     const block = { key: address, entry: start, entries, from, to, ...this.#ending(ended, failed, to) };
     into.set(address, block);
     this.#keep(block, page);
-    if (into === this.#blocks) this.onBlock(block);
+    if (into === this.#blocks) {
+      this.#tell(address, start);
+      this.onBlock(block);
+    }
     return start;
   }
   /** Of the block whose last instruction was decoded last. @param failed it is none */
@@ -385,7 +418,7 @@ export class BlockCache {
       this.#frames.delete(frame);
       this.#unmark(frame);
     }
-    this.onDrop();
+    this.onDrop(false);
   }
   /** Everything decoded from a frame goes (a device wrote it). */
   dropFrame(frame: number): void {
@@ -394,12 +427,13 @@ export class BlockCache {
     this.onChange(frame, 0, PAGE);
     this.#frames.delete(frame);
     this.#unmark(frame);
-    this.onDrop();
+    this.onDrop(false);
   }
   #unmark(frame: number): void {
     this.#ram.code.fill(0, frame * 4, frame * 4 + 4);
   }
   #drop(block: Block): void {
+    this.#forget(block.key, block.entry);
     for (const blocks of [this.#blocks, this.#plain])
       if (blocks.get(block.key)?.entry === block.entry) blocks.delete(block.key);
     if (this.#spanning.get(block.key)?.entry === block.entry) this.#spanning.delete(block.key);

@@ -5,9 +5,12 @@ import { FunctionBuilder } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import type { ValueTypeName } from "../../wasm/opcodes.ts";
 import { STATE } from "./emit-flags.ts";
+import { findBlock } from "./find-block.ts";
 import type { HandlerExits } from "./emit-handler.ts";
 import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
-import { Engine, Entry, ENTRY_UNCHAINED, JUMP_CACHE_ENTRIES, STATE_PAGES, Tlb, VCPU_JUMP_CACHE } from "./layout.ts";
+import { pushCachedBlock, pushJumpCacheHit } from "./jump-cache.ts";
+import { Engine, Entry, ENTRY_UNCHAINED, STATE_PAGES, Tlb } from "./layout.ts";
+import { refill } from "./refill.ts";
 
 /** Access kinds of the host function `fill`. */
 export const Access = { READ: 0, WRITE: 1 } as const;
@@ -47,6 +50,10 @@ export type HostFunction = keyof typeof HOST_FUNCTIONS;
 
 /** Functions that the core module exports for handlers. */
 export const CORE_FUNCTIONS = {
+  /** (state, address, access, size) → 0: the TLB now has it, and it lies in one page; 1: the slow way. Raises nothing. */
+  refill: [["i32", "i64", "i32", "i32"], ["i32"]],
+  /** (state) → first entry of the block at RIP, put into the jump cache; 0: ask lookUp. Raises nothing. */
+  findBlock: [["i32"], ["i32"]],
   load: [["i32", "i32", "i64", "i32"], ["i64"]],
   store: [["i32", "i32", "i64", "i64", "i32"], []],
   update: [["i32", "i32", "i64", "i32"], ["i64"]],
@@ -70,11 +77,12 @@ class CoreWriter {
   readonly #functions = new Map<string, number>();
   readonly #imports: Imports = { function: (name) => this.#index(name) };
 
-  constructor(ramPages: number, calls: readonly [string, Signature][]) {
+  constructor(ramPages: number, tablesPages: number, calls: readonly [string, Signature][]) {
     for (const [name, [parameters, results]] of [...Object.entries<Signature>(HOST_FUNCTIONS), ...calls]) {
       this.#functions.set(name, this.m.importFunction("host", name, parameters, results));
     }
     importMemories(this.m, ramPages);
+    this.m.importMemory("mere", "tables", tablesPages, tablesPages, false);
     this.m.importTable("mere", "handlers", 1);
   }
 
@@ -98,6 +106,9 @@ class CoreWriter {
   }
   /** Leaves fill's answer on the stack. */
   #fill(f: FunctionBuilder, access: number, pushSize: () => void): void {
+    f.get(STATE).get(ADDRESS).i32(access);
+    pushSize();
+    f.call(this.#index("refill")).if("i32");
     f.get(STATE)
       .get(ENTRY)
       .get(ADDRESS)
@@ -109,6 +120,8 @@ class CoreWriter {
       .i32(access);
     pushSize();
     this.#host(f, "fill");
+    f.else();
+    f.i32(0).end();
   }
   /** Pushes the address in the frames memory; the TLB has it. */
   #hostAddress(f: FunctionBuilder): void {
@@ -242,16 +255,16 @@ class CoreWriter {
     f.op("return").end();
     f.get(STATE).memory("i64.load", Reg.RIP).set(rip);
     f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
-    pushJumpCacheEntry(f, rip);
-    f.tee(cache).memory("i64.load", VCPU_JUMP_CACHE).get(rip).op("i64.eq");
-    f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 8);
-    f.get(STATE).memory("i32.load", Engine.TLB).get(STATE).memory("i32.load", Engine.GENERATION).op("i32.or");
-    f.op("i32.eq").op("i32.and").if("i32");
-    f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 12);
+    pushJumpCacheHit(f, rip, cache);
+    f.if("i32");
+    pushCachedBlock(f, cache);
+    f.else();
+    f.get(STATE).call(this.#index("findBlock")).tee(ENTRY).if("i32");
+    f.get(ENTRY);
     f.else();
     f.get(STATE);
     this.#host(f, "lookUp");
-    f.end().set(ENTRY);
+    f.end().end().set(ENTRY);
     this.#link(f, ENTRY);
   }
   /** Fills the chain field that the last jump left in LINK. */
@@ -263,20 +276,6 @@ class CoreWriter {
   }
 }
 
-/** Pushes state + jump cache entry offset for RIP (add VCPU_JUMP_CACHE by memarg). */
-export function pushJumpCacheEntry(f: FunctionBuilder, rip: number): void {
-  f.get(rip).get(rip).i64(12).op("i64.shr_u").op("i64.xor").op("i32.wrap_i64");
-  f.i32(JUMP_CACHE_ENTRIES - 1)
-    .op("i32.and")
-    .i32(4)
-    .op("i32.shl")
-    .get(STATE)
-    .op("i32.add");
-}
-/** The same hash for the host. @param low low half of RIP @param high high half */
-export const jumpCacheIndex = (low: number, high: number): number =>
-  (low ^ ((low >>> 12) | (high << 20))) & (JUMP_CACHE_ENTRIES - 1);
-
 /** A handler that is written into the run loop. */
 export interface HotHandler {
   /** In the handler table. */
@@ -285,13 +284,16 @@ export interface HotHandler {
 }
 
 /** The core module's bytes.
- *  @param ramPages size of the frames memory in 64-KiB pages  @param calls imports that hot handlers need besides HOST_FUNCTIONS */
+ *  @param ramPages size of the frames memory in 64-KiB pages  @param tablesPages of the memory of GuestRam's tables  @param calls imports that hot handlers need besides HOST_FUNCTIONS */
 export function coreModule(
   ramPages: number,
+  tablesPages: number,
   hot: readonly HotHandler[],
   calls: readonly [string, Signature][],
 ): Uint8Array<ArrayBuffer> {
-  const w = new CoreWriter(ramPages, calls);
+  const w = new CoreWriter(ramPages, tablesPages, calls);
+  w.add("refill", refill());
+  w.add("findBlock", findBlock());
   w.add("load", w.load());
   w.add("store", w.store());
   w.add("update", w.update());

@@ -12,6 +12,7 @@ import { EmitVectors } from "./emit-vectors.ts";
 import { ENTRY, type Imports } from "./emit-memory.ts";
 import { STATE } from "./emit-flags.ts";
 import type { Value } from "./emit-values.ts";
+import { emitForget, emitTagChoice } from "./jump-cache.ts";
 import { Engine, Entry } from "./layout.ts";
 
 /** How the entry describes the memory operand's address. */
@@ -402,7 +403,9 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   }
   /** The pseudo-instruction put over dropped blocks: look this address up again. */
   emitLookUpAgain(): void {
-    this.#setRip(this.#pageRelative(() => this.f.get(ENTRY).memory("i64.load16_u", Entry.OFFSET)));
+    const rip = this.#pageRelative(() => this.f.get(ENTRY).memory("i64.load16_u", Entry.OFFSET));
+    this.#setRip(rip);
+    emitForget(this.f, rip.local, ENTRY, this.f.local("i32"));
     this.#burn(0);
     this.f.op("drop");
     this.#exits.lookUp(this.f);
@@ -446,7 +449,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.#setRip(this.nextRip());
     this.leave();
   }
-  /** The bank is chosen here: RFLAGS.AC matters only to supervisors, and only under SMAP. */
+  /** Bank and jump cache tags are chosen here: RFLAGS.AC matters only to supervisors, and only under SMAP. */
   accessRightsChanged(): void {
     this.f.get(STATE);
     this.f.get(STATE).memory("i32.load", Engine.BANK_USER);
@@ -455,6 +458,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.AC).op("i32.and").op("select");
     this.f.get(STATE).memory("i32.load", Reg.CPL).i32(3).op("i32.eq").op("select");
     this.f.memory("i32.store", Engine.TLB);
+    emitTagChoice(this.f);
   }
   call(name: CallName, ...args: Value[]): Value {
     this.f.get(STATE).get(ENTRY);

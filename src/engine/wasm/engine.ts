@@ -76,13 +76,14 @@ export class WasmEngine {
     this.handlers = new HandlerTable(state, frames, ram.pool.pages, { resolve });
     const imports: { host: Record<string, unknown>; mere: Record<string, unknown> } = {
       host: { ...host },
-      mere: { state, ram: frames, handlers: this.handlers.table },
+      mere: { state, ram: frames, tables: ram.shared.tables, handlers: this.handlers.table },
     };
     const hot = this.handlers.hot();
     const calls = Object.keys(CALLS).map((name) => CALL_PREFIX + name);
     for (const name of calls) imports.host[name] = this.#call(name.slice(CALL_PREFIX.length));
     const core = coreModule(
       ram.pool.pages,
+      ram.shared.tables.buffer.byteLength / 65536,
       hot,
       calls.map((name) => [name, signatureOf(name)]),
     );
@@ -102,9 +103,9 @@ export class WasmEngine {
       translation.limits,
     );
     this.blocks.onProtect = (frame) => this.#vcpus.forEach((v) => v.mmu.protectFrame(frame));
-    this.blocks.onDrop = () =>
+    this.blocks.onDrop = (all) =>
       this.#vcpus.forEach((v) => {
-        v.mmu.flushJumpCache();
+        if (all) v.mmu.flushJumpCache();
         v.regs.set32(Engine.LINK, 0); // what asked for a link may be gone
       });
   }
@@ -137,6 +138,12 @@ export class WasmEngine {
       return (_state: number, entry: number, a: bigint) => {
         this.current.entry = entry;
         run(this.current, unsigned64(a));
+      };
+    }
+    if (args === 2 && !result) {
+      return (_state: number, entry: number, a: bigint, b: bigint) => {
+        this.current.entry = entry;
+        run(this.current, unsigned64(a), unsigned64(b));
       };
     }
     return (_state: number, entry: number, ...values: bigint[]) => {
@@ -198,21 +205,6 @@ export class WasmEngine {
 
   #regionHostFunctions(): Record<keyof typeof REGION_HOST_FUNCTIONS, unknown> {
     return {
-      refill: (_: number, address: bigint, access: number, size: number) => {
-        (globalThis as any).rf = ((globalThis as any).rf ?? 0) + 1;
-        try {
-          return this.current.mmu.fill(
-            0,
-            Number(BigInt.asIntN(32, address)),
-            Number(BigInt.asIntN(32, address >> 32n)),
-            access,
-            size,
-          );
-        } catch (error) {
-          if (error instanceof GuestFault) return 1;
-          throw error;
-        }
-      },
       resume: () => {
         const dbg = ((globalThis as any).dbg ??= { resume: 0, m: new Map() });
         dbg.resume++;

@@ -2,10 +2,11 @@
  *
  *   0x0000_0000  64 KiB   unused: address 0 means "none"
  *   0x0001_0000  vCPU areas, VCPU_BYTES each, MAX_VCPUS of them
- *   REGION_RECORDS  for each translated region: 0 i32 TLB bank | generation, 8 i64 base page for which its pages are mapped as translated
+ *   BLOCK_TABLE  known blocks, 16 bytes each by hash of their address in the frames memory: 0 i64 that address (0: none) · 8 i32 first decoded entry
+ *   REGION_RECORDS  for each translated region: 0 i32 tag as in the jump cache, 8 i64 base page for which its pages are mapped as translated
  *   ARENA        decoded blocks: 32-byte entries, to the end of the memory
  *
- * vCPU area: register file (registers.ts, 4 KiB) · jump cache · TLB banks
+ * vCPU area: register file (registers.ts, 4 KiB) · jump cache · its pages · TLB banks · an empty bank · bank sets
  *
  * TLB bank: 512 entries of 32 bytes, direct-mapped by linear page. A bank belongs to one address space (PCID) and one kind of access rights
  * (user; supervisor; supervisor with RFLAGS.AC, which SMAP lets at user pages), so that a change of either changes a base and flushes nothing.
@@ -14,8 +15,11 @@
  *   16 i64 addend           address in the frames memory = linear address + addend
  *   24 i64 unused
  *
- * Jump cache entry, 16 bytes, by hash of RIP: 0 i64 RIP · 8 i32 TLB bank | generation · 12 i32 first decoded entry
- * (banks begin at multiples of 4096, so that the generation fits below: a new one empties the cache)
+ * Bank set, one an address space: what flushing it needs to know (BankSet). Its two bitmaps say which regions of 2 MiB and 1 GiB may have entries
+ * that large pages filled: bit (region mod LARGE_HALF), LARGE_HALF on for the upper half of the linear addresses.
+ *
+ * Jump cache entry, 16 bytes, by hash of RIP: 0 i64 RIP · 8 i32 tag · 12 i32 first decoded entry (jump-cache.ts)
+ * Its pages: a bitmap, bit (linear page mod JUMP_PAGES) says that entries of the page may be there
  *
  * Decoded entry, 32 bytes:
  *   0  u16 handler (table index)       2  u16 offset of the instruction in its page
@@ -41,19 +45,27 @@ export const BankMode = { USER: 0, SUPERVISOR: 1, SUPERVISOR_AC: 2 } as const;
 export const BANK_MODES = 3;
 export const BANK_SETS = 8;
 
-export const JUMP_CACHE_ENTRIES = 4096;
+export const JUMP_CACHE_ENTRIES = 16384;
 export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * 16;
 
-export const GENERATIONS = 4096;
+export const JUMP_PAGES = 32768;
 
 export const VCPU_JUMP_CACHE = Reg.SIZE;
-export const VCPU_TLB = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
+export const VCPU_JUMP_PAGES = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
+export const VCPU_TLB = VCPU_JUMP_PAGES + JUMP_PAGES / 8;
 /** A bank that stays empty: while it is chosen every access is looked at (alignment checks). */
 export const VCPU_EMPTY_BANK = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
-export const VCPU_BYTES = VCPU_EMPTY_BANK + TLB_BANK_BYTES;
+export const VCPU_BANK_SETS = VCPU_EMPTY_BANK + TLB_BANK_BYTES;
+export const BANK_SET_BYTES = 4096;
+export const VCPU_BYTES = VCPU_BANK_SETS + BANK_SETS * BANK_SET_BYTES;
+
+export const BLOCK_TABLE_ENTRIES = 32768;
+/** Fields of an entry of the block table, and the shift of its hash: (key ^ key >> HASH_SHIFT) mod BLOCK_TABLE_ENTRIES. */
+export const BlockEntry = { BYTES: 16, KEY: 0, BLOCK: 8, HASH_SHIFT: 15 } as const;
+export const BLOCK_TABLE = VCPU_AREA + MAX_VCPUS * VCPU_BYTES;
 
 /** Records of regions (translator/regions.ts), by handler. */
-export const REGION_RECORDS = VCPU_AREA + MAX_VCPUS * VCPU_BYTES;
+export const REGION_RECORDS = BLOCK_TABLE + BLOCK_TABLE_ENTRIES * BlockEntry.BYTES;
 export const REGION_RECORD_BYTES = 16;
 /** Handlers from this number on are regions; the rest of the table is the interpreter's. */
 export const REGION_HANDLERS = 32768;
@@ -61,6 +73,14 @@ export const MAX_REGIONS = 32768;
 
 export const ARENA = REGION_RECORDS + MAX_REGIONS * REGION_RECORD_BYTES;
 export const ARENA_END = STATE_PAGES * 65536;
+
+/** Above this many filled entries a flush clears whole banks. */
+export const FEW_ENTRIES = 504;
+/** Bits of a bitmap of large regions for each half of the linear addresses. */
+export const LARGE_HALF = 4096;
+/** Fields of a bank set. COUNT: i32, entries filled since the last flush; LIST: i32 addresses of the first FEW_ENTRIES of them, so that flushing costs
+ *  what filling did; HAS_LARGE: i32, nonzero if a bit of the bitmaps is set. */
+export const BankSet = { COUNT: 0, HAS_LARGE: 4, LIST: 16, LARGE_2M: 2048, LARGE_1G: 3072 } as const;
 
 export const Entry = {
   BYTES: 32,
@@ -105,12 +125,23 @@ export const Engine = {
   BANK_USER: Reg.ENGINE + 24,
   BANK_SUPERVISOR: Reg.ENGINE + 28,
   BANK_SUPERVISOR_AC: Reg.ENGINE + 48,
+  /** Nonzero while every access is looked at (alignment checks, data breakpoints): the TLB is not filled by refill. */
+  NO_REFILL: Reg.ENGINE + 52,
   /** Kind of the flags in FLAG_RESULT and FLAG_AUX (translator/region-flags.ts) on the way from one region to the next; 0, the lazy pair, elsewhere. */
   FLAG_KIND: Reg.ENGINE + 56,
-  /** i64: their third word. */
+  /** Address of the current bank set. */
+  BANK_SET: Reg.ENGINE + 60,
+  /** i64: the third word of the flags that FLAG_KIND is about. */
   FLAG_THIRD: Reg.ENGINE + 64,
-  /** Of the jump cache: 1 … GENERATIONS − 1. */
-  GENERATION: Reg.ENGINE + 52,
+  /** Tags of jump cache entries that are valid now: the current address space's, and that of global pages. */
+  CODE_TAG: Reg.ENGINE + 72,
+  CODE_TAG_GLOBAL: Reg.ENGINE + 76,
+  /** What they are chosen from: the address space's for user and for supervisor code, global for supervisor code. */
+  TAG_USER: Reg.ENGINE + 80,
+  TAG_SUPERVISOR: Reg.ENGINE + 84,
+  TAG_GLOBAL: Reg.ENGINE + 88,
+  /** Address of the block table of the executor that runs the vCPU. */
+  BLOCK_TABLE: Reg.ENGINE + 92,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;

@@ -2,43 +2,42 @@
  * probe cannot (page-crossing, device windows, pages with decoded code), and walks page tables. Runs on the executor's thread, called out of
  * generated code. @source SDM vol. 3A §4.10 for what must be invalidated when. */
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import { GuestFault, Vector, type Privilege } from "../../isa/cpu.ts";
+import { GuestFault, PageFault, Vector, type Privilege } from "../../isa/cpu.ts";
 import type { RegisterFile } from "../../isa/register-file.ts";
 import { Reg, Rflags } from "../../isa/registers.ts";
 import { matchDataBreakpoints } from "../../isa/system/debug.ts";
-import { Access as Walk, PagingMode, Translation, walk, type PhysicalReader } from "../../isa/system/paging.ts";
-import type { VcpuPorts } from "../engine.ts";
+import { Access as Walk, PagingMode, Translation, walk } from "../../isa/system/paging.ts";
 import type { BlockCache } from "./blocks.ts";
-import { Access, jumpCacheIndex } from "./core.ts";
+import { Access } from "./core.ts";
+import { JumpCache } from "./jump-cache.ts";
 import {
   BANK_MODES,
+  BANK_SET_BYTES,
   BANK_SETS,
   BankMode,
+  BankSet,
+  BLOCK_TABLE,
   Engine,
-  GENERATIONS,
-  JUMP_CACHE_BYTES,
+  FEW_ENTRIES,
+  LARGE_HALF,
   TLB_BANK_BYTES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
-  VCPU_BYTES,
+  VCPU_BANK_SETS,
   VCPU_EMPTY_BANK,
-  VCPU_JUMP_CACHE,
   VCPU_TLB,
 } from "./layout.ts";
+import { PhysicalMemory, type DevicePorts } from "./physical.ts";
 
 const PAGE = 4096;
 const NO_PCID = -1;
 const WALK_ACCESS = [Walk.READ, Walk.WRITE] as const;
 const TWO_32 = 0x1_0000_0000;
-const LINEAR_PAGES = 2 ** 52;
-/** Above this many filled entries a flush clears whole banks. */
-const FEW_ENTRIES = 512;
+const PAGE_2M = 0x20_0000;
+const CR4_PGE = 1 << 7;
 
 /** Is bits 63–47 one value? @param high upper half of the address */
 const isCanonicalHigh = (high: number): boolean => (high << 16) >> 16 === (high | 0);
-
-/** Where accesses go that hit no RAM. */
-export type DevicePorts = Pick<VcpuPorts, "mmioRead" | "mmioWrite">;
 
 export interface FlushScope {
   kind: "all" | "nonGlobal" | "address";
@@ -46,28 +45,24 @@ export interface FlushScope {
   pcid?: number;
 }
 
-export class Mmu implements PhysicalReader {
+export class Mmu {
   readonly mode = new PagingMode();
   readonly #t = new Translation();
+  readonly #pageFault = new PageFault();
   readonly #base: number;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #regs: RegisterFile;
   readonly #ram: GuestRam;
-  readonly #ramWords: Int32Array;
-  readonly #ports: DevicePorts;
+  readonly #physical: PhysicalMemory;
   readonly #blocks: BlockCache;
   /** PCID of each bank set, least recently used last in #order. */
   readonly #pcids = new Int32Array(BANK_SETS).fill(NO_PCID);
-  #order = Array.from({ length: BANK_SETS }, (_, i) => i);
+  readonly #order = Array.from({ length: BANK_SETS }, (_, i) => i);
   #set = 0;
-  /** Regions of 2 MiB and 1 GiB that large pages filled entries of: INVLPG there drops the whole set. */
-  readonly #large = Array.from({ length: BANK_SETS }, () => new Set<number>());
-  /** Entries filled since the last flush of each set (word indices), while they are few: flushing then costs what filling did. */
-  readonly #filled = Array.from({ length: BANK_SETS }, () => new Int32Array(FEW_ENTRIES));
-  readonly #filledCount = new Int32Array(BANK_SETS);
-  /** Linear pages that the jump cache may have entries of. */
-  readonly #jumpPages = new Set<number>();
+  readonly #jumps: JumpCache;
+  /** All code that was fetched since this was set lies in global pages. */
+  #globalCode = true;
 
   /** User code with CR0.AM and RFLAGS.AC (both are bit 18): data that is not aligned to its size is #AC. @source SDM vol. 3A §6.15 "Interrupt 17" */
   #aligned = false;
@@ -90,30 +85,13 @@ export class Mmu implements PhysicalReader {
     this.#bytes = new Uint8Array(stateBuffer);
     this.#regs = regs;
     this.#ram = ram;
-    this.#ramWords = new Int32Array(ram.pool.shared.memory.buffer);
-    this.#ports = ports;
+    this.#physical = new PhysicalMemory(ram, ports, blocks);
     this.#blocks = blocks;
-    this.#bytes.fill(0xff, base + VCPU_TLB, base + VCPU_BYTES);
-    this.#words[(base + Engine.GENERATION) >> 2] = 1;
+    this.#bytes.fill(0xff, base + VCPU_TLB, base + VCPU_BANK_SETS);
+    this.#bytes.fill(0, base + VCPU_BANK_SETS, base + VCPU_BANK_SETS + BANK_SETS * BANK_SET_BYTES);
+    this.#jumps = new JumpCache(base, this.#words);
+    this.#words[(base + Engine.BLOCK_TABLE) >> 2] = BLOCK_TABLE;
     this.#pcids[0] = 0;
-  }
-
-  // ——— page tables in guest RAM ———
-  readLow(gpa: number): number {
-    const page = gpa < TWO_32 ? gpa >>> 12 : Math.floor(gpa / PAGE);
-    const frame = this.#ram.map[page];
-    if (frame > 0) return this.#ramWords[frame * (PAGE / 4) + ((gpa & (PAGE - 1)) >>> 2)];
-    return frame === 0 ? 0 : -1; // nothing yet reads as zero; undefined: beyond RAM
-  }
-  readHigh(gpa: number): number {
-    return this.readLow(gpa + 4);
-  }
-  compareExchangeLow(gpa: number, expected: number, replacement: number): boolean {
-    const frame = this.#ram.frameAddress(Math.floor(gpa / PAGE));
-    return (
-      frame >= 0 &&
-      Atomics.compareExchange(this.#ramWords, (frame + (gpa % PAGE)) / 4, expected, replacement) === expected
-    );
   }
 
   // ——— modes ———
@@ -148,6 +126,16 @@ export class Mmu implements PhysicalReader {
     );
     const kind = this.#user ? Engine.BANK_USER : this.#ac ? Engine.BANK_SUPERVISOR_AC : Engine.BANK_SUPERVISOR;
     words[(base + Engine.TLB) >> 2] = words[(base + kind) >> 2];
+    words[(base + Engine.BANK_SET) >> 2] = this.#bankSet(this.#set);
+    this.#chooseRefill();
+    this.#jumps.select(this.#set, this.#user);
+  }
+  #chooseRefill(): void {
+    this.#words[(this.#base + Engine.NO_REFILL) >> 2] = this.#aligned || this.#watched.length > 0 ? 1 : 0;
+  }
+  /** Byte offset of what a set's flushing needs. */
+  #bankSet(set: number): number {
+    return this.#base + VCPU_BANK_SETS + set * BANK_SET_BYTES;
   }
   #bank(set: number, kind: number): number {
     return this.#base + VCPU_TLB + (set * BANK_MODES + kind) * TLB_BANK_BYTES;
@@ -159,54 +147,79 @@ export class Mmu implements PhysicalReader {
       this.#flushSet(set);
       this.#pcids[set] = pcid;
     }
-    this.#order = [set, ...this.#order.filter((s) => s !== set)];
+    for (let i = this.#order.indexOf(set); i > 0; i--) this.#order[i] = this.#order[i - 1];
+    this.#order[0] = set;
     this.#set = set;
   }
 
   // ——— flushing ———
   #flushSet(set: number): void {
-    const filled = this.#filled[set];
-    const count = this.#filledCount[set];
-    this.#filledCount[set] = 0;
-    if (count > filled.length) {
+    const words = this.#words;
+    const at = this.#bankSet(set) >> 2;
+    const count = words[at + (BankSet.COUNT >> 2)];
+    words[at + (BankSet.COUNT >> 2)] = 0;
+    if (count > FEW_ENTRIES) {
       const start = this.#bank(set, 0);
       this.#bytes.fill(0xff, start, start + BANK_MODES * TLB_BANK_BYTES);
-    } else for (let i = 0; i < count; i++) this.#words.fill(-1, filled[i], filled[i] + 4);
-    this.#large[set].clear();
-    this.flushJumpCache();
+    } else {
+      const list = at + (BankSet.LIST >> 2);
+      for (let i = list; i < list + count; i++) {
+        const entry = words[i] >> 2;
+        words[entry] = words[entry + 1] = words[entry + 2] = words[entry + 3] = -1;
+      }
+    }
+    if (words[at + (BankSet.HAS_LARGE >> 2)] !== 0) {
+      words[at + (BankSet.HAS_LARGE >> 2)] = 0;
+      words.fill(0, at + (BankSet.LARGE_2M >> 2), at + (BANK_SET_BYTES >> 2));
+    }
+    this.#jumps.flushSet(set);
   }
+  /** Decoded blocks have moved. */
   flushJumpCache(): void {
-    if (this.#jumpPages.size === 0) return;
-    this.#jumpPages.clear();
-    const at = (this.#base + Engine.GENERATION) >> 2;
-    if (++this.#words[at] < GENERATIONS) return;
-    this.#words[at] = 1;
-    const start = this.#base + VCPU_JUMP_CACHE;
-    this.#bytes.fill(0, start, start + JUMP_CACHE_BYTES);
+    this.#jumps.flushAll();
   }
   flush(scope: FlushScope): void {
-    if (scope.kind === "address") return this.#flushAddress(scope.address!);
-    // Global pages are not told apart: dropping more than asked is allowed.
+    if (scope.kind === "address") return this.#flushAddress(scope.address!, scope.pcid);
+    // Global pages are told apart only in the jump cache: dropping more than asked is allowed.
     for (let set = 0; set < BANK_SETS; set++) {
       if (scope.pcid === undefined || this.#pcids[set] === scope.pcid) this.#flushSet(set);
     }
+    if (scope.kind === "all") this.#jumps.flushGlobal();
   }
-  #flushAddress(address: bigint): void {
-    const page = Number(BigInt.asUintN(64, address) >> 12n);
+  #flushAddress(address: bigint, pcid: number | undefined): void {
+    const low = Number(BigInt.asIntN(32, address));
+    const high = Number(BigInt.asIntN(32, address >> 32n));
     for (let set = 0; set < BANK_SETS; set++) {
-      const large = this.#large[set];
-      if (large.size > 0 && (large.has(Math.floor(page / 512)) || large.has(-1 - Math.floor(page / 262144)))) {
+      if (this.#pcids[set] === NO_PCID) continue;
+      if (this.#mayBeLarge(set, low, high)) {
         this.#flushSet(set);
-        continue;
-      }
-      this.#dropPage(set, page);
+        this.#jumps.flushGlobal();
+      } else this.#dropPage(set, (low >>> 12) % TLB_ENTRIES);
     }
-    if (this.#jumpPages.has(page)) this.flushJumpCache();
+    const named = pcid === undefined ? this.#set : this.#pcids.indexOf(pcid);
+    this.#jumps.dropPage(Math.max(named, 0), low, high);
   }
-  #dropPage(set: number, page: number): void {
+  /** May the address lie in a large page that entries were filled from? */
+  #mayBeLarge(set: number, low: number, high: number): boolean {
+    const at = this.#bankSet(set);
+    if (this.#words[(at + BankSet.HAS_LARGE) >> 2] === 0) return false;
+    return (
+      this.#isNoted(at + BankSet.LARGE_2M, this.#region(low, high, 21)) ||
+      this.#isNoted(at + BankSet.LARGE_1G, this.#region(low, high, 30))
+    );
+  }
+  #isNoted(bitmap: number, bit: number): boolean {
+    return (this.#words[(bitmap >> 2) + (bit >> 5)] & (1 << (bit & 31))) !== 0;
+  }
+  /** Bit of a large region in its bitmap. */
+  #region(low: number, high: number, shift: number): number {
+    return (((low >>> shift) | (high << (32 - shift))) & (LARGE_HALF - 1)) | (high < 0 ? LARGE_HALF : 0);
+  }
+  #dropPage(set: number, index: number): void {
+    const words = this.#words;
     for (let kind = 0; kind < BANK_MODES; kind++) {
-      const entry = this.#bank(set, kind) + (page % TLB_ENTRIES) * TLB_ENTRY_BYTES;
-      this.#bytes.fill(0xff, entry, entry + 16);
+      const entry = (this.#bank(set, kind) + index * TLB_ENTRY_BYTES) >> 2;
+      words[entry] = words[entry + 1] = words[entry + 2] = words[entry + 3] = -1;
     }
   }
   /** No write goes unseen to a frame from now on: it holds decoded code. @param frameAddress byte offset in the pool */
@@ -236,9 +249,10 @@ export class Mmu implements PhysicalReader {
     if (pages.length === 0 && this.#watched.length === 0) return;
     for (const page of pages) {
       if (this.#watched.includes(page)) continue;
-      for (let set = 0; set < BANK_SETS; set++) this.#dropPage(set, page);
+      for (let set = 0; set < BANK_SETS; set++) this.#dropPage(set, page % TLB_ENTRIES);
     }
     this.#watched = pages;
+    this.#chooseRefill();
   }
   #isWatched(low: number, high: number): boolean {
     return this.#watched.length > 0 && this.#watched.includes((high >>> 0) * 0x10_0000 + (low >>> 12));
@@ -251,7 +265,7 @@ export class Mmu implements PhysicalReader {
   // ——— TLB fill ———
   #fault(low: number, high: number): never {
     const address = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
-    throw new GuestFault(Vector.PF, this.#t.errorCode, address);
+    throw this.#pageFault.again(this.#t.errorCode, address);
   }
   /** Makes the current bank hold the page for the access. @returns 0 done, 1 to be done piecewise. Throws GuestFault. */
   fill(entry: number, low: number, high: number, access: number, size: number): number {
@@ -265,7 +279,8 @@ export class Mmu implements PhysicalReader {
       if (access === Access.WRITE) this.#probe(low, high, size);
       return 1;
     }
-    if (!walk(this, this.mode, high, low, WALK_ACCESS[access], this.#user, this.#ac, t)) this.#fault(low, high);
+    if (!walk(this.#physical, this.mode, high, low, WALK_ACCESS[access], this.#user, this.#ac, t))
+      this.#fault(low, high);
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0) return 1;
     const hasCode = (this.#ram.code[frame / 1024] & 1) !== 0; // frame number × 4 words
@@ -276,87 +291,148 @@ export class Mmu implements PhysicalReader {
     return 0;
   }
   #noteLarge(low: number, high: number, pageSize: number): void {
-    const page = (high >>> 0) * 0x10_0000 + (low >>> 12);
-    this.#large[this.#set].add(pageSize === 0x20_0000 ? Math.floor(page / 512) : -1 - Math.floor(page / 262144));
+    const at = this.#bankSet(this.#set);
+    const is2M = pageSize === PAGE_2M;
+    const bit = this.#region(low, high, is2M ? 21 : 30);
+    this.#words[(at + BankSet.HAS_LARGE) >> 2] = 1;
+    this.#words[((at + (is2M ? BankSet.LARGE_2M : BankSet.LARGE_1G)) >> 2) + (bit >> 5)] |= 1 << (bit & 31);
   }
-  #enter(low: number, high: number, frame: number, writable: boolean): void {
+  /** @param kind Engine word that names the bank */
+  #enter(low: number, high: number, frame: number, writable: boolean, kind: number = Engine.TLB): void {
     const words = this.#words;
     const page = low & -PAGE;
-    const entry = (words[(this.#base + Engine.TLB) >> 2] + ((low >>> 12) % TLB_ENTRIES) * TLB_ENTRY_BYTES) >> 2;
-    for (let tag = entry; tag < entry + 4; tag += 2) {
-      if (words[tag] !== page || words[tag + 1] !== high) words[tag] = words[tag + 1] = -1;
-    }
-    const filled = this.#filledCount[this.#set]++;
-    if (filled < FEW_ENTRIES) this.#filled[this.#set][filled] = entry;
+    const entry = (words[(this.#base + kind) >> 2] + ((low >>> 12) % TLB_ENTRIES) * TLB_ENTRY_BYTES) >> 2;
+    const set = this.#bankSet(this.#set) >> 2;
+    const filled = words[set + (BankSet.COUNT >> 2)]++;
+    if (filled < FEW_ENTRIES) words[set + (BankSet.LIST >> 2) + filled] = entry << 2;
     words[entry] = page;
     words[entry + 1] = high;
-    if (writable) {
-      words[entry + 2] = page;
-      words[entry + 3] = high;
-    }
+    words[entry + 2] = writable ? page : -1;
+    words[entry + 3] = writable ? high : -1;
     const frameLow = frame % TWO_32;
     const pageLow = page >>> 0;
     words[entry + 4] = frameLow - pageLow;
     words[entry + 5] = Math.floor(frame / TWO_32) - high - (frameLow < pageLow ? 1 : 0);
   }
 
-  /** Byte offset in the pool of code at RIP; throws the fetch's fault. */
+  /** Byte offset in the pool of code at RIP; throws the fetch's fault. cacheJump() takes the code fetched since the last one to be the block's. */
   fetchAddress(low: number, high: number): number {
     if (!isCanonicalHigh(high)) throw new GuestFault(Vector.GP, 0);
     const t = this.#t;
-    if (!walk(this, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) this.#fault(low, high);
+    if (!walk(this.#physical, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) this.#fault(low, high);
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     // A fetch from a device window finds nothing to run: the processor would raise a machine check; #GP stops the guest as well.
     if (frame < 0) throw new GuestFault(Vector.GP, 0);
     if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
+    if (!t.global || (this.#words[(this.#base + Reg.CR4) >> 2] & CR4_PGE) === 0) this.#globalCode = false;
     return frame + (low & (PAGE - 1));
   }
   /** As fetchAddress; −1 where that throws. */
   codeAddress(low: number, high: number): number {
     if (!isCanonicalHigh(high)) return -1;
     const t = this.#t;
-    if (!walk(this, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) return -1;
+    if (!walk(this.#physical, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) return -1;
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0) return -1;
     if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
-    this.#jumpPages.add((high >>> 0) * 0x10_0000 + (low >>> 12));
+    if (!t.global || (this.#words[(this.#base + Reg.CR4) >> 2] & CR4_PGE) === 0) this.#globalCode = false;
+    this.#jumps.pin(low, high);
     return frame + (low & (PAGE - 1));
+  }
+  /** The tag that stays valid as long as the code addresses asked for since the last one do. */
+  codeTag(): number {
+    const tag = this.#jumps.tag(this.#globalCode);
+    this.#globalCode = true;
+    return tag;
   }
   /** Makes the run loop find the block at this address by itself. @param spans it reaches into the next page */
   cacheJump(low: number, high: number, block: number, spans: boolean): void {
-    const page = (high >>> 0) * 0x10_0000 + (low >>> 12);
-    this.#jumpPages.add(page);
-    if (spans) this.#jumpPages.add((page + 1) % LINEAR_PAGES);
-    const words = this.#words;
-    const entry = (this.#base + VCPU_JUMP_CACHE + jumpCacheIndex(low, high) * 16) >> 2;
-    words[entry] = low;
-    words[entry + 1] = high;
-    words[entry + 2] = words[(this.#base + Engine.TLB) >> 2] | words[(this.#base + Engine.GENERATION) >> 2];
-    words[entry + 3] = block;
+    this.#jumps.add(low, high, block, this.#globalCode, spans);
+    this.#globalCode = true;
   }
 
   /** For work on whole pieces of a page: where the byte is in the frames memory; −1 if the access faults, is none of RAM, or (writes) hits a
    *  page with code. Raises nothing. */
   hostAddress(low: number, high: number, write: boolean): number {
+    const known = this.#inTlb(low, high, write, "current");
+    if (known >= 0) return known;
     if (!isCanonicalHigh(high) || this.#aligned || this.#isWatched(low, high)) return -1;
     const t = this.#t;
-    if (!walk(this, this.mode, high, low, write ? Walk.WRITE : Walk.READ, this.#user, this.#ac, t)) return -1;
+    if (!walk(this.#physical, this.mode, high, low, write ? Walk.WRITE : Walk.READ, this.#user, this.#ac, t)) return -1;
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0 || (write && (this.#ram.code[frame / 1024] & 1) !== 0)) return -1;
     return frame + (low & (PAGE - 1));
   }
 
+  /** For what the processor itself accesses, as a supervisor: where the byte is in the frames memory; −1 if it cannot be accessed simply (see
+   *  hostAddress). Raises nothing. */
+  systemAddress(low: number, high: number, write: boolean): number {
+    const known = this.#inTlb(low, high, write, "system");
+    if (known >= 0) return known;
+    if (!isCanonicalHigh(high) || this.#watched.length > 0) return -1;
+    const t = this.#t;
+    if (!walk(this.#physical, this.mode, high, low, write ? Walk.WRITE : Walk.READ, false, false, t)) return -1;
+    const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
+    if (frame < 0) return -1;
+    const hasCode = (this.#ram.code[frame / 1024] & 1) !== 0;
+    if (write && hasCode) return -1;
+    this.#enter(low, high, frame, !hasCode && (write || (t.dirty && t.writable)), Engine.BANK_SUPERVISOR);
+    if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
+    return frame + (low & (PAGE - 1));
+  }
+  /** User code came to be supervisor code, and nothing else has changed: what modeChanged() would do. */
+  enterKernel(): void {
+    if (this.#aligned) return this.modeChanged();
+    const kind = this.#ac ? Engine.BANK_SUPERVISOR_AC : Engine.BANK_SUPERVISOR;
+    this.#words[(this.#base + Engine.TLB) >> 2] = this.#words[(this.#base + kind) >> 2];
+    this.#jumps.select(this.#set, false);
+  }
+
   // ——— piecewise access ———
+  /** Where a byte is in the frames memory, if the TLB has its page for such an access; else −1. */
+  #inTlb(low: number, high: number, write: boolean, privilege: Privilege): number {
+    const w = this.#words;
+    const bank = w[(this.#base + (privilege === "current" ? Engine.TLB : Engine.BANK_SUPERVISOR)) >> 2];
+    const entry = (bank + ((low >>> 12) % TLB_ENTRIES) * TLB_ENTRY_BYTES) >> 2;
+    const tag = write ? entry + 2 : entry;
+    if (w[tag] !== (low & -PAGE) || w[tag + 1] !== high) return -1;
+    const sum = (w[entry + 4] >>> 0) + (low >>> 0);
+    return ((w[entry + 5] + high + (sum >= TWO_32 ? 1 : 0)) >>> 0) * TWO_32 + (sum >>> 0);
+  }
+  /** Copies between guest memory and bytes of the host, if that is plain RAM that may be accessed; else does nothing. @returns was it done? */
+  copy(address: bigint, bytes: Uint8Array, write: boolean): boolean {
+    const low = Number(BigInt.asIntN(32, address));
+    const high = Number(BigInt.asIntN(32, address >> 32n));
+    const here = PAGE - (low & (PAGE - 1));
+    const pool = this.#ram.pool.bytes;
+    const first = this.hostAddress(low, high, write);
+    if (first < 0 || bytes.length > here + PAGE) return false;
+    const next = (low >>> 0) + here;
+    const second =
+      bytes.length > here ? this.hostAddress(next | 0, (high + (next >= TWO_32 ? 1 : 0)) | 0, write) : first;
+    if (second < 0) return false;
+    const size = Math.min(here, bytes.length);
+    if (!write) {
+      bytes.set(pool.subarray(first, first + size));
+      if (size < bytes.length) bytes.set(pool.subarray(second, second + bytes.length - size), size);
+    } else if (size === bytes.length) pool.set(bytes, first);
+    else {
+      pool.set(bytes.subarray(0, size), first);
+      pool.set(bytes.subarray(size), second);
+    }
+    return true;
+  }
   /** Guest-physical address of one byte. Throws GuestFault. */
   #translate(low: number, high: number, access: Walk, privilege: Privilege): number {
     if (!isCanonicalHigh(high)) throw new GuestFault(Vector.GP, 0);
     const isSystem = privilege === "system";
-    if (!walk(this, this.mode, high, low, access, this.#user && !isSystem, !isSystem && this.#ac, this.#t))
+    if (!walk(this.#physical, this.mode, high, low, access, this.#user && !isSystem, !isSystem && this.#ac, this.#t))
       this.#fault(low, high);
     return this.#t.gpa;
   }
   /** Checks that [address, +size) may be written. */
   #probe(low: number, high: number, size: number, privilege: Privilege = "current"): void {
+    if ((low & (PAGE - 1)) + size <= PAGE && this.#inTlb(low, high, true, privilege) >= 0) return;
     if ((low >>> 0) + size > TWO_32 && !isCanonicalHigh(high + 1)) throw new GuestFault(Vector.GP, 0);
     this.#translate(low, high, Walk.WRITE, privilege);
     for (let done = PAGE - (low & (PAGE - 1)); done < size; done += PAGE) {
@@ -379,23 +455,9 @@ export class Mmu implements PhysicalReader {
         start | (this.read(BigInt.asUintN(64, address + BigInt(first)), size - first, privilege) << BigInt(8 * first))
       );
     }
-    return this.#readPhysical(this.#translate(low, high, Walk.READ, privilege), size);
-  }
-  #readPhysical(gpa: number, size: number): bigint {
-    const frame = this.#ram.frameAddress(Math.floor(gpa / PAGE));
-    if (frame < 0) return this.#readDevice(gpa, size);
-    const at = frame + (gpa % PAGE);
-    if (size === 8) return this.#ram.pool.view.getBigUint64(at, true);
-    if (size === 4) return BigInt(this.#ram.pool.view.getUint32(at, true));
-    let value = 0n;
-    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.#ram.pool.bytes[at + i]);
-    return value;
-  }
-  #readDevice(gpa: number, size: number): bigint {
-    if (size === 1 || size === 2 || size === 4 || size === 8) return this.#ports.mmioRead(gpa, size);
-    let value = 0n;
-    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | this.#ports.mmioRead(gpa + i, 1);
-    return value;
+    const known = this.#inTlb(low, high, false, privilege);
+    if (known >= 0) return this.#physical.readFrame(known, size);
+    return this.#physical.read(this.#translate(low, high, Walk.READ, privilege), size);
   }
   write(address: bigint, size: number, value: bigint, privilege: Privilege = "current"): void {
     this.#compare(address, size, true, privilege);
@@ -412,20 +474,9 @@ export class Mmu implements PhysicalReader {
         privilege,
       );
     }
-    this.#writePhysical(this.#translate(low, high, Walk.WRITE, privilege), size, value);
-  }
-  #writePhysical(gpa: number, size: number, value: bigint): void {
-    const frame = this.#ram.frameAddress(Math.floor(gpa / PAGE));
-    if (frame < 0) return this.#writeDevice(gpa, size, value);
-    const at = frame + (gpa % PAGE);
-    if (size === 8) this.#ram.pool.view.setBigUint64(at, value, true);
-    else for (let i = 0; i < size; i++) this.#ram.pool.bytes[at + i] = Number((value >> BigInt(8 * i)) & 0xffn);
-    if (this.#ram.code[frame / 1024] & 1) this.#blocks.codeWritten(frame, gpa % PAGE, size);
-  }
-  #writeDevice(gpa: number, size: number, value: bigint): void {
-    if (size === 1 || size === 2 || size === 4 || size === 8)
-      return this.#ports.mmioWrite(gpa, size, BigInt.asUintN(8 * size, value));
-    for (let i = 0; i < size; i++) this.#ports.mmioWrite(gpa + i, 1, (value >> BigInt(8 * i)) & 0xffn);
+    const known = this.#inTlb(low, high, true, privilege);
+    if (known >= 0) return this.#physical.writeFrame(known, size, value);
+    this.#physical.write(this.#translate(low, high, Walk.WRITE, privilege), size, value);
   }
   readVector(address: bigint): void {
     const view = this.#regs.view;

@@ -18,12 +18,15 @@ import { Reg, Rflags, Shadow } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import { hostNanos } from "../clock.ts";
 import { Attention, type EngineVcpu, type Exit, type VcpuPorts } from "../engine.ts";
+import { Delivery } from "./delivery.ts";
 import type { WasmEngine } from "./engine.ts";
 import { Engine } from "./layout.ts";
-import { Mmu, type DevicePorts, type FlushScope } from "./mmu.ts";
+import { Mmu, type FlushScope } from "./mmu.ts";
+import type { DevicePorts } from "./physical.ts";
 
 /** Instructions between looks at the clock and at what other threads want: some tens of microseconds. */
 const SLICE = 20_000;
+const TWO_32 = 0x1_0000_0000;
 const HALTED = 1;
 const SHUT_DOWN = 3;
 
@@ -45,6 +48,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly #ports: VcpuPorts;
   readonly #words: Int32Array;
   readonly #attention: number;
+  readonly #delivery: Delivery;
   /** Fuel of this slice: what is gone of it is the instructions done. */
   #granted = 0;
   /** In tests: what a region's way to the interpreter runs. */
@@ -68,6 +72,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
       mmioWrite: (gpa, size, value) => (this.exits["mmio"]++, ports.mmioWrite(gpa, size, value)),
     };
     this.mmu = new Mmu(address, buffer, this.regs, ram, counted, engine.blocks);
+    this.#delivery = new Delivery(address, this.#words, new Int32Array(ram.pool.shared.memory.buffer), this.mmu);
     this.mmu.modeChanged();
   }
 
@@ -133,7 +138,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     if (vector < 0) return;
     this.exits["interrupt"]++;
     regs.set32(Reg.RUN_STATE, 0);
-    deliver(this, { vector, kind: "external" });
+    if (!this.#delivery.deliver(vector, -1, false)) deliver(this, { vector, kind: "external" });
   }
 
   /** @returns instructions retired */
@@ -161,8 +166,10 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.regs.set32(Engine.FUEL, 0);
   }
   #retire(count: number): number {
-    const regs = this.regs;
-    regs.set64(Reg.RETIRED, regs.get64(Reg.RETIRED) + BigInt(count));
+    const { view } = this.regs;
+    const low = view.getUint32(Reg.RETIRED, true) + count;
+    view.setUint32(Reg.RETIRED, low, true);
+    if (low >= TWO_32) view.setUint32(Reg.RETIRED + 4, view.getUint32(Reg.RETIRED + 4, true) + 1, true);
     return Math.max(count, 1);
   }
   /** Makes the state exact for the instruction that faulted and delivers the fault. */
@@ -172,12 +179,17 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     let count = this.#granted - (regs.get32(Engine.FUEL) | 0);
     if (this.entry !== 0) {
       count += this.#engine.blocks.positionOf(this.entry);
-      regs.set64(Reg.RIP, this.currentRip());
+      const { view } = regs;
+      view.setInt32(Reg.RIP, view.getInt32(Reg.PAGE_VA, true) | this.#engine.blocks.offsetOf(this.entry), true);
+      view.setInt32(Reg.RIP + 4, view.getInt32(Reg.PAGE_VA + 4, true), true);
     }
     regs.set32(Engine.LINK, 0);
     this.exits["fault"]++;
     this.#retire(count);
-    deliverFault(this, error);
+    const { vector, errorCode, address } = error;
+    if (address !== undefined && vector === Vector.PF) regs.set64(Reg.CR2, address);
+    const simple = vector >= Vector.UD || vector === Vector.DE;
+    if (!simple || !this.#delivery.deliver(vector, errorCode ?? -1, true)) deliverFault(this, error);
     this.entry = 0;
     return Math.max(count, 1);
   }
@@ -259,7 +271,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     } catch (error) {
       if (!(error instanceof GuestFault)) throw error;
       regs.set64(Reg.RIP, rip);
-      return error;
+      return new GuestFault(error.vector, error.errorCode, error.address);
     }
     return undefined;
   }
@@ -331,6 +343,12 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   write(address: bigint, size: number, value: bigint, privilege?: Privilege): void {
     this.mmu.write(BigInt.asUintN(64, address), size, value, privilege);
   }
+  copyIn(address: bigint, into: Uint8Array): boolean {
+    return this.mmu.copy(address, into, false);
+  }
+  copyOut(address: bigint, from: Uint8Array): boolean {
+    return this.mmu.copy(address, from, true);
+  }
   probeWrite(address: bigint, size: number, privilege?: Privilege): void {
     this.mmu.probeWrite(address, size, privilege);
   }
@@ -357,6 +375,12 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   }
   tsc(): bigint {
     return BigInt(Math.floor(hostNanos())) + BigInt.asIntN(64, this.regs.get64(Reg.TSC_OFFSET));
+  }
+  ticks(): number {
+    const { view } = this.regs;
+    const offset = view.getInt32(Reg.TSC_OFFSET + 4, true) * TWO_32 + view.getUint32(Reg.TSC_OFFSET, true);
+    const ticks = Math.floor(hostNanos()) + offset;
+    return Number.isSafeInteger(offset) && Number.isSafeInteger(ticks) ? ticks : -1;
   }
   random64(): bigint {
     return crypto.getRandomValues(new BigUint64Array(1))[0];

@@ -8,7 +8,7 @@ export const plainCall = (name: string): Semantics =>
   semantics("", (s) => {
     s.call(name);
   });
-/** A call with the operand size in bytes: IRET, SYSRET, SYSEXIT. */
+/** A call with the operand size in bytes: SYSEXIT. */
 export const sizedCall = (name: string): Semantics =>
   semantics("", (s) => {
     s.call(name, s.const(s.size));
@@ -58,7 +58,16 @@ export const RETF_POP = semantics("r", (s) => {
 });
 
 // ——— control and debug registers ———
-export const readCr = (n: number): Semantics => semantics("w-", (s) => s.put(0, s.call("readCr", s.const(n))));
+const CR_FIELDS: ReadonlyMap<number, number> = new Map([
+  [0, Reg.CR0],
+  [2, Reg.CR2],
+  [3, Reg.CR3],
+  [4, Reg.CR4],
+]);
+export const readCr = (n: number): Semantics => {
+  const field = CR_FIELDS.get(n);
+  return semantics("w-", (s) => s.put(0, field === undefined ? s.call("readCr", s.const(n)) : s.field(field, 8)));
+};
 export const writeCr = (n: number): Semantics =>
   semantics("-r", (s) => {
     s.call("writeCr", s.const(n), s.get(1));
@@ -89,15 +98,26 @@ export const INVPCID = semantics("r-", (s) => {
 });
 
 // ——— FS and GS bases ———
+const CR4_FSGSBASE = 1 << 16;
+function requireFsgsbase<V>(s: Sem<V>): void {
+  s.when(s.isZero(s.and(s.field(Reg.CR4, 4), s.const(CR4_FSGSBASE))), () => s.raise("#UD"));
+}
 const readBase = (offset: number): Semantics =>
   semantics("w", (s) => {
-    s.call("checkFsgsbase");
+    requireFsgsbase(s);
     s.put(0, s.field(offset, 8));
+  });
+const writeBase = (offset: number): Semantics =>
+  semantics("r", (s) => {
+    requireFsgsbase(s);
+    const base = s.get(0);
+    s.when(s.ne(s.shrS(s.shl(base, s.const(16)), s.const(16)), base), () => s.raise("#GP")); // not canonical
+    s.setField(offset, 8, base);
   });
 export const RDFSBASE = readBase(Reg.FS_BASE);
 export const RDGSBASE = readBase(Reg.GS_BASE);
-export const WRFSBASE = valueCall("writeFsBase");
-export const WRGSBASE = valueCall("writeGsBase");
+export const WRFSBASE = writeBase(Reg.FS_BASE);
+export const WRGSBASE = writeBase(Reg.GS_BASE);
 
 /** RDRAND, RDSEED: always a value, so CF = 1. */
 export const RDRAND = semantics("w", (s) => {

@@ -37,7 +37,8 @@ export const Cr4 = {
 } as const;
 
 const CR0_WRITABLE = Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
-const CR3_NO_FLUSH = 1n << 63n;
+/** Upper half of CR3 without the bit that says: flush nothing. */
+const CR3_HIGH = 0x7fff_ffff;
 const PCID_MASK = 0xfff;
 const XCR0_X87 = 1n,
   XCR0_SSE = 2n;
@@ -72,11 +73,14 @@ function writeCr0(cpu: Cpu, value: bigint): void {
 }
 
 function writeCr3(cpu: Cpu, value: bigint): void {
-  const pcide = (cpu.regs.get32(Reg.CR4) & Cr4.PCIDE) !== 0;
-  const keep = pcide && (value & CR3_NO_FLUSH) !== 0n;
-  const cr3 = pcide ? value & ~CR3_NO_FLUSH : value;
-  if (cr3 >> BigInt(PHYSICAL_ADDRESS_BITS) !== 0n) generalProtection();
-  cpu.regs.set64(Reg.CR3, cr3);
+  const { regs } = cpu;
+  const pcide = (regs.get32(Reg.CR4) & Cr4.PCIDE) !== 0;
+  const upper = Number(BigInt.asUintN(32, value >> 32n)); // halves, because context switches are frequent
+  const keep = pcide && upper >>> 31 !== 0;
+  const high = pcide ? upper & CR3_HIGH : upper;
+  if (high >>> (PHYSICAL_ADDRESS_BITS - 32) !== 0) generalProtection();
+  regs.set32(Reg.CR3, Number(BigInt.asUintN(32, value)));
+  regs.set32(Reg.CR3 + 4, high);
   if (!keep) cpu.flushTlb(pcide ? { kind: "nonGlobal", pcid: currentPcid(cpu) } : { kind: "nonGlobal" });
   cpu.modeChanged();
 }
@@ -111,13 +115,10 @@ function writeCr(cpu: Cpu, n: number, value: bigint): void {
   } else throw new GuestFault(Vector.UD);
 }
 
-const CR_FIELDS: Record<number, number> = { 0: Reg.CR0, 2: Reg.CR2, 3: Reg.CR3, 4: Reg.CR4 };
-
+/** CR0, CR2, CR3 and CR4 are described (sem/system.ts). */
 function readCr(cpu: Cpu, n: number): bigint {
-  if (n === 8) return BigInt(cpu.readTpr());
-  const field = CR_FIELDS[n];
-  if (field === undefined) throw new GuestFault(Vector.UD);
-  return cpu.regs.get64(field);
+  if (n !== 8) throw new GuestFault(Vector.UD);
+  return BigInt(cpu.readTpr());
 }
 
 /** LMSW writes the low four bits of CR0 but cannot clear PE. */

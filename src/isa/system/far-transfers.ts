@@ -9,15 +9,19 @@ import { hasBreakpoints } from "./debug.ts";
 import { markAccessed, readDescriptor, requireLongCode, selectorFault } from "./descriptors.ts";
 import type { Descriptor } from "./descriptors.ts";
 import { deliverSoftware } from "./exceptions.ts";
-import { requireCanonical } from "./linear-address.ts";
+import { isCanonical, requireCanonical } from "./linear-address.ts";
 import { ioPrivilege } from "./rflags.ts";
 import { setSegmentFrom, stackDescriptor } from "./segments.ts";
 
 const RSP = 4;
 
-/** Word i of the stack, `size` bytes each. */
-const stackWord = (cpu: Cpu, i: number, size: number): bigint =>
-  cpu.read(BigInt.asUintN(64, cpu.regs.gpr(RSP) + BigInt(i * size)), size);
+/** Word i of the stack, `size` bytes each. #SS(0) if its address is not canonical. */
+function stackWord(cpu: Cpu, i: number, size: number): bigint {
+  const address = BigInt.asUintN(64, cpu.regs.gpr(RSP) + BigInt(i * size));
+  if (!isCanonical(address) || !isCanonical(BigInt.asUintN(64, address + BigInt(size - 1))))
+    throw new GuestFault(Vector.SS, 0);
+  return cpu.read(address, size);
+}
 
 /** The code segment that a return goes to. Its RPL becomes the CPL. */
 function returnCode(cpu: Cpu, selector: number): Descriptor {

@@ -1,4 +1,4 @@
-/* The FS/GS base instructions, and SYSRET where sem/kernel-entry.ts leaves it. SYSENTER and SYSEXIT are #UD (CPUID.SEP = 0): kernels take SYSENTER for a 32-bit
+/* SYSRET where sem/kernel-entry.ts leaves it. SYSENTER and SYSEXIT are #UD (CPUID.SEP = 0): kernels take SYSENTER for a 32-bit
  * call and would return to compatibility mode, which this processor does not have. @source SDM vol. 2B "SYSCALL", "SYSRET"; vol. 3A §5.8.8 */
 import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
@@ -11,7 +11,6 @@ import { requireCanonical } from "./linear-address.ts";
 const RCX = 1,
   R11 = 11;
 const EFER_SCE = 1;
-const CR4_FSGSBASE = 1 << 16;
 /** RFLAGS bits that SYSRET takes from R11: all but RF, VM and the reserved ones. */
 const SYSRET_FLAGS = 0x3c_7fd7;
 
@@ -45,16 +44,6 @@ function sysret(cpu: Cpu, size: number): void {
   if (regs.get32(Reg.RFLAGS) & (Rflags.IF | Rflags.TF)) cpu.interruptsMayBeOpen();
 }
 
-function checkFsgsbase(cpu: Cpu): void {
-  if ((cpu.regs.get32(Reg.CR4) & CR4_FSGSBASE) === 0) throw new GuestFault(Vector.UD);
-}
-
-function writeBase(cpu: Cpu, field: number, value: bigint): void {
-  checkFsgsbase(cpu);
-  requireCanonical(value);
-  cpu.regs.set64(field, value);
-}
-
 function undefinedHere(): never {
   throw new GuestFault(Vector.UD);
 }
@@ -63,7 +52,4 @@ export const FAST_CALLS: Record<string, CallSpec> = {
   sysret: { args: 1, result: false, run: (cpu, size) => sysret(cpu, Number(size)) },
   sysenter: { args: 0, result: false, run: undefinedHere },
   sysexit: { args: 1, result: false, run: undefinedHere },
-  checkFsgsbase: { args: 0, result: false, run: checkFsgsbase },
-  writeFsBase: { args: 1, result: false, run: (cpu, value) => writeBase(cpu, Reg.FS_BASE, value!) },
-  writeGsBase: { args: 1, result: false, run: (cpu, value) => writeBase(cpu, Reg.GS_BASE, value!) },
 };

@@ -50,7 +50,7 @@ export class PagingMode {
   smap = false;
 
   update(regs: RegisterFile): void {
-    this.root = Number(regs.get64(Reg.CR3) & 0x3fff_ffff_f000n);
+    this.root = (regs.get32(Reg.CR3 + 4) & FRAME_HIGH) * 0x1_0000_0000 + ((regs.get32(Reg.CR3) & 0xffff_f000) >>> 0);
     this.nxe = (regs.get32(Reg.EFER) & 0x800) !== 0;
     this.wp = (regs.get32(Reg.CR0) & 0x1_0000) !== 0;
     const cr4 = regs.get32(Reg.CR4);

@@ -123,12 +123,3 @@ test("LGDT, SGDT, LIDT, SIDT: ten bytes, canonical base", () => {
   assert.equal(cpu.regs.get64(Reg.GDTR_BASE), 0xffff_ffff_8000_0000n);
   assert.equal(faultOf(() => call(cpu, "sgdt", LAYOUT.SIZE - 12)).vector, Vector.PF);
 });
-
-test("FS and GS base instructions", () => {
-  const cpu = fakeCpu();
-  assert.equal(faultOf(() => call(cpu, "checkFsgsbase")).vector, Vector.UD);
-  cpu.regs.set64(Reg.CR4, 1n << 16n);
-  call(cpu, "writeGsBase", 0xffff_8000_0000_0000n);
-  assert.equal(faultOf(() => call(cpu, "writeFsBase", 1n << 47n)).vector, Vector.GP);
-  assert.equal(cpu.regs.get64(Reg.GS_BASE), 0xffff_8000_0000_0000n);
-});

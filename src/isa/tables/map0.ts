@@ -10,11 +10,11 @@ import { AND, CLC, CLD, CMC, LAHF, NOT, OR, SAHF, STC, STD, TEST, XOR } from "..
 import { CBW, CWD, LEA, MOV, MOVSX, XCHG, XLAT } from "../sem/moves.ts";
 import { DIV, IDIV, IMUL, IMUL3, MUL } from "../sem/muldiv.ts";
 import { SHIFT_BY_COUNT, SHIFT_BY_ONE } from "../sem/shift.ts";
-import { CLI, POPF, PUSHF, STI } from "../sem/kernel-entry.ts";
+import { CLI, IRET, POPF, PUSHF, STI } from "../sem/kernel-entry.ts";
 import { ENTER, LEAVE, POP, PUSH } from "../sem/stack.ts";
 import { CMPS, INS, LODS, MOVS, OUTS, SCAS, STOS } from "../sem/string.ts";
 import {
-  CALL_FAR, IN, JMP_FAR, loadSegment, OUT, plainCall, RETF, RETF_POP, sizedCall, storeSelector, valueCall,
+  CALL_FAR, IN, JMP_FAR, loadSegment, OUT, plainCall, RETF, RETF_POP, storeSelector, valueCall,
 } from "../sem/system.ts";
 
 const row = rowsOf(0);
@@ -142,7 +142,7 @@ const branchRows: Row[] = [
   row(0xcb, "retf", RETF, [], ends),
   row(0xcc, "int3", plainCall("int3"), [], ends),
   row(0xcd, "int", valueCall("intN"), ["Ib"], ends),
-  row(0xcf, "iret", sizedCall("iret"), [], ends),
+  row(0xcf, "iret", IRET, [], ends),
   row(0xe0, "loopne", LOOPNE, ["Jb"], near),
   row(0xe1, "loope", LOOPE, ["Jb"], near),
   row(0xe2, "loop", LOOP, ["Jb"], near),

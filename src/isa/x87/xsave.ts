@@ -23,10 +23,18 @@ const CR4_OSXSAVE = 1 << 18;
 const LEGACY_SIZE = 416;
 /** What FXSAVE checks: the end of it is not used. */
 const AREA_SIZE = 512;
-const HEADER = 512n;
-/** Offsets of 64-bit words in the area. */
+/** Offsets in the area. */
+const MXCSR_AT = 24;
 const ST_AT = 32;
 const XMM_AT = 160;
+const HEADER = 512;
+/** FIP and FDP, with their fields. */
+const POINTERS = [
+  [8, Reg.FIP],
+  [16, Reg.FDP],
+] as const;
+const ST_BYTES = 128;
+const XMM_BYTES = 256;
 
 const addressOf = (cpu: Cpu): bigint => cpu.regs.view.getBigUint64(Reg.X87_VALUE, true);
 const isWide = (cpu: Cpu): boolean => (cpu.regs.view.getUint32(Reg.X87_ARG, true) & Arg.VARIANT) !== 0;
@@ -52,63 +60,89 @@ function abridgedTags(v: DataView): number {
   return tags;
 }
 
-function saveX87(cpu: Cpu, address: bigint, wide: boolean): void {
-  const v = cpu.regs.view,
-    top = topOf(v);
-  const head =
-    BigInt(v.getUint16(Reg.FCW, true)) |
-    (BigInt(v.getUint16(Reg.FSW, true)) << 16n) |
-    (BigInt(abridgedTags(v)) << 32n) |
-    (BigInt(v.getUint16(Reg.FOP, true) & 0x7ff) << 48n);
-  cpu.write(address, 8, head);
-  cpu.write(address + 8n, 8, BigInt.asUintN(wide ? 64 : 32, v.getBigUint64(Reg.FIP, true)));
-  cpu.write(address + 16n, 8, BigInt.asUintN(wide ? 64 : 32, v.getBigUint64(Reg.FDP, true)));
+/** The area under way, from byte 0 to 536. Filled before registers change, or before memory does. */
+const area = new DataView(new ArrayBuffer(576));
+const areaBytes = new Uint8Array(area.buffer);
+/** The parts that are read or written at once, as [from, to). */
+const part = (from: number, to: number): { from: number; bytes: Uint8Array } => ({
+  from,
+  bytes: areaBytes.subarray(from, to),
+});
+type Part = ReturnType<typeof part>;
+const LEGACY = part(0, LEGACY_SIZE);
+const HEAD = part(0, ST_AT);
+const STACK = part(ST_AT, XMM_AT);
+const VECTORS = part(XMM_AT, LEGACY_SIZE);
+const X87_HEAD = part(0, MXCSR_AT);
+const SSE_HEAD = part(MXCSR_AT, ST_AT);
+const STATE_BV = part(HEADER, HEADER + 8);
+const XSAVE_HEADER = part(HEADER, HEADER + 24);
+
+function load(cpu: Cpu, address: bigint, { from, bytes }: Part): void {
+  if (cpu.copyIn?.(address + BigInt(from), bytes) === true) return;
+  for (let i = from; i < from + bytes.length; i += 8)
+    area.setBigUint64(i, cpu.read(BigInt.asUintN(64, address + BigInt(i)), 8), true);
+}
+function store(cpu: Cpu, address: bigint, { from, bytes }: Part): void {
+  if (cpu.copyOut?.(address + BigInt(from), bytes) === true) return;
+  for (let i = from; i < from + bytes.length; i += 8)
+    cpu.write(BigInt.asUintN(64, address + BigInt(i)), 8, area.getBigUint64(i, true));
+}
+
+/** @param wide FIP and FDP have 64 bits */
+function packX87(v: DataView, wide: boolean): void {
+  const top = topOf(v);
+  area.setUint16(0, v.getUint16(Reg.FCW, true), true);
+  area.setUint16(2, v.getUint16(Reg.FSW, true), true);
+  area.setUint16(4, abridgedTags(v), true);
+  area.setUint16(6, v.getUint16(Reg.FOP, true) & 0x7ff, true);
+  for (const [at, field] of POINTERS) {
+    area.setUint32(at, v.getUint32(field, true), true);
+    area.setUint32(at + 4, wide ? v.getUint32(field + 4, true) : 0, true);
+  }
   for (let i = 0; i < 8; i++) {
     const from = Reg.ST + (((top + i) & 7) << 4),
-      to = address + BigInt(ST_AT + 16 * i);
-    cpu.write(to, 8, v.getBigUint64(from, true));
-    cpu.write(to + 8n, 8, BigInt(v.getUint16(from + 8, true)));
+      to = ST_AT + 16 * i;
+    area.setUint32(to, v.getUint32(from, true), true);
+    area.setUint32(to + 4, v.getUint32(from + 4, true), true);
+    area.setUint32(to + 8, v.getUint16(from + 8, true), true);
+    area.setUint32(to + 12, 0, true);
   }
 }
-
-function saveMxcsr(cpu: Cpu, address: bigint): void {
-  cpu.write(address + 24n, 8, (BigInt(MXCSR_MASK) << 32n) | BigInt(cpu.regs.get32(Reg.MXCSR)));
+function packSse(cpu: Cpu): void {
+  area.setUint32(MXCSR_AT, cpu.regs.get32(Reg.MXCSR), true);
+  area.setUint32(MXCSR_AT + 4, MXCSR_MASK, true);
+  VECTORS.bytes.set(cpu.regs.bytes.subarray(Reg.XMM, Reg.XMM + XMM_BYTES));
 }
-
-function saveXmm(cpu: Cpu, address: bigint): void {
-  for (let i = 0; i < 256; i += 8) cpu.write(address + BigInt(XMM_AT + i), 8, cpu.regs.get64(Reg.XMM + i));
-}
-
-/** The words of an area: read before anything changes. */
-const readWords = (cpu: Cpu, address: bigint, from: number, to: number): bigint[] =>
-  Array.from({ length: (to - from) / 8 }, (_, i) => cpu.read(address + BigInt(from + 8 * i), 8));
 
 function checkMxcsr(mxcsr: number): void {
   if ((mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(Vector.GP, 0);
 }
 
-/** @param head words 0–2 of the area  @param registers words of ST(0)…ST(7) */
-function restoreX87(v: DataView, head: readonly bigint[], registers: readonly bigint[], wide: boolean): void {
-  const words = Number(head[0]! & 0xffffffffn);
-  setControlWord(v, words & 0xffff);
-  v.setUint16(Reg.FSW, words >>> 16, true);
+function unpackX87(v: DataView, wide: boolean): void {
+  setControlWord(v, area.getUint16(0, true));
+  v.setUint16(Reg.FSW, area.getUint16(2, true), true);
+  const full = area.getUint8(4);
   let tags = 0;
-  for (let n = 0; n < 8; n++) if (((head[0]! >> BigInt(32 + n)) & 1n) === 0n) tags |= 3 << (n << 1);
+  for (let n = 0; n < 8; n++) if (((full >> n) & 1) === 0) tags |= 3 << (n << 1);
   v.setUint16(Reg.FTW, tags, true);
-  v.setUint16(Reg.FOP, Number(head[0]! >> 48n) & 0x7ff, true);
-  v.setBigUint64(Reg.FIP, BigInt.asUintN(wide ? 64 : 32, head[1]!), true);
-  v.setBigUint64(Reg.FDP, BigInt.asUintN(wide ? 64 : 32, head[2]!), true);
+  v.setUint16(Reg.FOP, area.getUint16(6, true) & 0x7ff, true);
+  for (const [at, field] of POINTERS) {
+    v.setUint32(field, area.getUint32(at, true), true);
+    v.setUint32(field + 4, wide ? area.getUint32(at + 4, true) : 0, true);
+  }
   const top = topOf(v);
   for (let i = 0; i < 8; i++) {
-    const to = Reg.ST + (((top + i) & 7) << 4);
-    v.setBigUint64(to, registers[2 * i]!, true);
-    v.setUint16(to + 8, Number(registers[2 * i + 1]! & 0xffffn), true);
+    const to = Reg.ST + (((top + i) & 7) << 4),
+      from = ST_AT + 16 * i;
+    v.setUint32(to, area.getUint32(from, true), true);
+    v.setUint32(to + 4, area.getUint32(from + 4, true), true);
+    v.setUint16(to + 8, area.getUint16(from + 8, true), true);
   }
   updateSummary(v);
 }
-
-function restoreXmm(v: DataView, words: readonly bigint[]): void {
-  words.forEach((word, i) => v.setBigUint64(Reg.XMM + 8 * i, word, true));
+function unpackXmm(cpu: Cpu): void {
+  cpu.regs.bytes.set(VECTORS.bytes, Reg.XMM);
 }
 
 /** FXSAVE, FXSAVE64. */
@@ -117,9 +151,9 @@ export function fxsave(cpu: Cpu): void {
   checkDevice(cpu, CR0_EM_TS);
   checkAddress(address, 16n);
   cpu.probeWrite(address, AREA_SIZE);
-  saveX87(cpu, address, isWide(cpu));
-  saveMxcsr(cpu, address);
-  saveXmm(cpu, address);
+  packX87(cpu.regs.view, isWide(cpu));
+  packSse(cpu);
+  store(cpu, address, LEGACY);
 }
 
 /** FXRSTOR, FXRSTOR64. */
@@ -128,11 +162,11 @@ export function fxrstor(cpu: Cpu): void {
     v = cpu.regs.view;
   checkDevice(cpu, CR0_EM_TS);
   checkAddress(address, 16n);
-  const words = readWords(cpu, address, 0, LEGACY_SIZE);
-  const mxcsr = Number(words[3]! & 0xffffffffn);
+  load(cpu, address, LEGACY);
+  const mxcsr = area.getUint32(MXCSR_AT, true);
   checkMxcsr(mxcsr);
-  restoreX87(v, words, words.slice(ST_AT / 8), isWide(cpu));
-  restoreXmm(v, words.slice(XMM_AT / 8));
+  unpackX87(v, isWide(cpu));
+  unpackXmm(cpu);
   v.setUint32(Reg.MXCSR, mxcsr, true);
 }
 
@@ -142,14 +176,21 @@ export function xsave(cpu: Cpu): void {
     features = requested(cpu);
   checkAddress(address, 64n);
   cpu.probeWrite(address, LEGACY_SIZE);
-  cpu.probeWrite(address + HEADER, 8);
-  const stateBv = cpu.read(address + HEADER, 8);
-  if ((features & X87) !== 0) saveX87(cpu, address, isWide(cpu));
-  if ((features & SSE) !== 0) {
-    saveMxcsr(cpu, address);
-    saveXmm(cpu, address);
-  }
-  cpu.write(address + HEADER, 8, stateBv | BigInt(features));
+  cpu.probeWrite(address + BigInt(HEADER), 8);
+  load(cpu, address, STATE_BV);
+  if ((features & X87) !== 0) packX87(cpu.regs.view, isWide(cpu));
+  if ((features & SSE) !== 0) packSse(cpu);
+  const parts = [[], [X87_HEAD, STACK], [SSE_HEAD, VECTORS], [LEGACY]][features]!;
+  for (const each of parts) store(cpu, address, each);
+  area.setUint8(HEADER, area.getUint8(HEADER) | features);
+  store(cpu, address, STATE_BV);
+}
+
+/** Must the header make XRSTOR fault? XSTATE_BV has bits that XCR0 has not, or what is reserved is not 0. */
+function isBadHeader(xcr0: number): boolean {
+  let wrong = area.getUint32(HEADER, true) & ~xcr0;
+  for (let at = HEADER + 4; at < HEADER + 24; at += 4) wrong |= area.getUint32(at, true);
+  return wrong !== 0;
 }
 
 /** XRSTOR, XRSTOR64: requested features come from memory or, if their bit in XSTATE_BV is clear, get their initial state. */
@@ -158,22 +199,25 @@ export function xrstor(cpu: Cpu): void {
     v = cpu.regs.view,
     features = requested(cpu);
   checkAddress(address, 64n);
-  const [stateBv, compBv, reserved] = readWords(cpu, address + HEADER, 0, 24);
-  const present = Number(stateBv! & 3n) & features;
-  if ((stateBv! & ~cpu.regs.get64(Reg.XCR0)) !== 0n || compBv !== 0n || reserved !== 0n)
-    throw new GuestFault(Vector.GP, 0);
-  const head = readWords(cpu, address, 0, ST_AT);
-  const registers = present & X87 ? readWords(cpu, address, ST_AT, XMM_AT) : undefined;
-  const xmm = present & SSE ? readWords(cpu, address, XMM_AT, LEGACY_SIZE) : undefined;
-  const mxcsr = Number(head[3]! & 0xffffffffn);
+  load(cpu, address, XSAVE_HEADER);
+  if (isBadHeader(cpu.regs.get32(Reg.XCR0))) throw new GuestFault(Vector.GP, 0);
+  const present = area.getUint8(HEADER) & features;
+  if (present === (X87 | SSE)) load(cpu, address, LEGACY);
+  else {
+    load(cpu, address, HEAD);
+    if (present & X87) load(cpu, address, STACK);
+    if (present & SSE) load(cpu, address, VECTORS);
+  }
   if ((features & SSE) !== 0) {
+    const mxcsr = area.getUint32(MXCSR_AT, true);
     checkMxcsr(mxcsr);
     v.setUint32(Reg.MXCSR, mxcsr, true);
-    restoreXmm(v, xmm ?? new Array<bigint>(32).fill(0n));
+    if (present & SSE) unpackXmm(cpu);
+    else cpu.regs.bytes.fill(0, Reg.XMM, Reg.XMM + XMM_BYTES);
   }
-  if (registers) restoreX87(v, head, registers, isWide(cpu));
+  if (present & X87) unpackX87(v, isWide(cpu));
   else if ((features & X87) !== 0) {
     initialize(v);
-    for (let i = 0; i < 128; i += 8) v.setBigUint64(Reg.ST + i, 0n, true);
+    cpu.regs.bytes.fill(0, Reg.ST, Reg.ST + ST_BYTES);
   }
 }

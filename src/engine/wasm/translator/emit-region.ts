@@ -7,6 +7,7 @@ import type { ExceptionName, Sem, Size } from "../../../isa/sem.ts";
 import type { Local } from "../../../wasm/function.ts";
 import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
+import { emitTagChoice } from "../jump-cache.ts";
 import { Engine } from "../layout.ts";
 import { RegionMemory } from "./region-memory.ts";
 import { bitsOf, Unsupported } from "./region-state.ts";
@@ -275,6 +276,7 @@ export class EmitRegion extends RegionMemory implements Sem<Value> {
     this.f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.AC).op("i32.and").op("select");
     this.f.get(STATE).memory("i32.load", Reg.CPL).i32(3).op("i32.eq").op("select");
     this.f.tee(this.tlb).memory("i32.store", Engine.TLB);
+    emitTagChoice(this.f);
     this.forgetPages();
   }
   /** What is plain TypeScript is the interpreter's. */

@@ -4,10 +4,11 @@ import { Reg } from "../../../isa/registers.ts";
 import type { Size } from "../../../isa/sem.ts";
 import { FunctionBuilder } from "../../../wasm/function.ts";
 import { ModuleBuilder } from "../../../wasm/module.ts";
-import { importMemories, pushJumpCacheEntry, type Signature } from "../core.ts";
+import { importMemories, type Signature } from "../core.ts";
 import { EmitFlags, STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
-import { Engine, Entry, REGION_HANDLERS, VCPU_JUMP_CACHE } from "../layout.ts";
+import { pushCachedBlock, pushJumpCacheHit } from "../jump-cache.ts";
+import { Engine, Entry, REGION_HANDLERS } from "../layout.ts";
 import { FlagsKind, flagsKindOf } from "./region-flags.ts";
 
 /** Imports of regions besides HOST_FUNCTIONS. */
@@ -23,8 +24,6 @@ export const REGION_FUNCTIONS = {
 
 /** Host functions that only regions import. */
 export const REGION_HOST_FUNCTIONS = {
-  /** (state, address, access, size) → 0: the TLB has it now; 1: the interpreter has to do the access. */
-  refill: [["i32", "i64", "i32", "i32"], ["i32"]],
   /** (state) → entry of a block that the interpreter runs, at RIP. */
   resume: [["i32"], ["i32"]],
   /** (state, entry) → 0: the region's pages are mapped as it was translated. */
@@ -116,15 +115,12 @@ function leaveFunction(m: ModuleBuilder, settle: number): FunctionBuilder {
   f.op("i32.or").if();
   nothing();
   f.get(STATE).memory("i64.load", Reg.RIP).set(rip);
-  pushJumpCacheEntry(f, rip);
-  f.tee(cache).memory("i64.load", VCPU_JUMP_CACHE).get(rip).op("i64.ne");
-  f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 8);
-  f.get(STATE).memory("i32.load", Engine.TLB).get(STATE).memory("i32.load", Engine.GENERATION).op("i32.or");
-  f.op("i32.ne").op("i32.or").if();
+  pushJumpCacheHit(f, rip, cache);
+  f.op("i32.eqz").if();
   nothing();
   f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
-  f.get(cache).memory("i32.load", VCPU_JUMP_CACHE + 12).tee(entry);
-  f.memory("i32.load16_u", Entry.HANDLER).tee(handler).i32(REGION_HANDLERS).op("i32.lt_u").if();
+  pushCachedBlock(f, cache);
+  f.tee(entry).memory("i32.load16_u", Entry.HANDLER).tee(handler).i32(REGION_HANDLERS).op("i32.lt_u").if();
   f.get(STATE).call(settle).get(entry).op("return").end();
   f.get(STATE)
     .get(entry)

@@ -9,7 +9,6 @@
 import type { GuestRam } from "../../../memory/guest-ram.ts";
 import { BlockEnd, type Block, type BlockCache } from "../blocks.ts";
 import {
-  Engine,
   Entry,
   MAX_REGIONS,
   REGION_HANDLERS,
@@ -317,8 +316,7 @@ export class Regions {
       return 1;
     }
     const record = this.#record(handler) >> 2;
-    this.#words[record + RegionRecord.TAG / 4] =
-      this.#words[(vcpu.address + Engine.TLB) >> 2] | this.#words[(vcpu.address + Engine.GENERATION) >> 2];
+    this.#words[record + RegionRecord.TAG / 4] = vcpu.mmu.codeTag();
     this.#words[record + RegionRecord.BASE / 4] = ((base % TWO_20) << 12) | 0;
     this.#words[record + RegionRecord.BASE / 4 + 1] = Math.floor(base / TWO_20) | 0;
     return 0;

@@ -238,9 +238,10 @@ class RegionWriter {
     }
     if (pages > 1) {
       const record = f.local("i32");
-      f.get(ENTRY).memory("i32.load", RegionEntry.RECORD).tee(record).memory("i32.load", RegionRecord.TAG);
-      f.get(STATE).memory("i32.load", Engine.TLB).get(STATE).memory("i32.load", Engine.GENERATION).op("i32.or");
-      f.op("i32.ne").get(record).memory("i64.load", RegionRecord.BASE).get(emit.base).op("i64.ne").op("i32.or").likely(false).if();
+      f.get(ENTRY).memory("i32.load", RegionEntry.RECORD).set(record);
+      for (const tag of [Engine.CODE_TAG, Engine.CODE_TAG_GLOBAL])
+        f.get(record).memory("i32.load", RegionRecord.TAG).get(STATE).memory("i32.load", tag).op("i32.ne");
+      f.op("i32.and").get(record).memory("i64.load", RegionRecord.BASE).get(emit.base).op("i64.ne").op("i32.or").likely(false).if();
       f.get(STATE).get(ENTRY).call(this.#imports.function("validate")).if();
       this.#decline();
       f.end().end();

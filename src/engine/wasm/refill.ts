@@ -1,0 +1,91 @@
+/* refill: the TLB's miss path in WebAssembly: fills the current bank's entry as Mmu.fill does, or leaves it to the host: what walk.ts gives up on, writes to pages
+ * with code, accesses that cross pages, alignment checks and data breakpoints (NO_REFILL). It raises nothing and needs no decoded entry, so that code with the guest's
+ * registers in locals may call it anywhere. @source SDM vol. 3A §4.6 */
+import { Reg, Rflags } from "../../isa/registers.ts";
+import { CODE_ENTRY_BYTES, Tables } from "../../memory/guest-ram.ts";
+import { FunctionBuilder, type Local } from "../../wasm/function.ts";
+import { pushTlbEntry } from "./emit-memory.ts";
+import { BankSet, Engine, FEW_ENTRIES, Tlb } from "./layout.ts";
+import { PAGE, Pte, TABLES, WalkWriter } from "./walk.ts";
+
+const ADDRESS = 1;
+const ACCESS = 2;
+const SIZE = 3;
+const CR0_WP = 1 << 16;
+const CR4_SMAP = 1 << 21;
+
+class RefillWriter extends WalkWriter {
+  constructor() {
+    super(new FunctionBuilder(["i32", "i64", "i32", "i32"], ["i32"]), ADDRESS, 1);
+  }
+
+  write(): FunctionBuilder {
+    const { f } = this;
+    this.field(Engine.NO_REFILL);
+    f.get(ADDRESS)
+      .op("i32.wrap_i64")
+      .i32(PAGE - 1)
+      .op("i32.and")
+      .get(SIZE)
+      .op("i32.add")
+      .i32(PAGE)
+      .op("i32.gt_u");
+    f.op("i32.or");
+    this.pushNotCanonical().op("i32.or");
+    this.giveUpIf();
+    this.walk(false);
+    this.#permit();
+    this.markUsed(() => f.get(ACCESS));
+    this.findPage();
+    this.#enter();
+    return f.i32(0);
+  }
+
+  #permit(): void {
+    const { f, rights } = this;
+    const required = f.local("i32");
+    this.field(Reg.CPL).i32(3).op("i32.eq").if("i32");
+    f.get(ACCESS).i32(1).op("i32.shl").i32(Pte.US).op("i32.or");
+    f.else();
+    f.get(rights).i32(Math.log2(Pte.US)).op("i32.shr_u");
+    this.bit(Reg.CR4, CR4_SMAP).op("i32.and");
+    this.bit(Reg.RFLAGS, Rflags.AC).op("i32.eqz").op("i32.and");
+    this.giveUpIf();
+    this.bit(Reg.CR0, CR0_WP).get(ACCESS).op("i32.and").i32(1).op("i32.shl");
+    f.end().tee(required).get(rights).op("i32.and").get(required).op("i32.ne");
+    this.giveUpIf();
+  }
+
+  /** Writes the TLB entry: for writes too if the page is known to be dirty and writable, unless code was decoded from it. */
+  #enter(): void {
+    const { f } = this;
+    const [hasCode, entry, page] = [f.local("i32"), f.local("i32"), f.local("i64")];
+    f.get(this.frame).i32(Math.log2(CODE_ENTRY_BYTES)).op("i32.shl");
+    f.i32(0).memory("i32.load", Tables.CODE, TABLES).op("i32.add").memory("i32.load", 0, TABLES);
+    f.i32(1).op("i32.and").tee(hasCode).get(ACCESS).op("i32.and");
+    this.giveUpIf();
+    pushTlbEntry(f, () => f.get(ADDRESS));
+    f.tee(entry).get(ADDRESS).i64(-PAGE).op("i64.and").tee(page).memory("i64.store", Tlb.READ);
+    f.get(entry).get(page).i64(-1);
+    f.get(this.low).i32(Pte.D).op("i32.and").op("i32.eqz").op("i32.eqz");
+    f.get(this.rights).i32(Pte.RW).op("i32.and").op("i32.eqz").op("i32.eqz").op("i32.and");
+    f.get(ACCESS).op("i32.or").get(hasCode).op("i32.eqz").op("i32.and");
+    f.op("select").memory("i64.store", Tlb.WRITE);
+    f.get(entry);
+    this.pushFrameAddress().get(page).op("i64.sub").memory("i64.store", Tlb.ADDEND);
+    this.#record(entry);
+    this.noteLarge();
+  }
+  /** Flushing must know which entries were filled, while they are few. */
+  #record(entry: Local): void {
+    const { f } = this;
+    const [set, count] = [f.local("i32"), f.local("i32")];
+    this.field(Engine.BANK_SET).tee(set).memory("i32.load", BankSet.COUNT).tee(count).i32(FEW_ENTRIES).op("i32.lt_u");
+    f.if();
+    f.get(set).get(count).i32(2).op("i32.shl").op("i32.add").get(entry).memory("i32.store", BankSet.LIST).end();
+    f.get(set).get(count).i32(1).op("i32.add").memory("i32.store", BankSet.COUNT);
+  }
+}
+
+/** The function refill (core.ts CORE_FUNCTIONS). */
+export const refill = (): FunctionBuilder => new RefillWriter().write();
