@@ -4,7 +4,7 @@ import type { Size } from "../../isa/sem.ts";
 import type { FunctionBuilder, Local } from "../../wasm/function.ts";
 import type { ValueTypeName } from "../../wasm/opcodes.ts";
 
-/** A value of Sem in generated code. */
+/** A value of Sem in generated code. Floats stand for their bits. */
 export interface Value {
   readonly type: ValueTypeName;
   readonly local: Local;
@@ -41,14 +41,19 @@ export class EmitValues {
     else {
       this.f.get(v.local);
       if (v.type === "i32") this.f.op("i64.extend_i32_u");
+      else if (v.type === "f64") this.f.op("i64.reinterpret_f64");
+      else if (v.type === "f32") this.f.op("i32.reinterpret_f32").op("i64.extend_i32_u");
     }
   }
   /** Pushes as i32: a boolean, or the low half of an integer. */
   push32(v: Value): void {
     if (v.constant !== undefined) this.f.i32(Number(BigInt.asIntN(32, v.constant)));
     else {
-      this.f.get(v.local);
-      if (v.type === "i64") this.f.op("i32.wrap_i64");
+      if (v.type === "i32") this.f.get(v.local);
+      else {
+        this.push(v);
+        this.f.op("i32.wrap_i64");
+      }
     }
   }
   /** Pushes as an i32 that is nonzero if the value is. */
@@ -222,7 +227,7 @@ export class EmitValues {
     }
     this.pushCondition(c);
     this.f.op("select");
-    return this.keep(a.type === b.type ? a.type : "i64");
+    return this.keep(a.type === b.type && (a.type === "v128" || a.type === "i32") ? a.type : "i64");
   }
 
   when(c: Value, then: () => void, otherwise?: () => void): void {

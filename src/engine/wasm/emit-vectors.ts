@@ -14,9 +14,9 @@ import { Engine } from "./layout.ts";
 /** Order of the operation codes that go to the host. */
 export const FP_OPS: readonly FpOp[] = ["add", "sub", "mul", "div", "sqrt", "min", "max"];
 /** MXCSR bits that must have the value below for the host's result to be the guest's: FTZ, RC, masks, DAZ. */
-const MXCSR_MODE = 0xffc0;
-const MXCSR_FAST = 0x1f80;
-const MXCSR_PE = 0x20;
+export const MXCSR_MODE = 0xffc0;
+export const MXCSR_FAST = 0x1f80;
+export const MXCSR_PE = 0x20;
 
 const TO_INTEGER = new Set<string>([
   "i8x16.bitmask",
@@ -65,7 +65,11 @@ export abstract class EmitVectors extends EmitMemory {
   }
 
   /** Pushes the value as a float. */
-  #pushFloat(width: 4 | 8, v: Value): void {
+  protected pushFloat(width: 4 | 8, v: Value): void {
+    if (v.type === "f64" || v.type === "f32") {
+      this.f.get(v.local);
+      return;
+    }
     if (width === 8) {
       this.push(v);
       this.f.op("f64.reinterpret_i64");
@@ -75,7 +79,7 @@ export abstract class EmitVectors extends EmitMemory {
     }
   }
   /** Float on the stack → its bits. */
-  #keepBits(width: 4 | 8): Value {
+  protected keepBits(width: 4 | 8): Value {
     if (width === 8) this.f.op("i64.reinterpret_f64");
     else this.f.op("i32.reinterpret_f32").op("i64.extend_i32_u");
     return this.keep("i64");
@@ -106,7 +110,7 @@ export abstract class EmitVectors extends EmitMemory {
   }
   /** Pushes 1 if the host rounds as the guest and a rounding changes no flag: PE is set already, or the result is exact.
    *  @param pushExact pushes 1 if the result is surely exact; evaluated only while PE is clear */
-  #pushFastMode(pushExact: () => void): void {
+  protected pushFastMode(pushExact: () => void): void {
     this.f.get(STATE).memory("i32.load", Reg.MXCSR);
     const mxcsr = this.keep("i32");
     this.push32(mxcsr);
@@ -147,11 +151,11 @@ export abstract class EmitVectors extends EmitMemory {
     };
     if (op === "min" || op === "max") return this.#minMax(op, width, a, b, pushSlow);
     const type = width === 8 ? "f64" : "f32";
-    this.#pushFloat(width, a);
-    if (op !== "sqrt") this.#pushFloat(width, b);
+    this.pushFloat(width, a);
+    if (op !== "sqrt") this.pushFloat(width, b);
     this.f.op(`${type}.${op}`);
-    const fast = this.#keepBits(width);
-    this.#pushFastMode(() => this.#pushExact(op, width, a, b, fast));
+    const fast = this.keepBits(width);
+    this.pushFastMode(() => this.#pushExact(op, width, a, b, fast));
     this.#pushNormalOrZero(width, a);
     this.f.op("i32.and");
     if (op === "sqrt") {
@@ -193,7 +197,7 @@ export abstract class EmitVectors extends EmitMemory {
     }
     const [x, y, product] = op === "mul" ? [a, b, fast] : op === "div" ? [fast, b, a] : [fast, fast, a];
     const wide = (v: Value): void => {
-      this.#pushFloat(width, v);
+      this.pushFloat(width, v);
       if (width === 4) this.f.op("f64.promote_f32"); // products of binary32 are exact in binary64
     };
     wide(x);
@@ -217,12 +221,12 @@ export abstract class EmitVectors extends EmitMemory {
   /** Knuth's two-sum: the rounding error of a + b is itself a float, computed here and compared with zero. */
   #pushSumExact(type: "f32" | "f64", width: 4 | 8, op: "add" | "sub", a: Value, b: Value, fast: Value): void {
     const [x, y, sum, part] = [this.f.local(type), this.f.local(type), this.f.local(type), this.f.local(type)];
-    this.#pushFloat(width, a);
+    this.pushFloat(width, a);
     this.f.set(x);
-    this.#pushFloat(width, b);
+    this.pushFloat(width, b);
     if (op === "sub") this.f.op(`${type}.neg`);
     this.f.set(y);
-    this.#pushFloat(width, fast);
+    this.pushFloat(width, fast);
     this.f.tee(sum).get(x).op(`${type}.sub`).set(part);
     this.f.get(x).get(sum).get(part).op(`${type}.sub`).op(`${type}.sub`);
     this.f.get(y).get(part).op(`${type}.sub`).op(`${type}.add`);
@@ -233,8 +237,8 @@ export abstract class EmitVectors extends EmitMemory {
   #minMax(op: "min" | "max", width: 4 | 8, a: Value, b: Value, pushSlow: () => void): Value {
     this.push(a);
     this.push(b);
-    this.#pushFloat(width, a);
-    this.#pushFloat(width, b);
+    this.pushFloat(width, a);
+    this.pushFloat(width, b);
     this.f.op(`${width === 8 ? "f64" : "f32"}.${op === "min" ? "lt" : "gt"}`).op("select");
     const fast = this.keep("i64");
     this.#pushNormalOrZero(width, a);
@@ -270,26 +274,26 @@ export abstract class EmitVectors extends EmitMemory {
       case "i32→f64":
         this.push32(a);
         this.f.op("f64.convert_i32_s");
-        return this.#keepBits(8); // always exact
+        return this.keepBits(8); // always exact
       case "i64→f64":
       case "i32→f32":
       case "i64→f32":
         return this.#fromInteger(kind, a, slow);
       case "f32→f64": {
-        this.#pushFloat(4, a);
+        this.pushFloat(4, a);
         this.f.op("f64.promote_f32");
-        const fast = this.#keepBits(8);
+        const fast = this.keepBits(8);
         this.#pushNormalOrZero(4, a);
         return this.#fastOr(fast, "fpConvert", slow);
       }
       case "f64→f32": {
-        this.#pushFloat(8, a);
+        this.pushFloat(8, a);
         this.f.op("f32.demote_f64");
-        const fast = this.#keepBits(4);
-        this.#pushFastMode(() => {
-          this.#pushFloat(4, fast);
+        const fast = this.keepBits(4);
+        this.pushFastMode(() => {
+          this.pushFloat(4, fast);
           this.f.op("f64.promote_f32");
-          this.#pushFloat(8, a);
+          this.pushFloat(8, a);
           this.f.op("f64.eq");
         });
         this.#pushZero(8, a);
@@ -307,10 +311,10 @@ export abstract class EmitVectors extends EmitMemory {
     if (kind.startsWith("i32")) this.push32(a);
     else this.push(a);
     this.f.op(`${width === 8 ? "f64" : "f32"}.convert_${kind.slice(0, 3)}_s`);
-    const fast = this.#keepBits(width);
-    this.#pushFastMode(() => {
+    const fast = this.keepBits(width);
+    this.pushFastMode(() => {
       // Below 2^53 binary64 holds every integer, and so tells whether binary32 does.
-      this.#pushFloat(width, fast);
+      this.pushFloat(width, fast);
       if (width === 4) this.f.op("f64.promote_f32");
       const value: Local = this.f.local("f64");
       if (kind.startsWith("i32")) this.push32(a);
@@ -333,14 +337,14 @@ export abstract class EmitVectors extends EmitMemory {
     const width = kind.startsWith("f64") ? 8 : 4;
     const type = width === 8 ? "f64" : "f32";
     const wide = kind.endsWith("i64");
-    this.#pushFloat(width, a);
+    this.pushFloat(width, a);
     this.f.op(rounding === "zero" ? `${type}.trunc` : `${type}.nearest`);
     const whole: Local = this.f.local(type);
     this.f.tee(whole).op(`i64.trunc_sat_${type}_s`);
     if (!wide) this.f.op("i32.wrap_i64").op("i64.extend_i32_u");
     const fast = this.keep("i64");
-    this.#pushFastMode(() => {
-      this.#pushFloat(width, a);
+    this.pushFastMode(() => {
+      this.pushFloat(width, a);
       this.f.get(whole).op(`${type}.eq`);
     });
     // |whole| < 2^31 or 2^62 (well inside the range); false for NaN; denormals (DE is not raised by these) round to zero exactly as here
@@ -366,11 +370,11 @@ export abstract class EmitVectors extends EmitMemory {
 
   fpCompare(width: 4 | 8, a: Value, b: Value, signalling: Value): Value {
     const type = width === 8 ? "f64" : "f32";
-    this.#pushFloat(width, a);
-    this.#pushFloat(width, b);
+    this.pushFloat(width, a);
+    this.pushFloat(width, b);
     this.f.op(`${type}.ge`).op("i64.extend_i32_u");
-    this.#pushFloat(width, a);
-    this.#pushFloat(width, b);
+    this.pushFloat(width, a);
+    this.pushFloat(width, b);
     this.f.op(`${type}.gt`).op("i64.extend_i32_u").op("i64.add");
     const fast = this.keep("i64");
     for (const v of [a, b]) {

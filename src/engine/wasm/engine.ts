@@ -91,6 +91,7 @@ export class WasmEngine {
     this.run = this.#core["run"] as (state: number, entry: number) => void;
     this.blocks = new BlockCache(state.buffer, ram, this.handlers);
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(regionCoreModule(ram.pool.pages)), {
+      host,
       mere: { state, ram: frames, handlers: this.handlers.table },
     });
     this.regions = new Regions(

@@ -9,12 +9,12 @@ import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
 import { emitTagChoice } from "../jump-cache.ts";
 import { Engine } from "../layout.ts";
-import { RegionMemory } from "./region-memory.ts";
+import { RegionFloat } from "./region-float.ts";
 import { bitsOf, Unsupported } from "./region-state.ts";
 
 const LANES = { 8: "i64x2", 4: "i32x4", 2: "i16x8", 1: "i8x16" } as const;
 
-export class EmitRegion extends RegionMemory implements Sem<Value> {
+export class EmitRegion extends RegionFloat implements Sem<Value> {
   addressSize: 4 | 8 = 8;
   rep: 0 | 0xf2 | 0xf3 = 0;
   #effective: Value | undefined;
@@ -38,7 +38,7 @@ export class EmitRegion extends RegionMemory implements Sem<Value> {
     this.lock = d.lock;
     this.jumped = undefined;
     this.registerEffects = this.memoryEffects = 0;
-    this.#effective = this.#linear = this.#host = undefined;
+    this.#effective = this.#linear = this.#host = this.order = undefined;
     if (d.row.privileged) {
       this.f.get(STATE).memory("i32.load", Reg.CPL);
       this.sideExitIf();
@@ -107,6 +107,10 @@ export class EmitRegion extends RegionMemory implements Sem<Value> {
   #vectorRegister(n: number, width: number): Value {
     this.f.get(this.useXmm(n));
     if (width === 16) return this.keep("v128");
+    if (width >= 4 && this.floats) {
+      this.f.laneOp(width === 8 ? "f64x2.extract_lane" : "f32x4.extract_lane", 0);
+      return this.keep(width === 8 ? "f64" : "f32");
+    }
     const shape = LANES[width as Size];
     this.f.laneOp(width < 4 ? `${shape}.extract_lane_u` : `${shape}.extract_lane`, 0);
     if (width !== 8) this.f.op("i64.extend_i32_u");
@@ -165,6 +169,8 @@ export class EmitRegion extends RegionMemory implements Sem<Value> {
     const local = this.useXmm(n);
     this.writtenXmms.add(n);
     if (width === 16) this.pushV128(v);
+    else if (v.type === "f64" || v.type === "f32")
+      this.f.get(local).get(v.local).laneOp(v.type === "f64" ? "f64x2.replace_lane" : "f32x4.replace_lane", 0);
     else {
       this.f.get(local);
       if (width === 8) this.push(v);

@@ -3,7 +3,7 @@
 import { ModuleBuilder } from "../../../wasm/module.ts";
 import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type Signature } from "../core.ts";
 import type { RegionCode } from "./region.ts";
-import { REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "./region-core.ts";
+import { GENERAL_FUNCTIONS, REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "./region-core.ts";
 import type { RegionOptions } from "./region-state.ts";
 import { type RegionFunction, translateRegion } from "./translate.ts";
 
@@ -31,6 +31,7 @@ const FUNCTIONS: Record<string, Signature> = {
   ...CORE_FUNCTIONS,
   ...REGION_FUNCTIONS,
   ...REGION_HOST_FUNCTIONS,
+  ...GENERAL_FUNCTIONS,
 };
 
 /** @param ramPages size of the frames memory in 64-KiB pages */

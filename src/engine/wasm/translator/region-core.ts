@@ -1,15 +1,17 @@
 /* Functions that all regions of an engine share, in a module of their own: the way from one region to the next, and the lazy flags from a region's.
  * Exported by name; regions import them beside the host's. @source docs/translator.md */
 import { Reg } from "../../../isa/registers.ts";
-import type { Size } from "../../../isa/sem.ts";
+import type { FpOp, Size } from "../../../isa/sem.ts";
 import { FunctionBuilder } from "../../../wasm/function.ts";
 import { ModuleBuilder } from "../../../wasm/module.ts";
-import { importMemories, type Signature } from "../core.ts";
+import { HOST_FUNCTIONS, importMemories, type Signature } from "../core.ts";
 import { EmitFlags, STATE } from "../emit-flags.ts";
+import { EmitVectors } from "../emit-vectors.ts";
 import type { Value } from "../emit-values.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "../jump-cache.ts";
 import { Engine, Entry, REGION_HANDLERS } from "../layout.ts";
-import { FlagsKind, flagsKindOf } from "./region-flags.ts";
+import { GENERAL_OPS, generalName } from "./region-float.ts";
+import { FlagsKind, flagsKindOf, orderFlags } from "./region-flags.ts";
 
 /** Imports of regions besides HOST_FUNCTIONS. */
 export const REGION_FUNCTIONS = {
@@ -22,6 +24,12 @@ export const REGION_FUNCTIONS = {
   flagsAux: [["i32", "i64", "i64", "i64"], ["i64"]],
 } as const satisfies Record<string, Signature>;
 
+/** Floating-point operations on bits, with all cases; flags are gathered (region-float.ts). */
+const GENERAL: [string, Signature][] = GENERAL_OPS.flatMap((op) =>
+  ([4, 8] as const).map((width): [string, Signature] => [generalName(op, width), [["i32", "i64", "i64"], ["i64"]]]),
+);
+export const GENERAL_FUNCTIONS: Record<string, Signature> = Object.fromEntries(GENERAL);
+
 /** Host functions that only regions import. */
 export const REGION_HOST_FUNCTIONS = {
   /** (state) → entry of a block that the interpreter runs, at RIP. */
@@ -33,7 +41,8 @@ export const REGION_HOST_FUNCTIONS = {
 } as const satisfies Record<string, Signature>;
 
 const [FK, FA, FB, FR] = [0, 1, 2, 3];
-const KINDS = 8 * 4;
+const KINDS = 9 * 4;
+const SOFT_ARITHMETIC = "fpArithmeticLane";
 
 /** Writes the lazy pair of one kind, and keeps one of its words. */
 class PairWriter extends EmitFlags {
@@ -65,6 +74,7 @@ class PairWriter extends EmitFlags {
     else if (kind === FlagsKind.LOGIC) this.flags("logic", a, a, a, size);
     else if (kind === FlagsKind.ADD) this.flags("add", a, b, this.add(a, b), size);
     else if (kind === FlagsKind.SUB) this.flags("sub", a, b, this.sub(a, b), size);
+    else if (kind === FlagsKind.ORDER) this.writeFlags(orderFlags(this, a));
     else if (kind === FlagsKind.ADC) this.flags("add", a, b, r, size);
     else if (kind === FlagsKind.SBB) this.flags("sub", a, b, r, size);
     else {
@@ -86,6 +96,20 @@ function pairFunction(wanted: number): FunctionBuilder {
   }
   f.op("unreachable");
   return f;
+}
+
+/** All cases of an operation: what EmitVectors makes of it. */
+class GeneralWriter extends EmitVectors {
+  size: Size = 8;
+  write(op: FpOp, width: 4 | 8): void {
+    const [a, b]: Value[] = [1, 2].map((local) => ({ type: "i64", local }));
+    this.push(this.fp(op, width, a, b));
+  }
+  protected override softFloat(name: string, pushArguments: () => void): void {
+    this.f.get(STATE).i32(0);
+    pushArguments();
+    this.f.call(this.imports.function(`${name}Lane`));
+  }
 }
 
 function settleFunction(result: number, aux: number): FunctionBuilder {
@@ -132,6 +156,7 @@ function leaveFunction(m: ModuleBuilder, settle: number): FunctionBuilder {
 /** The module's bytes. @param ramPages size of the frames memory in 64-KiB pages */
 export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
   const m = new ModuleBuilder();
+  const lane = m.importFunction("host", SOFT_ARITHMETIC, ...HOST_FUNCTIONS[SOFT_ARITHMETIC]);
   importMemories(m, ramPages);
   m.importTable("mere", "handlers", 1);
   const add = (name: string, f: FunctionBuilder): number => {
@@ -143,5 +168,12 @@ export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
   const aux = add("flagsAux", pairFunction(Reg.FLAG_AUX));
   const settle = add("settleFlags", settleFunction(result, aux));
   add("leave", leaveFunction(m, settle));
+  for (const op of GENERAL_OPS) {
+    for (const width of [4, 8] as const) {
+      const f = new FunctionBuilder(["i32", "i64", "i64"], ["i64"]);
+      new GeneralWriter(f, { function: () => lane }).write(op, width);
+      add(generalName(op, width), f);
+    }
+  }
   return m.finish();
 }

@@ -8,6 +8,7 @@
  *   ADC SBB   a         b           result
  *   LOGIC     result                            zero-extended
  *   INC DEC   a         CF before
+ *   ORDER     of COMISx: 0 less, 1 equal, 2 greater, 3 unordered
  *
  * The local `fk` holds kind · 4 + log₂ size wherever the kind is not known while translating, and at every exit. */
 import type { FlagKind, FlagName, Size } from "../../../isa/sem.ts";
@@ -17,7 +18,7 @@ import type { Imports } from "../emit-memory.ts";
 import type { Value } from "../emit-values.ts";
 import { bitsOf, RegionState, type KnownValue, type RegionOptions } from "./region-state.ts";
 
-export const FlagsKind = { PAIR: 0, ADD: 1, SUB: 2, ADC: 3, SBB: 4, LOGIC: 5, INC: 6, DEC: 7 } as const;
+export const FlagsKind = { PAIR: 0, ADD: 1, SUB: 2, ADC: 3, SBB: 4, LOGIC: 5, INC: 6, DEC: 7, ORDER: 8 } as const;
 const SIZE_LOG = { 1: 0, 2: 1, 4: 2, 8: 3 } as const;
 const SIZES: readonly Size[] = [1, 2, 4, 8];
 export const flagsCode = (kind: number, size: Size): number => (kind === FlagsKind.PAIR ? 0 : kind * 4 + SIZE_LOG[size]);
@@ -32,6 +33,10 @@ export interface FlagsState {
   /** What the local `fk` holds; undefined: unknown. */
   readonly local: number | undefined;
 }
+const COMI_FLAGS = 0x45_00_40_01;
+/** RFLAGS bits of an order. @source SDM vol. 2A "COMISD" */
+export const orderFlags = (e: { and(a: Value, b: Value): Value; shrU(a: Value, n: Value): Value; shl(a: Value, n: Value): Value; const(n: number): Value }, order: Value): Value =>
+  e.and(e.shrU(e.const(COMI_FLAGS), e.shl(order, e.const(3))), e.const(0xff));
 export const UNKNOWN_FLAGS: FlagsState = { code: undefined, b: undefined, local: undefined };
 
 export abstract class RegionFlags extends RegionState {
@@ -108,6 +113,15 @@ export abstract class RegionFlags extends RegionState {
     this.#become(code, size, second.constant);
   }
 
+  /** Flags of COMISx by order, as RFLAGS bits, one byte each. @source isa/sem/sse-convert.ts */
+  protected order: Value | undefined;
+  override writeFlags(v: Value): void {
+    if (this.order === undefined || !this.options.passes.fusedConditions) return super.writeFlags(v);
+    this.#keepIn(this.fa, this.order);
+    this.order = undefined;
+    this.#become(FlagsKind.ORDER, 8);
+  }
+
   // ——— the lazy pair, for all that is not shortened ———
   override field(offset: number, size: 4 | 8): Value {
     if (offset !== Reg.FLAG_RESULT && offset !== Reg.FLAG_AUX) return super.field(offset, size);
@@ -157,6 +171,8 @@ export abstract class RegionFlags extends RegionState {
         return super.flags("add", a, b, super.add(a, b), size);
       case FlagsKind.SUB:
         return super.flags("sub", a, b, super.sub(a, b), size);
+      case FlagsKind.ORDER:
+        return super.writeFlags(orderFlags(this, a));
       case FlagsKind.ADC:
         return super.flags("add", a, b, this.#copy(this.fr), size);
       case FlagsKind.SBB:
@@ -195,6 +211,8 @@ export abstract class RegionFlags extends RegionState {
         return this.#ofDifference(cc, size);
       case FlagsKind.LOGIC:
         return this.#ofLogic(cc, size);
+      case FlagsKind.ORDER:
+        return this.#ofOrder(cc);
       case FlagsKind.ADD:
         return this.#ofSum(cc, size, super.add(this.#a(size), this.#b(size)));
       case FlagsKind.INC:
@@ -206,6 +224,12 @@ export abstract class RegionFlags extends RegionState {
       default:
         return undefined;
     }
+  }
+  /** CF is set for less, ZF for equal, both and PF for unordered; OF and SF are clear. */
+  #ofOrder(cc: number): Value {
+    const orders = { 2: 0b1001, 4: 0b1010, 6: 0b1011, 10: 0b1000 }[cc] ?? 0;
+    const bit = this.and(this.shrU(this.const(orders), this.known(this.fa, 2)), this.const(1));
+    return this.ne(cc === 14 ? this.and(this.shrU(this.const(0b1010), this.known(this.fa, 2)), this.const(1)) : bit, this.const(0));
   }
   #negative(v: Value, size: Size): Value {
     return this.ltS(this.sext(v, size), this.const(0));

@@ -2,6 +2,7 @@
  * registers; what that cannot do (faults, devices, pages with code, accesses across pages) is a side exit. */
 import type { Size } from "../../../isa/sem.ts";
 import type { Local } from "../../../wasm/function.ts";
+import type { ValueTypeName } from "../../../wasm/opcodes.ts";
 import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
 import { Access } from "../core.ts";
@@ -131,6 +132,11 @@ export abstract class RegionMemory extends RegionFlags {
     this.f.get(this.#host(address, size, Access.READ)).memory(LOADS[size], 0, 1);
     return this.#loaded(size);
   }
+  /** As load, by another wasm instruction. */
+  protected loadAs(address: Value, size: number, name: string, type: ValueTypeName): Value {
+    this.f.get(this.#host(address, size, Access.READ)).memory(name, 0, 1);
+    return this.keep(type);
+  }
   /** As load, but sign-extended. */
   protected loadSigned(address: Value, size: Size): Value {
     this.f.get(this.#host(address, size, Access.READ)).memory(SIGNED_LOADS[size], 0, 1);
@@ -141,10 +147,12 @@ export abstract class RegionMemory extends RegionFlags {
   }
   override store(address: Value, size: Size, v: Value): void {
     if (this.#atomic) throw new Unsupported("a locked store that is no operand");
-    const host = this.#host(address, size, Access.WRITE);
-    this.f.get(host);
-    this.push(v);
-    this.f.memory(STORES[size], 0, 1);
+    this.f.get(this.#host(address, size, Access.WRITE));
+    if (v.type === "f64" || v.type === "f32") this.f.get(v.local).memory(`${v.type}.store`, 0, 1);
+    else {
+      this.push(v);
+      this.f.memory(STORES[size], 0, 1);
+    }
     this.memoryEffects++;
   }
   protected override hostForUpdate(address: Value, size: number): Value {

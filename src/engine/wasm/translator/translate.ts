@@ -253,6 +253,7 @@ class RegionWriter {
     f.get(STATE).memory("i64.load", Reg.FLAG_AUX).set(emit.fb);
     f.get(STATE).memory("i64.load", Engine.FLAG_THIRD).set(emit.fr);
     f.get(STATE).memory("i32.load", Engine.FLAG_KIND).set(emit.fk);
+    if (emit.usesFpMode) emit.loadFpMode();
     for (const { page } of emit.pageLocals.flat()) f.i64(NO_PAGE).set(page);
     for (const n of emit.usedGprs) f.get(STATE).memory("i64.load", Reg.GPR + 8 * n).set(emit.gpr[n]);
     for (const n of emit.usedXmms) f.get(STATE).memory("v128.load", Reg.XMM + 16 * n).set(emit.xmmLocals[n]);
