@@ -197,7 +197,8 @@ export class JumpCache {
   dropPage(set: number, low: number, high: number): void {
     const page = pageOf(low, high);
     if (this.#pinned.has(page)) {
-      this.flushSet(set);
+      // what goes by the tag of one address space may also go by a global page of it
+      for (let each = 0; each < BANK_SETS; each++) this.flushSet(each);
       this.flushGlobal();
       return;
     }
