@@ -11,10 +11,10 @@ import { frameKey, isSmallStep, operandKey, type PageReuse, stackKey, usesStack 
 import { RegionFlags } from "./region-flags.ts";
 import { Unsupported, type KnownValue } from "./region-state.ts";
 
-/** No page begins there. */
-export const NO_PAGE = 1;
+const PAGE = 4096;
+/** Stands for no page: no canonical address lies in it. With its addend, an access there would end in frame 0, which is nobody's. */
+export const NO_PAGE = 0x7a5b_3c1d_9e8f_6000n;
 const SIGNED_LOADS: Record<Size, string> = { 1: "i64.load8_s", 2: "i64.load16_s", 4: "i64.load32_s", 8: "i64.load" };
-const PAGE_MASK = -4096n;
 const LOADS: Record<Size, string> = { 1: "i64.load8_u", 2: "i64.load16_u", 4: "i64.load32_u", 8: "i64.load" };
 const STORES: Record<Size, string> = { 1: "i64.store8", 2: "i64.store16", 4: "i64.store32", 8: "i64.store" };
 const ATOMIC_LOADS: Record<Size, string> = {
@@ -75,8 +75,15 @@ export abstract class RegionMemory extends RegionFlags {
   protected forgetPages(): void {
     this.likelyPages = 0;
     for (const key of this.pageReuse?.keys.values() ?? []) {
-      for (const access of [Access.READ, Access.WRITE]) this.f.i64(NO_PAGE).set(this.#pageLocals(key, access).page);
+      for (const access of [Access.READ, Access.WRITE]) this.#setNoPage(this.#pageLocals(key, access));
     }
+  }
+  #setNoPage({ page, addend }: { page: Local; addend: Local }): void {
+    this.f.i64(NO_PAGE).set(page).i64(-NO_PAGE).set(addend);
+  }
+  /** Written where the region begins. */
+  startPages(): void {
+    for (const locals of this.pageLocals.flat()) this.#setNoPage(locals);
   }
   /** A register has a new value. */
   protected registerChanged(register: number): void {
@@ -87,25 +94,22 @@ export abstract class RegionMemory extends RegionFlags {
   #host(address: Value, size: number, access: number): Local {
     const { f } = this;
     const at = this.#inLocal(address);
-    f.get(at);
-    if (size > 1) f.i64(size - 1).op("i64.add");
-    f.i64(PAGE_MASK).op("i64.and");
-    const page = this.keep("i64").local;
     const key = this.#keyNumber(address);
     const addend = key < 0 ? f.local("i64") : this.#pageLocals(key, access).addend;
-    if (key < 0) this.#probe(at, page, size, access, addend);
-    else this.#probeKnown(at, page, size, access, key);
+    if (key < 0) this.#probe(at, size, access, addend);
+    else this.#probeKnown(at, size, access, key);
     f.get(at).get(addend).op("i64.add");
     return this.keep("i64").local;
   }
-  #probeKnown(at: Local, page: Local, size: number, access: number, key: number): void {
+  #probeKnown(at: Local, size: number, access: number, key: number): void {
     const { f } = this;
     const bit = 1 << key;
     const known = this.#pageLocals(key, access);
     const likely = (this.likelyPages & bit) !== 0;
     this.likelyPages |= bit;
-    if (likely) f.get(page).get(known.page).op("i64.ne").likely(false).if();
-    this.#probe(at, page, size, access, known.addend);
+    // the whole access lies in the page: also false where it begins in the page before
+    if (likely) f.get(at).get(known.page).op("i64.sub").i64(PAGE - size).op("i64.gt_u").likely(false).if();
+    const page = this.#probe(at, size, access, known.addend);
     f.get(page).set(known.page);
     if (access === Access.WRITE) {
       const read = this.#pageLocals(key, Access.READ);
@@ -113,19 +117,23 @@ export abstract class RegionMemory extends RegionFlags {
     }
     if (likely) f.end();
   }
-  /** Finds the page in the TLB; the entry's addend goes into a local. */
-  #probe(at: Local, page: Local, size: number, access: number, addend: Local): void {
+  /** Finds the page in the TLB; the entry's addend goes into a local. @returns local of the page */
+  #probe(at: Local, size: number, access: number, addend: Local): Local {
     const { f } = this;
-    const entry = f.local("i32");
+    const [page, entry] = [f.local("i64"), f.local("i32")];
     f.get(at).i64(7).op("i64.shr_u").op("i32.wrap_i64");
     f.i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES).op("i32.and");
     f.get(this.tlb).op("i32.add").tee(entry);
     f.memory("i64.load", access === Access.WRITE ? Tlb.WRITE : Tlb.READ);
-    f.get(page).op("i64.ne").likely(false).if();
+    // an access that runs into the next page compares with that page's address, which another entry has
+    f.get(at);
+    if (size > 1) f.i64(size - 1).op("i64.add");
+    f.i64(-PAGE).op("i64.and").tee(page).op("i64.ne").likely(false).if();
     f.get(STATE).get(at).i32(access).i32(size).call(this.imports.function("refill"));
     this.sideExitIf();
     f.end();
     f.get(entry).memory("i64.load", Tlb.ADDEND).set(addend);
+    return page;
   }
 
   override load(address: Value, size: Size): Value {

@@ -49,7 +49,7 @@ export interface GraphLimits {
   readonly instructions: number;
   readonly depth: number;
 }
-export const GRAPH_LIMITS: GraphLimits = { instructions: 1500, depth: 4 };
+export const GRAPH_LIMITS: GraphLimits = { instructions: 500, depth: 4 };
 
 /** Deep copy of what the decoder reuses. */
 function copyOf(d: Decoded): Decoded {

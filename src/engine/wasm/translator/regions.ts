@@ -32,7 +32,7 @@ export interface RegionLimits {
   /** Regions under way at once. */
   readonly pending: number;
 }
-export const REGION_LIMITS: RegionLimits = { threshold: 2, instructions: 400, pages: 24, pending: 32 };
+export const REGION_LIMITS: RegionLimits = { threshold: 2, instructions: 250, pages: 24, pending: 32 };
 /** A page whose regions were dropped this often is left to the interpreter. */
 const MOST_DROPS = 16;
 

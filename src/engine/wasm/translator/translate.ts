@@ -10,7 +10,6 @@ import { Engine, Entry } from "../layout.ts";
 import { EmitRegion } from "./emit-region.ts";
 import { buildGraph, GRAPH_LIMITS, type Edge, type RegionCode, type RegionGraph, type RegionNode } from "./region.ts";
 import { PageReuse } from "./page-reuse.ts";
-import { NO_PAGE } from "./region-memory.ts";
 import { UNKNOWN_FLAGS } from "./region-flags.ts";
 import { type RegionOptions, Unsupported } from "./region-state.ts";
 import { Structure, writeStructured } from "./structure.ts";
@@ -254,7 +253,7 @@ class RegionWriter {
     f.get(STATE).memory("i64.load", Engine.FLAG_THIRD).set(emit.fr);
     f.get(STATE).memory("i32.load", Engine.FLAG_KIND).set(emit.fk);
     if (emit.usesFpMode) emit.loadFpMode();
-    for (const { page } of emit.pageLocals.flat()) f.i64(NO_PAGE).set(page);
+    emit.startPages();
     for (const n of emit.usedGprs) f.get(STATE).memory("i64.load", Reg.GPR + 8 * n).set(emit.gpr[n]);
     for (const n of emit.usedXmms) f.get(STATE).memory("v128.load", Reg.XMM + 16 * n).set(emit.xmmLocals[n]);
   }
