@@ -15,8 +15,9 @@ test("a line shows a bar and percent", () => {
 });
 
 test("a line survives bad numbers and narrow terminals", () => {
-  assert.equal(renderProgress("kernel", 3, 0, 100), "kernel …");
-  assert.equal(renderProgress("kernel", 3, Number.NaN, 100), "kernel …");
+  assert.equal(renderProgress("kernel", 0, 0, 100), "kernel …");
+  assert.equal(renderProgress("kernel", 3, 0, 100), "kernel … 3");
+  assert.equal(renderProgress("kernel", 3, Number.NaN, 100), "kernel … 3");
   assert.match(renderProgress("kernel", 30, 27, 100), / 100%/);
   assert.match(renderProgress("kernel", -1, 27, 100), / 0%/);
   assert.equal(renderProgress("kernel", 1, 2, 10).length, 10);
