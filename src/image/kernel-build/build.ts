@@ -6,21 +6,20 @@
 import { copyFile, mkdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Apt } from "../apt.ts";
 import { inPullDirectory, type PullOptions, putInPlace } from "../cache.ts";
 import { unpackDeb } from "../deb.ts";
 import { type CachedKernel, listKernels } from "../kernel.ts";
 import { PackageError } from "../package-error.ts";
 import { KernelBuildError } from "./build-error.ts";
-import { type Fragment, FRAGMENT_PATH, droppedOptions, parseOptions, readFragment } from "./fragment.ts";
+import { type Fragment, droppedOptions, fragmentFor, parseOptions, readFragment } from "./fragment.ts";
 import { runLogged } from "./logged-command.ts";
 import { checkToolchain } from "./toolchain.ts";
 
 /** Debian's package that always depends on its newest kernel source. */
 const SOURCE_PACKAGE = "linux-source";
 /** Package, archive, sources and objects together take 1.4 GB. */
-const NEEDED_BYTES = 2e9;
+const NEEDED_BYTES = 1.5e9;
 /** Lines of make's output in the message of a build that failed. */
 const LAST_LINES = 12;
 /** Half of the sources are drivers and processors that the configuration cannot name; Kconfig files and Makefiles must be there all the same. */
@@ -145,13 +144,16 @@ async function unpackSource(build: Build, name: string, deb: string): Promise<vo
 
 /** Merges the fragment into "allnoconfig", and sees to it that nothing of it was lost. */
 async function configure(build: Build): Promise<void> {
-  const { source, fragment, packageVersion, onProgress } = build;
+  const { source, work, fragment, packageVersion, onProgress } = build;
   onProgress?.("configure", 0, 0);
-  const status = await run(build, "sh", ["scripts/kconfig/merge_config.sh", "-n", fileURLToPath(FRAGMENT_PATH)]);
+  const asked = fragmentFor(fragment.text, packageVersion);
+  const path = join(work, "fragment");
+  await writeFile(path, asked);
+  const status = await run(build, "sh", ["scripts/kconfig/merge_config.sh", "-n", path]);
   const config = await readFile(join(source, ".config"), "utf8").catch(() => undefined);
   if (status !== 0 || config === undefined)
-    throw await failure(build, dirname(dirname(build.work)), "the kernel could not be configured");
-  const dropped = droppedOptions(fragment.options, parseOptions(config));
+    throw await failure(build, dirname(dirname(work)), "the kernel could not be configured");
+  const dropped = droppedOptions(parseOptions(asked), parseOptions(config));
   if (dropped.length > 0)
     throw new KernelBuildError(
       "options-dropped",
