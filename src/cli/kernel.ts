@@ -45,7 +45,7 @@ export function define(command: Command): void {
 }
 
 const BUILD_HELP = `
-It takes some minutes, 2 GB of the disk for that time, and Debian's packages gcc, make, flex, bison, bc,
+It takes some minutes, 1.5 GB of the disk for that time, and Debian's packages gcc, make, flex, bison, bc,
 libelf-dev and xz-utils. 'mere run' then boots it; 'mere run --kernel debian' boots Debian's.`;
 
 /** Gets a kernel with progress on standard error, and tells its version. */
@@ -63,7 +63,7 @@ async function get(
     if (interruption.status !== undefined) return interruption.status;
     throw error;
   } finally {
-    progress.end();
+    progress.end("not finished");
     interruption.end();
   }
 }

@@ -43,5 +43,11 @@ test("a pipe gets a line at the start and one at the end of each piece of work",
   progress.update("kernel", 5, 5);
   progress.end();
   progress.end();
-  assert.deepEqual(written, ["list …\n", "list: done\n", "kernel …\n", "kernel: done\n"]);
+  progress.update("build", 5, 0);
+  progress.end("not finished");
+  const said = ["list …", "list: done", "kernel …", "kernel: done", "build …", "build: not finished"];
+  assert.deepEqual(
+    written,
+    said.map((line) => `${line}\n`),
+  );
 });

@@ -43,11 +43,11 @@ export class Progress {
     this.#stream.write(CLEAR_LINE + renderProgress(label, done, total, (this.#stream.columns ?? 80) - 1));
   }
 
-  /** Ends the work that is shown, if any; leaves a terminal's line clean. */
-  end(): void {
+  /** Ends the work that is shown, if any; leaves a terminal's line clean. @param how what is said of it where there is no terminal */
+  end(how = "done"): void {
     if (this.#label === "") return;
     if (this.#stream.isTTY === true) this.#stream.write(CLEAR_LINE);
-    else this.#stream.write(`${this.#label}: done\n`);
+    else this.#stream.write(`${this.#label}: ${how}\n`);
     this.#label = "";
   }
 

@@ -14,10 +14,10 @@ const LABELS = {
 export type ProgressListener = BuildProgress;
 
 /** Progress of pulls and builds on standard error. Call end when all are over, however they ended. */
-export function pullProgress(): { onProgress: ProgressListener; end: () => void } {
+export function pullProgress(): { onProgress: ProgressListener; end: (how?: string) => void } {
   const progress = new Progress(process.stderr);
   return {
     onProgress: (phase, done, total) => progress.update(LABELS[phase], done, total),
-    end: () => progress.end(),
+    end: (how) => progress.end(how),
   };
 }
