@@ -39,7 +39,7 @@ export interface BenchGuest {
 
 /** Makes everything in `work`, which is the caller's to remove. @throws PackageError, KernelError */
 export async function prepareGuest(work: string): Promise<BenchGuest> {
-  const kernel = await ensureKernel();
+  const kernel = await ensureKernel({}, "debian");
   const busybox = await ensureBusybox();
   const programs = await compilePrograms(work);
   const bootInitrd = join(work, "boot.cpio");

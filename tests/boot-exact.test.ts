@@ -29,7 +29,7 @@ esac
 `; // and then it ends, which is a panic
 
 before(async () => {
-  kernel = vmlinuxPath(await ensureKernel());
+  kernel = vmlinuxPath(await ensureKernel({}, "debian"));
   const busybox = readFileSync(await ensureBusybox());
   const cpio = new CpioWriter();
   for (const path of ["bin", "dev", "proc", "sbin"]) cpio.directory(path);
@@ -72,7 +72,15 @@ describe("a boot of one's own", { timeout: 280_000, concurrency: 2 }, () => {
 });
 
 test("a panic under Mere's own init ends with 1 and its words", { timeout: 280_000 }, async () => {
-  const ended = await runMere(["run", "--", "sh", "-c", "echo before; echo c >/proc/sysrq-trigger; sleep 60"]);
+  const ended = await runMere([
+    "run",
+    "--kernel",
+    "debian",
+    "--",
+    "sh",
+    "-c",
+    "echo before; echo c >/proc/sysrq-trigger; sleep 60",
+  ]);
   assert.deepEqual([ended.status, ended.stdout.toString()], [1, "before\n"], summary(ended));
   assert.match(ended.stderr, /^mere run: the guest's kernel panicked\n/);
   assert.match(ended.stderr, /\n {2}.*Kernel panic - not syncing: sysrq triggered crash\n/);

@@ -41,9 +41,12 @@ describe("Debian's cloud kernel", { timeout: 280_000 }, () => {
   const section = (name: string): string => sections.get(name) ?? assert.fail(`no section ${name}\n${summary(ended)}`);
 
   before(async () => {
-    ended = await runMere(["run", "-i", "--stats", "--", "sh", "-c", PROGRAM, "sh", "one", "a  b", "", "it's $HOME"], {
-      input: BYTES,
-    });
+    ended = await runMere(
+      ["run", "--kernel", "debian", "-i", "--stats", "--", "sh", "-c", PROGRAM, "sh", "one", "a  b", "", "it's $HOME"],
+      {
+        input: BYTES,
+      },
+    );
     const text = ended.stdout.subarray(BYTES.length).toString();
     for (const part of text.split(MARK).slice(1)) {
       const end = part.indexOf("\n");

@@ -70,7 +70,7 @@ describe(
         native = await runNatively(environment, join(directory, "inputs"), join(directory, "native"));
         const script = `${WITH_DISKS} sh /mnt/programs/run.sh /mnt/inputs /mnt/outputs && dmesg >/mnt/outputs/dmesg && umount /mnt`;
         const disks = ["--disk", rootDisk, "--disk", programDisk, "--append", "root=/dev/vda"];
-        ended = await runMere(["run", ...disks, "--", "sh", "-c", script]);
+        ended = await runMere(["run", "--kernel", "debian", ...disks, "--", "sh", "-c", script]);
         await copyFromDisk(programDisk, "/outputs", directory);
         guest = await readOutputs(join(directory, "outputs")).catch(() => new Map());
       },
@@ -118,7 +118,7 @@ describe(
       i=$((i + 1)); head -c $((i * 7919)) /mnt/inputs/data.bin >/mnt/outputs/kept-$i; sync /mnt/outputs/kept-$i; echo kept $i
       cp -r /mnt/inputs /mnt/outputs/copy-$i; [ $i -lt 3 ] || rm -r /mnt/outputs/copy-$((i - 2)); done`;
         const disks = ["--disk", `${rootDisk},ro`, "--disk", programDisk, "--append", "root=/dev/vda"];
-        const { child, ended: end } = startMere(["run", ...disks, "--", "sh", "-c", script]);
+        const { child, ended: end } = startMere(["run", "--kernel", "debian", ...disks, "--", "sh", "-c", script]);
         let heard = "";
         child.stdout!.on("data", (chunk: Buffer) => {
           heard += chunk.toString();

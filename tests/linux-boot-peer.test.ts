@@ -70,7 +70,7 @@ describe(
     let busybox: Uint8Array;
     before(async () => {
       directory = await mkdtemp(join(tmpdir(), "mere-peer-"));
-      vmlinux = await readFile(vmlinuxPath(await ensureKernel()));
+      vmlinux = await readFile(vmlinuxPath(await ensureKernel({}, "debian")));
       busybox = await readFile(await ensureBusybox());
     });
     after(() => rm(directory, { recursive: true, force: true }));

@@ -33,6 +33,7 @@ test("the packed tarball works where it is installed, and holds what it should",
     "dist/cli/main.js",
     "dist/index.d.ts",
     "dist/image/init",
+    "dist/image/kernel-build/mere.config",
   ]) {
     assert.ok(paths.includes(path), `${path} is not in the package`);
   }

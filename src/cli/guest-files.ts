@@ -37,7 +37,9 @@ export interface GuestFiles {
 /** The user's own kernel and initramfs, unchanged. @throws KernelError, CliError (failure), PackageError */
 export async function exactGuest(boot: Exact, pull: PullOptions): Promise<GuestFiles> {
   const kernel =
-    boot.kernel === undefined ? await cachedKernelFile(await ensureKernel(pull)) : await readKernelFile(boot.kernel);
+    typeof boot.kernel === "object"
+      ? await readKernelFile(boot.kernel.file)
+      : await cachedKernelFile(await ensureKernel(pull, boot.kernel));
   const initrd = await readFile(boot.initrd).catch((error: unknown) => {
     throw failure(`the initramfs ${JSON.stringify(boot.initrd)} cannot be read; check the file`, error);
   });
@@ -71,17 +73,17 @@ export async function ownInitGuest(boot: OwnInit, hasDisks: boolean, pull: PullO
   return { kernel: kernel.file, initrd, commandLine, terminal, token: handsOver ? undefined : token };
 }
 
-/** A kernel whose modules are in the cache gets them, wherever its file came from. One without modules must have its drivers built in; since nobody
+/** A kernel whose modules are in the cache gets them, wherever its file came from; Mere's own needs none. Another one without modules must have its drivers built in; since nobody
  *  knows whether it has, its serial port is then the command's terminal. */
 async function kernelFor(
   boot: OwnInit,
   pull: PullOptions,
 ): Promise<{ file: Uint8Array; cached: CachedKernel | undefined }> {
-  if (boot.kernel === undefined) {
-    const cached = await ensureKernel(pull);
+  if (typeof boot.kernel !== "object") {
+    const cached = await ensureKernel(pull, boot.kernel);
     return { file: await cachedKernelFile(cached), cached };
   }
-  const { vmlinux } = readKernelImage(await readKernelFile(boot.kernel));
+  const { vmlinux } = readKernelImage(await readKernelFile(boot.kernel.file));
   const version = bannerVersion(vmlinux);
   return { file: vmlinux, cached: (await listKernels(pull)).find((kernel) => kernel.version === version) };
 }
@@ -89,7 +91,7 @@ async function kernelFor(
 async function cachedKernelFile(kernel: CachedKernel): Promise<Uint8Array> {
   return readFile(vmlinuxPath(kernel)).catch((error: unknown) => {
     throw failure(
-      `the cached kernel ${vmlinuxPath(kernel)} cannot be read; run 'mere kernel pull' after deleting its directory`,
+      `the cached kernel ${vmlinuxPath(kernel)} cannot be read; run 'mere kernel remove ${kernel.version}', then 'mere kernel ${kernel.name === "mere" ? "build" : "pull"}'`,
       error,
     );
   });

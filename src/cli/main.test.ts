@@ -45,6 +45,14 @@ describe("usage errors", { concurrency: 2 }, () => {
       "mere kernel list: too many arguments for 'list': expected 0 arguments but got 1; see 'mere kernel list --help'.\n",
     ],
     [
+      ["kernel", "build", "--jobs", "0"],
+      'mere kernel build: --jobs "0" is no number of compilers; choose a whole number from 1 to 1024.\n',
+    ],
+    [
+      ["kernel", "remove"],
+      "mere kernel remove: missing required argument 'version'; see 'mere kernel remove --help'.\n",
+    ],
+    [
       ["run"],
       "mere run: there is nothing to run; give a command, as in 'mere run -- uname -a', or --console for a shell.\n",
     ],
@@ -105,7 +113,8 @@ describe("answers", { concurrency: 2 }, () => {
       /^Usage: mere run \[options\] \[--\] command…\n[^]*--cpus[^]*--memory[^]*--disk[^]*Exit status/,
     ],
     [["help", "run"], /^Usage: mere run /],
-    [["kernel", "--help"], /^Usage: mere kernel [^]*pull[^]*list/],
+    [["kernel", "--help"], /^Usage: mere kernel [^]*pull[^]*build[^]*list[^]*remove/],
+    [["kernel", "build", "--help"], /^Usage: mere kernel build [^]*--jobs[^]*libelf-dev/],
   ];
   for (const [words, text] of helps) {
     test(`mere ${words.join(" ")}`, async () => {
@@ -117,6 +126,20 @@ describe("answers", { concurrency: 2 }, () => {
 
   test("an empty cache lists no kernels", async () => {
     assert.deepEqual(await run("kernel", "list"), { status: 0, stdout: "", stderr: "" });
+  });
+});
+
+test("a kernel of the cache that is not there gives one sentence and status 1", async () => {
+  assert.deepEqual(await run("kernel", "remove", "6.1"), {
+    status: 1,
+    stdout: "",
+    stderr: `mere kernel remove: The cache has no kernel "6.1"; see 'mere kernel list' for those that it has.\n`,
+  });
+  assert.deepEqual(await run("run", "--kernel", "mere", "true"), {
+    status: 1,
+    stdout: "",
+    stderr:
+      "mere run: No kernel of Mere's own has been built; build it with 'mere kernel build', or leave out --kernel mere.\n",
   });
 });
 

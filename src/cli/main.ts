@@ -19,7 +19,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: "start a VM, run a command in it, end with the command's exit status",
     load: () => import("./run.ts"),
   },
-  kernel: { summary: "get and list guest kernels", load: () => import("./kernel.ts") },
+  kernel: { summary: "get, build, list and remove guest kernels", load: () => import("./kernel.ts") },
   version: { summary: "print Mere's version", load: () => import("./version.ts") },
 };
 

@@ -15,8 +15,9 @@ test("a line shows a bar and percent", () => {
 });
 
 test("a line survives bad numbers and narrow terminals", () => {
-  assert.equal(renderProgress("kernel", 3, 0, 100), "kernel …");
-  assert.equal(renderProgress("kernel", 3, Number.NaN, 100), "kernel …");
+  assert.equal(renderProgress("kernel", 0, 0, 100), "kernel …");
+  assert.equal(renderProgress("kernel", 3, 0, 100), "kernel … 3");
+  assert.equal(renderProgress("kernel", 3, Number.NaN, 100), "kernel … 3");
   assert.match(renderProgress("kernel", 30, 27, 100), / 100%/);
   assert.match(renderProgress("kernel", -1, 27, 100), / 0%/);
   assert.equal(renderProgress("kernel", 1, 2, 10).length, 10);
@@ -42,5 +43,11 @@ test("a pipe gets a line at the start and one at the end of each piece of work",
   progress.update("kernel", 5, 5);
   progress.end();
   progress.end();
-  assert.deepEqual(written, ["list …\n", "list: done\n", "kernel …\n", "kernel: done\n"]);
+  progress.update("build", 5, 0);
+  progress.end("not finished");
+  const said = ["list …", "list: done", "kernel …", "kernel: done", "build …", "build: not finished"];
+  assert.deepEqual(
+    written,
+    said.map((line) => `${line}\n`),
+  );
 });

@@ -11,9 +11,9 @@ const REDRAW_MS = 100;
 const BAR_CELLS = 24;
 const CLEAR_LINE = "\r\u001b[K";
 
-/** One line of progress. @param done,total in any unit; total 0: not known  @param columns the line is cut to this width */
+/** One line of progress. @param done,total in any unit; total 0: not known, so how much is done is told as a number  @param columns the line is cut to this width */
 export function renderProgress(label: string, done: number, total: number, columns: number): string {
-  if (!(total > 0)) return `${label} …`.slice(0, columns);
+  if (!(total > 0)) return `${label} …${done > 0 ? ` ${done}` : ""}`.slice(0, columns);
   const part = Math.min(1, Math.max(0, done / total));
   const filled = Math.round(part * BAR_CELLS);
   const bar = "#".repeat(filled) + "-".repeat(BAR_CELLS - filled);
@@ -43,11 +43,11 @@ export class Progress {
     this.#stream.write(CLEAR_LINE + renderProgress(label, done, total, (this.#stream.columns ?? 80) - 1));
   }
 
-  /** Ends the work that is shown, if any; leaves a terminal's line clean. */
-  end(): void {
+  /** Ends the work that is shown, if any; leaves a terminal's line clean. @param how what is said of it where there is no terminal */
+  end(how = "done"): void {
     if (this.#label === "") return;
     if (this.#stream.isTTY === true) this.#stream.write(CLEAR_LINE);
-    else this.#stream.write(`${this.#label}: done\n`);
+    else this.#stream.write(`${this.#label}: ${how}\n`);
     this.#label = "";
   }
 

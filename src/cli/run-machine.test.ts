@@ -36,7 +36,7 @@ const ownInit = {
 const options: RunOptions = { cpus: 1, memoryBytes: 2 ** 26, disks: [], stats: false, boot: ownInit };
 const exact: RunOptions = {
   ...options,
-  boot: { kind: "exact", kernel: disk, initrd: disk, append: "a=b", console: false },
+  boot: { kind: "exact", kernel: { file: disk }, initrd: disk, append: "a=b", console: false },
 };
 
 /** `play` is what the machine does when it is started, over config, token and end(reason, detail). */

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { CliError } from "./cli-error.ts";
-import { type RunOptions, type RunValues, addRunOptions, resolveRunOptions } from "./run-options.ts";
+import { type KernelChoice, type RunOptions, type RunValues, addRunOptions, resolveRunOptions } from "./run-options.ts";
 
 const file = fileURLToPath(import.meta.url);
 
@@ -73,7 +73,7 @@ describe("a command", () => {
       memoryBytes: 2 ** 30,
       disks: [{ path: file, readOnly: false }],
       stats: true,
-      boot: { kind: "own-init", kernel: file, append: "a b", command: ["cat"], console: false, stdin: true },
+      boot: { kind: "own-init", kernel: { file }, append: "a b", command: ["cat"], console: false, stdin: true },
     });
   });
 });
@@ -86,6 +86,12 @@ test("disks keep their order, and may be read-only", () => {
   assert.deepEqual(parse("--disk", `${file},ro`, "--disk", `${file},ro`, "ls").disks, disks);
 });
 
+test("--kernel takes a file, or the name of one of the cache", () => {
+  const kernel = (text: string): KernelChoice => parse("--kernel", text, "ls").boot.kernel;
+  assert.deepEqual([kernel("mere"), kernel("debian"), kernel(file)], ["mere", "debian", { file }]);
+  assert.match(mistake("--kernel", "./mere", "ls"), /"\.\/mere" cannot be opened/);
+});
+
 test("--console needs no command", () => {
   const { boot } = parse("--console");
   assert.deepEqual(boot, { kind: "own-init", kernel: undefined, append: "", command: [], console: true, stdin: false });
@@ -94,7 +100,7 @@ test("--console needs no command", () => {
 test("--initrd boots exactly what is given", () => {
   assert.deepEqual(parse("--kernel", file, "--initrd", file, "--append", "console=ttyS0 single").boot, {
     kind: "exact",
-    kernel: file,
+    kernel: { file },
     initrd: file,
     append: "console=ttyS0 single",
     console: false,

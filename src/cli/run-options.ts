@@ -1,6 +1,7 @@
 /* The options of `mere run`: their names, texts and limits, and what they mean together. Nothing is started here. */
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import type { KernelName } from "../image/kernel.ts";
 import { usageError } from "./cli-error.ts";
 import { parseCount, parseFile, parseMemory, quote } from "./values.ts";
 
@@ -24,11 +25,13 @@ export interface DiskOption {
   readonly readOnly: boolean;
 }
 
+/** The kernel to boot: a file of the user's, one of the cache by its name, or undefined: Mere's own if one was built, else Debian's. */
+export type KernelChoice = { readonly file: string } | KernelName | undefined;
+
 /** Mere's init runs one command and reports its exit status. */
 export interface OwnInit {
   readonly kind: "own-init";
-  /** undefined: Debian's cloud kernel. */
-  readonly kernel: string | undefined;
+  readonly kernel: KernelChoice;
   /** Words added at the end of the kernel's command line. */
   readonly append: string;
   /** Empty: a shell, or with root=… in `append` the init of that disk. */
@@ -42,7 +45,7 @@ export interface OwnInit {
 /** A kernel, initramfs and command line of the user's own, with the serial port on standard input and output. */
 export interface Exact {
   readonly kind: "exact";
-  readonly kernel: string | undefined;
+  readonly kernel: KernelChoice;
   readonly initrd: string;
   readonly append: string;
   /** The user's terminal is raw. */
@@ -53,7 +56,7 @@ export interface Exact {
 export interface RunValues {
   readonly cpus: number;
   readonly memory?: number;
-  readonly kernel?: string;
+  readonly kernel?: KernelChoice;
   readonly initrd?: string;
   readonly append?: string;
   readonly disk?: readonly DiskOption[];
@@ -72,8 +75,10 @@ export function addRunOptions(command: Command): Command {
     .option("--memory <size>", `memory, such as 512M or 1G (default: ${DEFAULT_MEMORY})`, (text) =>
       parseMemory("--memory", text),
     )
-    .option("--kernel <file>", "bzImage or vmlinux to boot instead of Debian's cloud kernel", (path) =>
-      parseFile("--kernel", path),
+    .option(
+      "--kernel <file>",
+      "bzImage or vmlinux to boot, or mere (default where 'mere kernel build' built it) or debian (else)",
+      parseKernel,
     )
     .option(
       "--initrd <file>",
@@ -134,6 +139,11 @@ function exact(values: RunValues, initrd: string, command: readonly string[]): E
   }
   const console = values.console ?? false;
   return { kind: "exact", kernel: values.kernel, initrd, append: values.append ?? "console=ttyS0", console };
+}
+
+/** A file of one of the names is ./mere or ./debian. */
+function parseKernel(text: string): KernelChoice {
+  return text === "mere" || text === "debian" ? text : { file: parseFile("--kernel", text) };
 }
 
 function parseCpus(text: string): number {

@@ -4,7 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { aptFailure } from "./apt.ts";
-import { ensureKernel, listKernels, pullKernel, readKernelFile, readModules } from "./kernel.ts";
+import {
+  ensureKernel,
+  type KernelName,
+  listKernels,
+  pullKernel,
+  readKernelFile,
+  readModules,
+  removeKernel,
+} from "./kernel.ts";
 import { KernelError } from "./kernel-error.ts";
 import { PackageError } from "./package-error.ts";
 
@@ -111,6 +119,48 @@ describe("pulling with stand-ins for apt", () => {
         ["a", "A"],
       ],
     );
+  });
+});
+
+describe("kernels of Mere's own", () => {
+  let cacheDir = "";
+  const put = async (version: string, info: object): Promise<void> => {
+    await mkdir(join(cacheDir, "kernels", version), { recursive: true });
+    const text = JSON.stringify({ version, modules: [], builtin: [], ...info });
+    await writeFile(join(cacheDir, "kernels", version, "info.json"), text);
+  };
+  const chosen = async (name?: KernelName): Promise<string> => (await ensureKernel({ cacheDir }, name)).version;
+  before(async () => {
+    cacheDir = await mkdtemp(join(tmpdir(), "mere-kernels-test-"));
+    await put("6.12.0-1-cloud-amd64", { packageVersion: "6.12.5-1" });
+  });
+  after(() => rm(cacheDir, { recursive: true }));
+
+  test("are asked for by name where there is none", async () => {
+    assert.equal(await chosen(), "6.12.0-1-cloud-amd64");
+    await assert.rejects(ensureKernel({ cacheDir }, "mere"), (error) => {
+      assert.ok(error instanceof KernelError && error.code === "missing");
+      assert.match(error.message, /build it with 'mere kernel build'/);
+      return true;
+    });
+  });
+
+  test("are the default once there is one: the newest source, then the newest build", async () => {
+    const name = "mere";
+    await put("6.1.9-1-mere-ffffffff", { name, packageVersion: "6.1.9-1", builtAt: "2030-01-01T00:00:00.000Z" });
+    await put("6.1.10-1-mere-eeeeeeee", { name, packageVersion: "6.1.10-1", builtAt: "2026-01-01T00:00:00.000Z" });
+    await put("6.1.10-1-mere-00000000", { name, packageVersion: "6.1.10-1", builtAt: "2026-01-02T00:00:00.000Z" });
+    assert.equal(await chosen(), "6.1.10-1-mere-00000000");
+    assert.equal(await chosen("mere"), "6.1.10-1-mere-00000000");
+    assert.equal(await chosen("debian"), "6.12.0-1-cloud-amd64");
+  });
+
+  test("and others can be removed", async () => {
+    await removeKernel("6.1.10-1-mere-00000000", { cacheDir });
+    assert.equal(await chosen(), "6.1.10-1-mere-eeeeeeee");
+    for (const version of ["6.1.10-1-mere-00000000", "../kernels", ""])
+      await assert.rejects(removeKernel(version, { cacheDir }), /The cache has no kernel ".*"; see 'mere kernel list'/);
+    assert.equal((await readdir(join(cacheDir, "kernels"))).length, 3);
   });
 });
 

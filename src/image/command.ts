@@ -12,7 +12,7 @@ export interface CommandResult {
 
 /** Runs `file` with `args`. Output is read as text; the locale is C, so that messages can be recognised.
  *  @param onStatusLine called for each line that the program writes to file descriptor 3
- *  @throws the system's error (ENOENT …) when the program cannot be started, AbortError on `signal` */
+ *  @throws the system's error (ENOENT …) when the program cannot be started, AbortError once it has ended after `signal` */
 export function runCommand(
   file: string,
   args: readonly string[],
@@ -30,13 +30,19 @@ export function runCommand(
     child.stderr!.on("data", (chunk: Buffer) => chunks.stderr.push(chunk));
     if (options.onStatusLine !== undefined)
       createInterface({ input: child.stdio[3] as Readable }).on("line", options.onStatusLine);
-    child.on("error", reject);
-    child.on("close", (code) =>
+    let aborted: Error | undefined;
+    child.on("error", (error) => {
+      // An aborted program still runs and writes for a moment: whoever removes its files must not be told before it has ended.
+      if (error.name === "AbortError") aborted = error;
+      else reject(error);
+    });
+    child.on("close", (code) => {
+      if (aborted !== undefined) return reject(aborted);
       resolve({
         status: code ?? 255,
         stdout: Buffer.concat(chunks.stdout).toString(),
         stderr: Buffer.concat(chunks.stderr).toString(),
-      }),
-    );
+      });
+    });
   });
 }

@@ -73,6 +73,15 @@ test("a cpio program reads it", (t) => {
   assert.match(listing, /^drwxr-xr-x .* d\n-rw-r--r-- .* 5 .* d\/odd name\nlrwxrwxrwx .* l -> d\/odd name\n$/);
 });
 
+test("a kernel that has everything built in gets no modules", () => {
+  const entries = readCpio(buildInitramfs({ ...options, modules: [] }));
+  assert.deepEqual(
+    [...entries.keys()].filter((name) => name.endsWith(".ko")),
+    [],
+  );
+  assert.match(entries.get(".mere/config")!.data.toString(), /^MODULES=''$/m);
+});
+
 test("the same input gives the same bytes", () => {
   assert.deepEqual(buildInitramfs(options), buildInitramfs(options));
 });

@@ -1,52 +1,46 @@
-/* Kernels and busybox from Debian's packages, cached ready to use: a run decompresses nothing and needs no network.
+/* Kernels and busybox from Debian's packages, cached ready to use: a run decompresses nothing and needs no network. Kernels that Mere builds itself
+ * (kernel-build/) are in the same place, without modules.
  *
  *   $XDG_CACHE_HOME/mere/kernels/<version>/   vmlinux  modules/<name>.ko  modules.order  info.json
- *   $XDG_CACHE_HOME/mere/busybox/<version>/   busybox
- *
- * A pull works in a directory ".pull-<pid>-…" beside the result and renames it at the end: one that is interrupted leaves nothing half-made. */
-import { mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile, chmod, copyFile } from "node:fs/promises";
-import { homedir } from "node:os";
+ *   $XDG_CACHE_HOME/mere/busybox/<version>/   busybox */
+import { mkdir, readFile, readdir, rename, writeFile, chmod, copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Apt, type PullProgress } from "./apt.ts";
+import { Apt } from "./apt.ts";
 import { readKernelImage } from "./bzimage.ts";
+import { compareVersions, defaultCacheDir, inPullDirectory, type PullOptions, putInPlace } from "./cache.ts";
 import { unpackDeb } from "./deb.ts";
 import { KernelError } from "./kernel-error.ts";
 import { decompressModule, loadOrder, type ModuleInfo, moduleName, readModuleInfo, WANTED_MODULES } from "./modules.ts";
 import { PackageError } from "./package-error.ts";
 
+export { defaultCacheDir, type PullOptions };
+
 /** Debian's package that always depends on its newest cloud kernel. */
 const KERNEL_PACKAGE = "linux-image-cloud-amd64";
 const BUSYBOX_PACKAGE = "busybox-static";
 
+/** Where a kernel in the cache comes from, and what `--kernel` calls it: Debian's package, or `mere kernel build`. */
+export type KernelName = "debian" | "mere";
+
 /** A kernel in the cache; info.json without the directory. */
 export interface CachedKernel {
-  /** As uname -r says it: "6.1.0-56-cloud-amd64". */
+  readonly name: KernelName;
+  /** As uname -r says it: "6.1.0-56-cloud-amd64", "6.1.192-2-mere-1a2b3c4d". */
   readonly version: string;
   readonly packageVersion: string;
   readonly directory: string;
   /** Modules that were kept, each after those it depends on. */
   readonly modules: readonly ModuleInfo[];
-  /** Names of the modules that are built in. */
+  /** Names of the modules that are built in; none are told for Mere's own kernel. */
   readonly builtin: readonly string[];
+  /** When Mere built it, in ISO 8601. */
+  readonly builtAt?: string;
 }
 
 /** A module ready for insmod. */
 export interface KernelModule {
   readonly name: string;
   readonly data: Uint8Array;
-}
-
-export interface PullOptions {
-  /** Default: $XDG_CACHE_HOME/mere or ~/.cache/mere */
-  readonly cacheDir?: string | undefined;
-  readonly onProgress?: PullProgress | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** Where Mere keeps what it can make again. @source XDG Base Directory Specification */
-export function defaultCacheDir(): string {
-  const base = process.env["XDG_CACHE_HOME"];
-  return join(base !== undefined && base.startsWith("/") ? base : join(homedir(), ".cache"), "mere");
 }
 
 /** Reads a kernel file that the user named. @throws KernelError "missing" with the reason */
@@ -74,14 +68,43 @@ export async function listKernels(options: { cacheDir?: string | undefined } = {
     if (version.startsWith(".")) continue;
     const directory = join(parent, version);
     const text = await readFile(join(directory, "info.json"), "utf8").catch(() => undefined);
-    if (text !== undefined) kernels.push({ ...(JSON.parse(text) as CachedKernel), directory });
+    if (text === undefined) continue;
+    // Kernels that were pulled before Mere built any tell no name.
+    const info = JSON.parse(text) as Omit<CachedKernel, "name"> & { readonly name?: KernelName };
+    kernels.push({ name: "debian", ...info, directory });
   }
-  return kernels.sort((a, b) => compareVersions(b.version, a.version));
+  return kernels.sort(
+    (a, b) =>
+      compareVersions(b.packageVersion, a.packageVersion) ||
+      compareVersions(b.builtAt ?? "", a.builtAt ?? "") ||
+      compareVersions(b.version, a.version),
+  );
 }
 
-/** The newest kernel in the cache; pulls one if there is none. @throws PackageError, KernelError */
-export async function ensureKernel(options: PullOptions = {}): Promise<CachedKernel> {
-  return (await listKernels(options))[0] ?? pullKernel(options);
+/** The newest kernel of that name in the cache; Debian's is pulled if there is none. Without a name: Mere's own if one was built, else Debian's.
+ *  @throws PackageError, KernelError ("missing": none of Mere's was built) */
+export async function ensureKernel(options: PullOptions = {}, name?: KernelName): Promise<CachedKernel> {
+  const kernels = await listKernels(options);
+  const built = kernels.find((kernel) => kernel.name === "mere");
+  if (name !== "debian" && built !== undefined) return built;
+  if (name === "mere")
+    throw new KernelError(
+      "missing",
+      "No kernel of Mere's own has been built; build it with 'mere kernel build', or leave out --kernel mere.",
+    );
+  return kernels.find((kernel) => kernel.name === "debian") ?? pullKernel(options);
+}
+
+/** Removes a kernel from the cache. A VM that runs it has its own copy. @throws KernelError "missing" if there is none of that version */
+export async function removeKernel(version: string, options: { cacheDir?: string | undefined } = {}): Promise<void> {
+  const kernel = (await listKernels(options)).find((entry) => entry.version === version);
+  if (kernel === undefined)
+    throw new KernelError(
+      "missing",
+      `The cache has no kernel ${JSON.stringify(version)}; see 'mere kernel list' for those that it has.`,
+    );
+  // Renamed first: nobody sees half a kernel, and the work directory takes it away.
+  await inPullDirectory(options, "kernels", (_parent, work) => rename(kernel.directory, join(work, "removed")));
 }
 
 /** Pulls Debian's newest cloud kernel, unless the cache has that version. @throws PackageError, KernelError */
@@ -112,17 +135,6 @@ export async function pullKernel(options: PullOptions = {}): Promise<CachedKerne
     progress(3);
     return { ...info, directory };
   });
-}
-
-/** Moves a finished result to its place. Another process that pulls the same may be there first: what it put there is as good. */
-async function putInPlace(result: string, directory: string): Promise<void> {
-  await rm(directory, { recursive: true, force: true });
-  try {
-    await rename(result, directory);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
-  }
 }
 
 /** Takes vmlinux and modules out of an unpacked package into `result`. */
@@ -159,7 +171,7 @@ async function assembleKernel(
   await writeFile(join(result, "modules.order"), modules.map(({ name }) => `${name}.ko\n`).join(""));
   const builtinList = await readFile(join(tree, "modules.builtin"), "utf8").catch(() => "");
   const builtin = builtinList.split("\n").flatMap((line) => moduleName(line) ?? []);
-  const info = { version, packageVersion, modules, builtin };
+  const info = { name: "debian" as const, version, packageVersion, modules, builtin };
   await writeFile(join(result, "info.json"), JSON.stringify(info, undefined, 1));
   return info;
 }
@@ -211,57 +223,4 @@ export async function pullBusybox(options: PullOptions = {}): Promise<string> {
     await putInPlace(result, directory);
     return join(directory, "busybox");
   });
-}
-
-/** Runs `body` with the cache's part `kind` and a work directory in it, which goes away afterwards, as do those of pulls that died. */
-async function inPullDirectory<T>(
-  options: PullOptions,
-  kind: string,
-  body: (parent: string, work: string) => Promise<T>,
-): Promise<T> {
-  const parent = join(options.cacheDir ?? defaultCacheDir(), kind);
-  try {
-    await mkdir(parent, { recursive: true });
-    for (const name of await readdir(parent)) {
-      const pid = /^\.pull-(\d+)-/.exec(name)?.[1];
-      if (pid !== undefined && !isAlive(Number(pid))) await rm(join(parent, name), { recursive: true, force: true });
-    }
-    const work = await mkdtemp(join(parent, `.pull-${process.pid}-`));
-    try {
-      return await body(parent, work);
-    } finally {
-      await rm(work, { recursive: true, force: true });
-    }
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOSPC")
-      throw new PackageError(
-        "no-space",
-        `There is no space left under ${parent}; free some, or set XDG_CACHE_HOME to a directory on another disk.`,
-        { cause: error },
-      );
-    if (code !== undefined && UNWRITABLE.includes(code))
-      throw new PackageError(
-        "failed",
-        `The cache ${parent} cannot be written; set XDG_CACHE_HOME to a directory that can.`,
-        { cause: error },
-      );
-    throw error;
-  }
-}
-
-/** What the system says of a directory that cannot be made or written. */
-const UNWRITABLE = ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"];
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
-function compareVersions(a: string, b: string): number {
-  return a.localeCompare(b, "en", { numeric: true });
 }
