@@ -33,7 +33,8 @@ const TERMINAL = { columns: 80, rows: 24 };
 /** A guest whose last words are a panic's is looked at this often, this many times: one that runs a program or sleeps has not panicked. */
 const PANIC_LOOK_MS = 100;
 const PANIC_LOOKS = 10;
-const KVM_FEATURES =
+/** KVM_CPUID_FEATURES of every VM. */
+export const KVM_FEATURES: number =
   KvmFeature.CLOCKSOURCE |
   KvmFeature.CLOCKSOURCE2 |
   KvmFeature.CLOCKSOURCE_STABLE |
@@ -49,6 +50,10 @@ export interface MachineConfig {
   initrd?: Uint8Array;
   commandLine: string;
   disks: Disk[];
+  /** Other KVM_CPUID_FEATURES bits than KVM_FEATURES: for tests and benchmarks that turn one off. */
+  kvmFeatures?: number;
+  /** Other features than CPU_FEATURES for CPUID to tell (the instructions stay): for tests and benchmarks that turn one off. */
+  cpuFeatures?: readonly string[];
   /** What the guest writes to its 16550; owns the bytes. */
   serialOutput?(bytes: Uint8Array): void;
   /** What the guest writes to its virtio console; owns the bytes. */
@@ -105,7 +110,7 @@ export class Machine {
     );
     const region = { passes: ALL_PASSES, parallel: config.cpus > 1 };
     this.#translator = new TranslatorThread({ options: region, ramPages: this.#ram.pool.pages });
-    this.#worker = this.#startExecutor(region);
+    this.#worker = this.#startExecutor(config, region);
     try {
       this.#load(config);
     } catch (error) {
@@ -162,7 +167,7 @@ export class Machine {
   }
 
   /** The executor's thread, which makes its engine while this one loads the kernel, and then waits for start(). */
-  #startExecutor(region: RegionOptions): Worker {
+  #startExecutor({ kvmFeatures, cpuFeatures }: MachineConfig, region: RegionOptions): Worker {
     new Int32Array(this.#control)[0] = Control.NOT_YET;
     const translator = this.#translator.connect();
     const data: ExecutorStart = {
@@ -172,7 +177,8 @@ export class Machine {
       vcpus: this.#cpus,
       translator,
       region,
-      kvmFeatures: KVM_FEATURES,
+      kvmFeatures: KVM_FEATURES & (kvmFeatures ?? ~0),
+      cpuFeatures,
       exits: this.#exits,
       control: this.#control,
     };
