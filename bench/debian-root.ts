@@ -1,7 +1,7 @@
 /* Debian's programs for the benchmark: a disk for the guests, and the same files as a directory in which the host runs them, so that "native" is the same
  * programs with the same libraries. Both are made once and kept in the cache. Reading the files out of the disk needs debugfs (e2fsprogs), and running them
  * the right to chroot, which a user namespace gives where the host lets users have one. @source debugfs(8) rdump, unshare(1) */
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { runCommand } from "../src/image/command.ts";
 import { defaultCacheDir } from "../src/image/kernel.ts";
@@ -36,8 +36,10 @@ async function extract(disk: string, root: string): Promise<void> {
   try {
     for (const program of ["debugfs", "/usr/sbin/debugfs", "/sbin/debugfs"]) {
       if (!(await succeeds(program, ["-R", `rdump / ${work}`, disk]))) continue;
-      if (await exists(join(work, "usr"))) await renameInto(work, root);
-      return;
+      if (!(await exists(join(work, "usr")))) return;
+      // perl reads it before a script of -e; a user may make no device.
+      await writeFile(join(work, "dev/null"), "");
+      return await renameInto(work, root);
     }
   } finally {
     await rm(work, { recursive: true, force: true });

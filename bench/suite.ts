@@ -38,13 +38,13 @@ const signatures = (kind: string): SuiteEntry => ({
 const make = (name: string): SuiteEntry => ({
   name,
   line: `"$D/timed" ${name} $C sh -c 'cd "$P/project" && make -s -j2 && ./program'`,
-  setup: `${WARM_GCC}; rm -rf "$W/project"; "$D/source" $((2 * scale)) "$W/project" 6`,
+  setup: `${WARM_GCC}; rm -rf "$W/project"; "$D/source" $((3 * scale)) "$W/project" 4`,
 });
 /** Reads the driver, the compiler, the assembler and the linker. */
 const WARM_GCC = `$C sh -c 'echo "int main(void) { return 0; }" | gcc -O1 -x c - -o "$P/warm"; make --version' >/dev/null 2>&1`;
 
 const PYTHON = `python3 -c '
-import sys, hashlib, json
+import sys
 def queens(n, row=0, cols=0, up=0, down=0):
     if row == n: return 1
     found, free = 0, ~(cols | up | down) & ((1 << n) - 1)
@@ -56,7 +56,7 @@ def queens(n, row=0, cols=0, up=0, down=0):
 words = {}
 for line in sys.stdin:
     for word in line.split(): words[word] = words.get(word, 0) + 1
-print(queens(7), len(words), pow(3, 20011) % 1000003, sum(1 / (i * i) for i in range(1, 20000)))
+print(queens(6), len(words), pow(3, 20011) % 1000003, sum(1 / (i * i) for i in range(1, 10000)))
 '`;
 const PERL = `perl -e 'my %n; while (<STDIN>) { my ($k, $w) = split; $n{$w} += $k; s/(\\w+) (\\w+)/$2 $1/; $x ^= length; } print "$_ $n{$_}\\n" for sort keys %n; print "$x\\n"'`;
 const SQL = `sqlite3 :memory: "create table t(a integer, b text); with recursive n(i) as (select 1 union all select i + 1 from n where i < 200 * $scale) insert into t select i * 7919 % 10007, 'row ' || i from n; create index t_a on t(a); select count(*), sum(a), max(b) from t where a between 100 and 5000; select a % 10, count(*), avg(a) from t group by 1 order by 1;"`;
@@ -103,7 +103,7 @@ const DEBIAN: readonly SuiteEntry[] = [
   {
     name: "gcc",
     line: `"$D/timed" gcc $C sh -c 'gcc -O2 -c -x c - -o "$P/gcc.o" && cat "$P/gcc.o"' <"$W/gcc.c"`,
-    setup: `${WARM_GCC}; "$D/source" $((30 * scale)) >"$W/gcc.c"`,
+    setup: `${WARM_GCC}; "$D/source" $((20 * scale)) >"$W/gcc.c"`,
   },
 ];
 export const SUITES = {

@@ -161,9 +161,9 @@ static uint64_t futex_ping_pong(long n) {
 }
 
 static const struct { const char *name; uint64_t (*run)(long); long operations_per_percent; } loads[] = {
-    {"syscall", null_syscall, 10000},  {"pipe", pipe_ping_pong, 500},   {"fork", fork_exit_wait, 20},
-    {"exec", fork_exec_wait, 6},       {"fault", page_fault, 2048},     {"mmap", map_unmap, 1500},
-    {"files", make_file, 500},         {"signal", signal_self, 1500},   {"futex", futex_ping_pong, 500},
+    {"syscall", null_syscall, 10000}, {"pipe", pipe_ping_pong, 80}, {"fork", fork_exit_wait, 6},
+    {"exec", fork_exec_wait, 1},      {"fault", page_fault, 300},   {"mmap", map_unmap, 200},
+    {"files", make_file, 40},         {"signal", signal_self, 150}, {"futex", futex_ping_pong, 500},
 };
 
 int main(int argc, char **argv) {

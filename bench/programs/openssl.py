@@ -59,7 +59,7 @@ def verify(key, signature):
 
 kind, scale = sys.argv[1], int(sys.argv[2])
 key = load(rsa_key() if kind == "rsa" else ecdsa_key())
-signs, verifies = (32 * scale // 100 + 1, 600 * scale // 100) if kind == "rsa" else (600 * scale // 100 + 1, 300 * scale // 100)
+signs, verifies = (32 * scale // 100 + 1, 600 * scale // 100) if kind == "rsa" else (300 * scale // 100 + 1, 150 * scale // 100)
 signatures = [sign(key) for _ in range(signs)]
 verified = sum(verify(key, signatures[i % signs]) for i in range(verifies))
 broken = verify(key, signatures[0][:-1] + bytes([signatures[0][-1] ^ 1]))
