@@ -1,5 +1,5 @@
-/* --features: what each switch of bench/switches.ts is worth. Each round starts one VM for each set of switches, and runs there all loads that are asked of
- * this set; so Mere as it is, the "on" of most switches, is measured once a round. */
+/* --features: what each switch of bench/switches.ts is worth. A VM for each load and each set of switches: a load runs in a VM that has done nothing before,
+ * whatever is on. Switches with the same load are compared with the same "on", and follow it closely. */
 import type { BenchGuest } from "./guest.ts";
 import { measureBoot, measureSuites } from "./measure.ts";
 import { number, table } from "./report.ts";
@@ -11,37 +11,34 @@ import type { MereSwitches } from "./vm-options.ts";
 /** One load under one set of switches, by the host's clock: the guest's may be what is turned off. */
 export interface LoadSample {
   readonly hostMs: number;
+  readonly cpuMs: number;
   readonly retired: number;
   /** Empty for a boot. */
   readonly checksum: string;
 }
 
-/** VMs to start in a round. */
-export interface Setting {
+/** One VM of a round. */
+export interface Trial {
   readonly switches: MereSwitches;
   readonly cpus: number;
-  readonly loads: ReadonlySet<string>;
+  readonly load: string;
 }
 
-/** Samples by switches, processors and load: see keyOf. */
+/** Samples by trial: see keyOf. */
 export type FeatureSamples = Map<string, LoadSample[]>;
 
-const keyOf = (switches: MereSwitches, cpus: number, load: string): string => JSON.stringify([switches, cpus, load]);
-const cpusOf = ({ cpus }: FeatureSwitch): number => cpus ?? 1;
+const keyOf = ({ switches, cpus, load }: Trial): string => JSON.stringify([switches, cpus, load]);
 
-/** Each different set of switches once, with all loads that it is wanted for. */
-export function settingsOf(chosen: readonly FeatureSwitch[]): Setting[] {
-  const settings = new Map<string, Setting & { readonly loads: Set<string> }>();
-  for (const entry of chosen) {
-    for (const switches of [entry.on, entry.off]) {
-      const cpus = cpusOf(entry);
-      const key = JSON.stringify([switches, cpus]);
-      const setting = settings.get(key) ?? { switches, cpus, loads: new Set<string>() };
-      settings.set(key, setting);
-      setting.loads.add(entry.load);
-    }
-  }
-  return [...settings.values()];
+function trialOf({ load, cpus }: FeatureSwitch, switches: MereSwitches): Trial {
+  return { switches, cpus: cpus ?? 1, load };
+}
+
+/** Each different trial once, those of a load together. */
+export function trialsOf(chosen: readonly FeatureSwitch[]): Trial[] {
+  const trials = new Map<string, Trial>();
+  for (const entry of chosen.toSorted((a, b) => a.load.localeCompare(b.load)))
+    for (const trial of [trialOf(entry, entry.on), trialOf(entry, entry.off)]) trials.set(keyOf(trial), trial);
+  return [...trials.values()];
 }
 
 /** The suites that a guest needs for the switches. */
@@ -50,31 +47,30 @@ export function suitesOf(chosen: readonly FeatureSwitch[]): SuiteName[] {
   return [...new Set(suites)];
 }
 
-/** All settings once. */
+/** All trials once. */
 export async function featureRound(
   guest: BenchGuest,
   chosen: readonly FeatureSwitch[],
   samples: FeatureSamples,
   options: { readonly scale: number; readonly say: (line: string) => void },
 ): Promise<void> {
-  for (const { switches, cpus, loads } of settingsOf(chosen)) {
-    const add = (load: string, sample: LoadSample): void => {
-      const key = keyOf(switches, cpus, load);
-      samples.set(key, [...(samples.get(key) ?? []), sample]);
-    };
-    options.say(`  ${describe(switches)}: ${[...loads].join(", ")}`);
-    if (loads.has("boot")) {
-      const { wallMs, retired } = await measureBoot("mere", guest, { switches, cpus, counted: true });
-      add("boot", { hostMs: wallMs, retired: retired!, checksum: "" });
-    }
-    const programs = [...loads].filter((load) => load !== "boot");
-    const suites = [...new Set(programs.map((load) => suiteOf(load)!))];
-    if (suites.some((suite) => SUITES[suite].cpus !== cpus))
-      throw new Error(`${programs.join(", ")}: not all of them are loads for ${cpus} vCPUs`);
-    if (suites.length === 0) continue;
-    const measured = await measureSuites("mere", guest, { suites, scale: options.scale, only: programs, switches });
-    for (const [load, { hostMs, retired, checksum }] of measured) add(load, { hostMs, retired: retired!, checksum });
+  for (const trial of trialsOf(chosen)) {
+    options.say(`  ${trial.load}: ${describe(trial.switches)}`);
+    const key = keyOf(trial);
+    samples.set(key, [...(samples.get(key) ?? []), await runTrial(guest, trial, options.scale)]);
   }
+}
+
+async function runTrial(guest: BenchGuest, { switches, cpus, load }: Trial, scale: number): Promise<LoadSample> {
+  const suite = suiteOf(load);
+  if (suite === undefined) {
+    const { wallMs, cpuMs, retired } = await measureBoot("mere", guest, { switches, cpus, counted: true });
+    return { hostMs: wallMs, cpuMs, retired: retired!, checksum: "" };
+  }
+  if (SUITES[suite].cpus !== cpus) throw new Error(`${load} is no load for ${cpus} vCPUs`);
+  const sample = (await measureSuites("mere", guest, { suites: [suite], scale, only: [load], switches })).get(load);
+  if (sample === undefined) throw new Error(`${load} failed with ${describe(switches)}`);
+  return { hostMs: sample.hostMs, cpuMs: sample.cpuMs, retired: sample.retired!, checksum: sample.checksum };
 }
 
 function describe(switches: MereSwitches): string {
@@ -95,15 +91,16 @@ export function renderFeatures(
 ): { readonly text: string; readonly differing: readonly string[] } {
   const differing: string[] = [];
   const rows = chosen.map((entry) => {
-    const [on, off] = [entry.on, entry.off].map(
-      (switches) => samples.get(keyOf(switches, cpusOf(entry), entry.load)) ?? [],
-    );
-    if (new Set([...on!, ...off!].map(({ checksum }) => checksum)).size > 1) differing.push(entry.name);
-    const [onMs, offMs] = [on!, off!].map((list) => median(list.map(({ hostMs }) => hostMs)));
-    const [onCount, offCount] = [on!, off!].map((list) => median(list.map(({ retired }) => retired / 1e6)));
-    const cells = [number(onMs! / 1000, 3), number(offMs! / 1000, 3), number(offMs! / onMs!, 2)];
-    return [entry.name, entry.load, ...cells, number(onCount!, 1), number(offCount!, 1)];
+    const on = samples.get(keyOf(trialOf(entry, entry.on))) ?? [];
+    const off = samples.get(keyOf(trialOf(entry, entry.off))) ?? [];
+    if (new Set([...on, ...off].map(({ checksum }) => checksum)).size > 1) differing.push(entry.name);
+    const wall = (list: readonly LoadSample[]): number => median(list.map(({ hostMs }) => hostMs));
+    const cpu = (list: readonly LoadSample[]): number => median(list.map(({ cpuMs }) => cpuMs));
+    const count = (list: readonly LoadSample[]): string => number(median(list.map(({ retired }) => retired / 1e6)), 1);
+    const times = [number(wall(on) / 1000, 3), number(wall(off) / 1000, 3)];
+    const ratios = [number(wall(off) / wall(on), 2), number(cpu(off) / cpu(on), 2)];
+    return [entry.name, entry.load, ...times, ...ratios, count(on), count(off)];
   });
-  const head = ["feature", "load", "on s", "off s", "off / on", "on M instr", "off M instr"];
+  const head = ["feature", "load", "on s", "off s", "off / on (wall)", "off / on (CPU)", "on M instr", "off M instr"];
   return { text: table(head, rows), differing };
 }

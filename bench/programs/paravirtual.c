@@ -40,6 +40,6 @@ static uint64_t copy(long n) {
 
 int main(int argc, char **argv) {
     int clock = argc > 1 && strcmp(argv[1], "clock") == 0;
-    long n = (clock ? 30000 : 300) * bench_begin(clock ? "clock" : "copy", argc - 1, argv + 1);
+    long n = (clock ? 15000 : 150) * bench_begin(clock ? "clock" : "copy", argc - 1, argv + 1);
     return bench_end_of(clock ? read_clock(n) : copy(n), n);
 }
