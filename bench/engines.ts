@@ -19,7 +19,10 @@ const file = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 /** The command that starts a VM. */
 export function vmCommand(engine: EngineName, options: VmOptions): readonly [string, ...string[]] {
   if (engine === "qemu") return qemuCommand(options);
-  if (options.counted === true) return [process.execPath, file("./mere-process.ts"), JSON.stringify(options)];
+  if (options.counted === true) {
+    const profile = options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
+    return [process.execPath, ...profile, file("./mere-process.ts"), JSON.stringify(options)];
+  }
   const { kernel, initrd, commandLine, disk, cpus } = options;
   const machine = [
     "--memory",

@@ -75,6 +75,8 @@ export interface SuiteOptions {
   /** Another kernel than the engine's own. */
   readonly kernel?: string | undefined;
   readonly switches?: MereSwitches;
+  /** A directory for profiles of Mere; its process then ends by itself, since it writes them at its end. */
+  readonly profile?: string | undefined;
   readonly onProgram?: (name: string, sample: ProgramSample) => void;
   readonly onFailure?: (what: string) => void;
 }
@@ -105,6 +107,7 @@ export async function measureSuites(
 async function readSuites(name: string, vm: Vm, options: SuiteOptions): Promise<Map<string, ProgramSample>> {
   const samples = new Map<string, ProgramSample>();
   const reader = new SuiteReader();
+  let finished = false;
   for await (const line of watched(vm)) {
     const event = reader.read(line);
     if (event?.kind === "sample") {
@@ -112,15 +115,16 @@ async function readSuites(name: string, vm: Vm, options: SuiteOptions): Promise<
       options.onProgram?.(event.name, event.sample);
     } else if (event?.kind === "failed") options.onFailure?.(event.what);
     else if (event?.kind === "finished") {
-      await vm.close();
-      return samples;
+      finished = true;
+      if (options.profile === undefined) break;
     }
   }
+  if (finished) return samples;
   throw new Error(`${name} ended before the last program of ${options.suites.join(", ")}: ${vm.complaint}`);
 }
 
 function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions): Vm {
-  const { suites, scale, only, kernel, switches } = options;
+  const { suites, scale, only, kernel, switches, profile } = options;
   const command = vmCommand(engine, {
     kernel: kernel ?? kernelFor(engine, guest),
     initrd: guest.suiteInitrd,
@@ -129,6 +133,7 @@ function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions):
     disk: suites.some((suite) => SUITES[suite].debian) ? guest.debian?.disk : undefined,
     counted: true,
     switches,
+    profile,
   });
   return new Vm(command, switches?.environment);
 }

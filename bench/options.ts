@@ -10,6 +10,7 @@ export const HELP = `npm run bench -- [options]
   --write             put the tables into docs/benchmarks.md
   --mere-kernel FILE  boot this kernel, built for Mere, too; with --engine: instead of Debian's
   --engine NAME       only mere, qemu or native: the programs once, each with seconds and M instr/s as it ends
+  --profile DIR       with --engine mere: a .cpuprofile of each of its threads
   --features          Mere with a feature of its machine on against off; --only chooses features
 `;
 const QUICK_SCALE = 20;
@@ -37,6 +38,8 @@ export interface BenchOptions {
   readonly write: boolean;
   readonly mereKernel: string | undefined;
   readonly engine: (typeof ENGINES)[number] | undefined;
+  /** A directory. */
+  readonly profile: string | undefined;
   readonly features: boolean;
 }
 
@@ -55,6 +58,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" | {
   const features = values.features ?? false;
   if (values.write === true && (features || engine !== undefined))
     return { mistake: "--write goes with neither --engine nor --features: the tables compare engines" };
+  if (values.profile !== undefined && engine !== "mere") return { mistake: "--profile needs --engine mere" };
   const runs = Number(values.runs ?? (values.quick === true || engine !== undefined ? 1 : 3));
   if (!Number.isInteger(runs) || runs < 1) return { mistake: "--runs takes a number from 1 on" };
   const names = (values.only ?? "").split(",").filter((name) => name !== "");
@@ -67,6 +71,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" | {
     write: values.write ?? false,
     mereKernel: values["mere-kernel"],
     engine,
+    profile: values.profile,
     features,
   };
 }
@@ -81,6 +86,7 @@ function parseWords(args: readonly string[]) {
       write: { type: "boolean" },
       "mere-kernel": { type: "string" },
       engine: { type: "string" },
+      profile: { type: "string" },
       features: { type: "boolean" },
       help: { type: "boolean" },
     },

@@ -21,6 +21,8 @@ export interface VmOptions {
   /** Mere: the shipped `mere run`, or a process that also tells instructions (bench/mere-process.ts), which only knows switches. */
   readonly counted?: boolean;
   readonly switches?: MereSwitches | undefined;
+  /** Mere, counted: a directory for a processor profile of each of its threads. */
+  readonly profile?: string | undefined;
 }
 
 /** Guest memory of every VM here. */

@@ -219,6 +219,7 @@ describe("options of the benchmark", () => {
     [["--only", "clock"], /no benchmark clock/],
     [["--features", "--only", "sort"], /no feature sort; there are kvm-clock/],
     [["--engine", "kvm"], /no engine kvm/],
+    [["--profile", "/tmp"], /--profile needs --engine mere/],
     [["--runs", "0"], /--runs takes/],
     [["--write", "--features"], /--write goes with neither/],
     [["--fast"], /Unknown option '--fast'/],
