@@ -74,10 +74,11 @@ async function runTrial(guest: BenchGuest, { switches, cpus, load }: Trial, scal
 }
 
 function describe(switches: MereSwitches): string {
-  const { kvmFeatures, cpuFeatures, append, environment } = switches;
+  const { kvmFeatures, cpuFeatures, passes, append, environment } = switches;
   const words = [
-    kvmFeatures === undefined ? "" : `KVM features ${kvmFeatures.toString(16)}`,
+    kvmFeatures === undefined ? "" : `without KVM features ${(~kvmFeatures).toString(16)}`,
     cpuFeatures === undefined ? "" : `${cpuFeatures.length} CPU features`,
+    passes === undefined ? "" : JSON.stringify(passes),
     append ?? "",
     environment === undefined ? "" : JSON.stringify(environment),
   ].filter((word) => word !== "");

@@ -6,7 +6,7 @@ import { type Machine, createMachine } from "../src/vm/machine.ts";
 import { MEMORY_MIB, type VmOptions } from "./vm-options.ts";
 
 const options = JSON.parse(process.argv[2]!) as VmOptions;
-const { kvmFeatures, cpuFeatures, append } = options.switches ?? {};
+const { kvmFeatures, cpuFeatures, passes, append } = options.switches ?? {};
 const disks = options.disk === undefined ? [] : [await openRawDisk(options.disk, { readOnly: true })];
 const decoder = new TextDecoder();
 let rest = "";
@@ -19,6 +19,7 @@ const machine: Machine = await createMachine({
   disks,
   ...(kvmFeatures !== undefined && { kvmFeatures }),
   ...(cpuFeatures !== undefined && { cpuFeatures }),
+  ...(passes !== undefined && { passes }),
   serialOutput(bytes) {
     const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
     rest = lines.pop()!;

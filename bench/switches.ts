@@ -1,5 +1,6 @@
 /* What `npm run bench -- --features` turns on and off, and under which load. To add a switch, add an entry: `on` and `off` are what a Mere VM is made with
  * (bench/vm-options.ts), {} being Mere as it is. */
+import type { RegionPasses } from "../src/engine/wasm/translator/region-state.ts";
 import { CPU_FEATURES } from "../src/isa/features.ts";
 import { KvmFeature } from "../src/isa/system/cpu-model.ts";
 import { KVM_FEATURES } from "../src/vm/machine.ts";
@@ -21,7 +22,7 @@ function kvm(name: string, bits: number, load: string, cpus?: number): FeatureSw
   return {
     name,
     on: {},
-    off: { kvmFeatures: KVM_FEATURES & ~bits },
+    off: { kvmFeatures: ~bits },
     load,
     offered: (KVM_FEATURES & bits) !== 0,
     ...(cpus !== undefined && { cpus }),
@@ -36,6 +37,11 @@ function cpu(name: string, load: string, features: readonly string[] = [name]): 
     load,
     offered: features.some((feature) => CPU_FEATURES.has(feature)),
   };
+}
+
+/** A pass of the translator. */
+function pass(name: keyof RegionPasses, load: string): FeatureSwitch {
+  return { name: `pass-${name}`, on: {}, off: { passes: { [name]: false } }, load, offered: true };
 }
 
 const CLOCK = KvmFeature.CLOCKSOURCE | KvmFeature.CLOCKSOURCE2 | KvmFeature.CLOCKSOURCE_STABLE;
@@ -61,4 +67,8 @@ export const SWITCHES: readonly FeatureSwitch[] = [
   cpu("xsave", "pipe"),
   cpu("rdrand", "boot", ["rdrand", "rdseed"]),
   cpu("ssse3", "copy", ["ssse3", "sse4.1", "sse4.2"]),
+  pass("fusedConditions", "sort"),
+  pass("pageReuse", "hash"),
+  pass("inlineCalls", "calls"),
+  pass("fastFloat", "nbody"),
 ];

@@ -1,11 +1,15 @@
 /* What a VM of the benchmark is made of, and how bench/engines.ts tells it to bench/mere-process.ts: as JSON in one argument. */
 
+import type { RegionPasses } from "../src/engine/wasm/translator/region-state.ts";
+
 /** Switches of Mere that --features turns: what is left out is Mere's default. */
 export interface MereSwitches {
-  /** KVM_CPUID_FEATURES bits, as MachineConfig.kvmFeatures. */
+  /** Mask of KVM_CPUID_FEATURES bits, as MachineConfig.kvmFeatures. */
   readonly kvmFeatures?: number;
   /** Names, as MachineConfig.cpuFeatures. */
   readonly cpuFeatures?: readonly string[];
+  /** As MachineConfig.passes. */
+  readonly passes?: Partial<RegionPasses>;
   /** More words for the kernel's command line. */
   readonly append?: string;
   /** Environment variables of the process that runs Mere. */

@@ -13,7 +13,7 @@ import { RngDevice } from "../device/virtio/rng.ts";
 import { hostNanos } from "../engine/clock.ts";
 import { Attention } from "../engine/engine.ts";
 import { createStateMemory, vcpuAddress } from "../engine/wasm/engine.ts";
-import { ALL_PASSES, type RegionOptions } from "../engine/wasm/translator/region-state.ts";
+import { ALL_PASSES, type RegionOptions, type RegionPasses } from "../engine/wasm/translator/region-state.ts";
 import { RegisterFile } from "../isa/register-file.ts";
 import { Reg } from "../isa/registers.ts";
 import { KvmFeature } from "../isa/system/cpu-model.ts";
@@ -50,10 +50,12 @@ export interface MachineConfig {
   initrd?: Uint8Array;
   commandLine: string;
   disks: Disk[];
-  /** Other KVM_CPUID_FEATURES bits than KVM_FEATURES: for tests and benchmarks that turn one off. */
+  /** Mask of KVM_CPUID_FEATURES bits: those of the machine that are not in it are not told. For tests and benchmarks that turn one off. */
   kvmFeatures?: number;
   /** Other features than CPU_FEATURES for CPUID to tell (the instructions stay): for tests and benchmarks that turn one off. */
   cpuFeatures?: readonly string[];
+  /** Passes of the translator that are not as in ALL_PASSES: for tests and benchmarks that turn one off. */
+  passes?: Partial<RegionPasses>;
   /** What the guest writes to its 16550; owns the bytes. */
   serialOutput?(bytes: Uint8Array): void;
   /** What the guest writes to its virtio console; owns the bytes. */
@@ -108,7 +110,7 @@ export class Machine {
       { length: config.cpus },
       (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4),
     );
-    const region = { passes: ALL_PASSES, parallel: config.cpus > 1 };
+    const region = { passes: { ...ALL_PASSES, ...config.passes }, parallel: config.cpus > 1 };
     this.#translator = new TranslatorThread({ options: region, ramPages: this.#ram.pool.pages });
     this.#worker = this.#startExecutor(config, region);
     try {
