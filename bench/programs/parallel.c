@@ -61,7 +61,7 @@ int main(int argc, char **argv) {
     }
     struct job *jobs = mmap(NULL, MOST * sizeof *jobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     long scale = bench_begin(argv[1], argc - 3, argv + 3);
-    for (long i = 0; i < count; i++) jobs[i].rounds = 1 + scale / 3;
+    for (long i = 0; i < count; i++) jobs[i].rounds = 1 + scale * 2 / 3;
     if (strcmp(argv[2], "threads") == 0) in_threads(jobs, count);
     else in_processes(jobs, count);
     uint64_t sum = 0;
