@@ -4,72 +4,51 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { runCommand } from "../src/image/command.ts";
+import type { ConsoleLine } from "./console.ts";
+import { MEMORY_MIB, type VmOptions } from "./vm-options.ts";
 
 export type EngineName = "mere" | "qemu";
 
-/** One line of the console. */
-export interface ConsoleLine {
-  readonly text: string;
-  /** Since the process was started. */
-  readonly wallMs: number;
-  /** User and system time of all the process's threads; ticks of 10 ms. */
-  readonly cpuMs: number;
-  /** Guest instructions; only Mere tells them. */
-  readonly retired: number | undefined;
-}
-
-export interface VmOptions {
-  readonly kernel: string;
-  readonly initrd: string;
-  readonly commandLine: string;
-  readonly disk?: string | undefined;
-  /** Mere: the shipped `mere run`, or a process that also tells instructions (bench/mere-process.ts). */
-  readonly counted?: boolean;
-}
-
-/** Guest memory of every VM here. */
-export const MEMORY_MIB = 512;
 const TICK_MS = 10;
-const QEMU_MACHINE = ["-accel", "tcg", "-cpu", "max", "-M", "pc", "-smp", "1", "-m", `${MEMORY_MIB}`];
+/** thread=multi: a host thread for each vCPU. */
+const QEMU_MACHINE = ["-accel", "tcg,thread=multi", "-cpu", "max", "-M", "pc", "-m", `${MEMORY_MIB}`];
 const QEMU_SERIAL = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"];
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 /** The command that starts a VM. */
 export function vmCommand(engine: EngineName, options: VmOptions): readonly [string, ...string[]] {
-  const { kernel, initrd, commandLine, disk } = options;
-  if (engine === "mere") {
-    const disks = disk === undefined ? [] : ["--disk", `${disk},ro`];
-    const exact = [
-      "--memory",
-      `${MEMORY_MIB}M`,
-      "--kernel",
-      kernel,
-      "--initrd",
-      initrd,
-      "--append",
-      commandLine,
-      ...disks,
-    ];
-    if (options.counted === true)
-      return [process.execPath, file("./mere-process.ts"), kernel, initrd, commandLine, disk ?? ""];
-    return [process.execPath, file("../bin/mere.js"), "run", ...exact];
+  if (engine === "qemu") return qemuCommand(options);
+  if (options.counted === true) {
+    const profile = options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
+    return [process.execPath, ...profile, file("./mere-process.ts"), JSON.stringify(options)];
   }
+  const { kernel, initrd, commandLine, disk, cpus } = options;
+  const machine = [
+    "--memory",
+    `${MEMORY_MIB}M`,
+    "--cpus",
+    `${cpus}`,
+    ...(disk === undefined ? [] : ["--disk", `${disk},ro`]),
+  ];
+  const boot = ["--kernel", kernel, "--initrd", initrd, "--append", commandLine];
+  return [process.execPath, file("../bin/mere.js"), "run", ...machine, ...boot];
+}
+
+function qemuCommand({ kernel, initrd, commandLine, disk, cpus }: VmOptions): readonly [string, ...string[]] {
   const disks =
     disk === undefined
       ? []
       : ["-drive", `file=${disk},format=raw,if=none,id=disk,readonly=on`, "-device", "virtio-blk-pci,drive=disk"];
-  return [
-    "qemu-system-x86_64",
-    ...QEMU_MACHINE,
-    ...QEMU_SERIAL,
-    "-kernel",
-    kernel,
-    "-initrd",
-    initrd,
-    "-append",
-    commandLine,
-    ...disks,
-  ];
+  const boot = ["-kernel", kernel, "-initrd", initrd, "-append", commandLine];
+  return ["qemu-system-x86_64", ...QEMU_MACHINE, "-smp", `${cpus}`, ...QEMU_SERIAL, ...boot, ...disks];
+}
+
+/** Does this version of Mere make VMs of so many vCPUs? Asks the shipped `mere run`, which looks at its options before the kernel that is not there. */
+export async function mereTakesCpus(cpus: number): Promise<boolean> {
+  const words = ["run", "--cpus", `${cpus}`, "--kernel", "/nonexistent", "--", "true"];
+  const { stderr } = await runCommand(process.execPath, [file("../bin/mere.js"), ...words]);
+  return !stderr.includes("--cpus");
 }
 
 /** A started engine. Its lines come from lines() as they are printed. */

@@ -1,11 +1,9 @@
-/* What the benchmarks boot, the same for every engine: Debian's cloud kernel (as vmlinux and, for QEMU, as the package's bzImage), and an initramfs with
- * busybox, the compiled programs and an init that says "@init" first. Made once per run, on the host. */
-import { access, copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+/* What the benchmarks boot, the same for every engine: Debian's cloud kernel (as vmlinux and, for QEMU, as the package's bzImage), and initramfs archives with
+ * busybox, the compiled programs and the init of bench/init-script.ts. Archives are made once per run, on the host; the rest is cached. */
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { fetchPackages } from "../src/image/apt.ts";
 import { busyboxApplets } from "../src/image/busybox.ts";
-import { runCommand } from "../src/image/command.ts";
 import { CpioWriter } from "../src/image/cpio.ts";
 import { unpackDeb } from "../src/image/deb.ts";
 import {
@@ -17,48 +15,74 @@ import {
   readModules,
   vmlinuxPath,
 } from "../src/image/kernel.ts";
-import { SUITE, type Suite } from "./suite.ts";
+import { type DebianPrograms, debianPrograms } from "./debian-root.ts";
+import { initScript } from "./init-script.ts";
+import { compiledPrograms, exists } from "./programs.ts";
+import { SUITES, type SuiteName, programsOf } from "./suite.ts";
 
 /** Drivers for the disk: of Mere's machine and QEMU's microvm (virtio-mmio), and of QEMU's PC (virtio-pci). */
 const MODULES = ["virtio_mmio", "virtio_pci", "virtio_blk", "ext4"];
 
 export interface BenchGuest {
   readonly kernel: CachedKernel;
+  /** What Mere boots, and QEMU. */
   readonly vmlinux: string;
   readonly bzImage: string;
+  /** Given with --mere-kernel: a kernel that was built for Mere. */
+  readonly mereKernel: string | undefined;
   /** busybox and the init alone. */
   readonly bootInitrd: string;
   /** With one program, for the memory's measurement. */
   readonly touchInitrd: string;
-  /** With all programs and the disk's modules. */
+  /** With the chosen programs and the disk's modules. */
   readonly suiteInitrd: string;
   /** Where the programs are, for the native column; undefined if there is no C compiler. */
   readonly programs: string | undefined;
   readonly busybox: string;
+  /** Undefined when no suite needs it. */
+  readonly debian: DebianPrograms | undefined;
+  /** A directory for files of this run. */
+  readonly work: string;
+}
+
+export interface GuestOptions {
+  readonly suites: readonly SuiteName[];
+  /** Single programs; empty: all. */
+  readonly only: readonly string[];
+  /** QEMU takes part. */
+  readonly qemu: boolean;
+  readonly mereKernel: string | undefined;
 }
 
 /** Makes everything in `work`, which is the caller's to remove. @throws PackageError, KernelError */
-export async function prepareGuest(work: string): Promise<BenchGuest> {
+export async function prepareGuest(work: string, options: GuestOptions): Promise<BenchGuest> {
   const kernel = await ensureKernel({}, "debian");
   const busybox = await ensureBusybox();
-  const programs = await compilePrograms(work);
-  const bootInitrd = join(work, "boot.cpio");
-  const suiteInitrd = join(work, "suite.cpio");
-  const touchInitrd = join(work, "touch.cpio");
-  const names = programs === undefined ? [] : await readdir(programs);
-  const files = names.map((name) => join(programs!, name));
-  await writeFile(bootInitrd, await initramfs(busybox, [], []));
-  await writeFile(
-    touchInitrd,
-    await initramfs(
-      busybox,
-      [],
-      files.filter((file) => basename(file) === "touch"),
-    ),
-  );
-  await writeFile(suiteInitrd, await initramfs(busybox, await readModules(kernel, MODULES), files));
-  const images = { vmlinux: vmlinuxPath(kernel), bzImage: await bzImage(kernel), bootInitrd, touchInitrd, suiteInitrd };
-  return { kernel, ...images, programs, busybox };
+  const programs = await compiledPrograms();
+  const needsDebian = options.suites.some((suite) => SUITES[suite].debian);
+  const debian = needsDebian ? await debianPrograms() : undefined;
+  const archive = async (name: string, files: Iterable<string>, modules: readonly KernelModule[]): Promise<string> => {
+    const path = join(work, `${name}.cpio`);
+    const paths = programs === undefined ? [] : [...files].map((file) => join(programs, file));
+    await writeFile(path, await initramfs(busybox, modules, paths));
+    return path;
+  };
+  const entries = options.suites
+    .flatMap((suite) => [...SUITES[suite].entries])
+    .filter(({ name }) => options.only.length === 0 || options.only.includes(name));
+  return {
+    kernel,
+    vmlinux: vmlinuxPath(kernel),
+    bzImage: options.qemu ? await bzImage(kernel) : "",
+    mereKernel: options.mereKernel,
+    bootInitrd: await archive("boot", [], []),
+    touchInitrd: await archive("touch", ["touch"], []),
+    suiteInitrd: await archive("suite", programsOf(entries), needsDebian ? await readModules(kernel, MODULES) : []),
+    programs,
+    busybox,
+    debian,
+    work,
+  };
 }
 
 /** The package's vmlinuz, which Mere's own cache does not keep. */
@@ -80,23 +104,6 @@ async function bzImage(kernel: CachedKernel): Promise<string> {
   }
 }
 
-async function compilePrograms(work: string): Promise<string | undefined> {
-  const source = fileURLToPath(new URL("./programs", import.meta.url));
-  const target = join(work, "programs");
-  await mkdir(target, { recursive: true });
-  for (const file of await readdir(source)) {
-    if (!file.endsWith(".c")) continue;
-    const args = ["-O2", "-static", "-o", join(target, file.slice(0, -2)), join(source, file), "-lm"];
-    const result = await runCommand("gcc", args).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-      return undefined;
-    });
-    if (result === undefined) return undefined;
-    if (result.status !== 0) throw new Error(`gcc cannot compile ${file}: ${result.stderr}`);
-  }
-  return target;
-}
-
 async function initramfs(
   busybox: string,
   modules: readonly KernelModule[],
@@ -114,56 +121,4 @@ async function initramfs(
   for (const path of programs) cpio.file(`bench/${basename(path)}`, await readFile(path), 0o755);
   cpio.file("init", initScript(modules.map(({ name }) => name)), 0o755);
   return cpio.finish();
-}
-
-/** The init: bench=NAME on the kernel's command line chooses what it does, scale=PERCENT and only=NAME,NAME are for the suite. */
-function initScript(modules: readonly string[]): string {
-  return `#!/bin/sh
-echo @init
-export PATH=/bin
-mount -t proc proc /proc
-mount -t devtmpfs dev /dev
-read -r cmdline </proc/cmdline
-for word in $cmdline; do
-	case $word in bench=* | scale=* | only=*) export "$word" ;; esac
-done
-D=/bench B=/bin/busybox T=/tmp/text C=
-load() { for module in ${modules.join(" ")}; do insmod /bench/modules/$module.ko; done; }
-disk() { # waits for the disk, whose driver may take its time
-	load
-	tries=0
-	while [ ! -b /dev/vda ] && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
-	mount -t ext4 -o ro /dev/vda /disk && mount -t tmpfs tmp /disk/tmp && mount -t devtmpfs dev /disk/dev || echo "@failed disk"
-	C="chroot /disk"
-}
-case $bench in
-${Object.entries(SUITE)
-  .map(([name, entries]) => `${name})\n${name === "debian" ? "disk\n" : ""}${suiteScript(entries)}\n;;`)
-  .join("\n")}
-touch)
-	echo @idle
-	/bench/touch 100
-	;;
-esac
-echo @finished
-poweroff -f
-`;
-}
-
-/** Shell lines that run the entries: in the guest and natively. They use the variables D (programs), B (busybox), T (text), C (prefix of the Debian programs)
- *  and the lower-case words of the kernel's command line. */
-export function suiteScript(entries: Suite): string {
-  return [
-    '"$D/text" $((20 * scale)) >"$T"',
-    '"$D/text" $((2 * scale)) >"$T.small"',
-    'cat "$T" "$T" "$T" "$T" "$T" "$T" >"$T.large"',
-    ...entries.map(({ name, line }) => `case ",$only," in *,${name},* | ,,) ${line} ;; esac`),
-  ].join("\n");
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

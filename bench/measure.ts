@@ -1,24 +1,17 @@
-/* The measurements: boot, compute, memory. Each starts its own VMs, waits for them and gives plain numbers. */
+/* The measurements: boot, suites, memory, phases. Each starts its own VMs, waits for them and gives plain numbers. */
+import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type ConsoleLine, type EngineName, MEMORY_MIB, Vm, vmCommand } from "./engines.ts";
-import { type BenchGuest, suiteScript } from "./guest.ts";
-import { SUITE, type SuiteName } from "./suite.ts";
+import { type ConsoleLine, type ProgramSample, SuiteReader } from "./console.ts";
+import { type EngineName, Vm, vmCommand } from "./engines.ts";
+import type { BenchGuest } from "./guest.ts";
+import { SUITES, type SuiteName, suiteScript } from "./suite.ts";
+import { MEMORY_MIB, type MereSwitches } from "./vm-options.ts";
 
 export interface BootSample {
   readonly wallMs: number;
   readonly cpuMs: number;
   readonly retired?: number | undefined;
-}
-
-/** One program's one run. */
-export interface ProgramSample {
-  /** By the guest's own clock. */
-  readonly nanos: number;
-  /** Of the engine's process, all threads. */
-  readonly cpuMs: number;
-  readonly checksum: string;
-  readonly retired: number | undefined;
 }
 
 export interface MemorySample {
@@ -33,105 +26,139 @@ export interface MemorySample {
 const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
 /** A VM that says nothing for so long is stuck. */
 const SILENCE_MS = 600_000;
+/** A kernel that is only tried may not be one that the engine boots. */
+const TRIED_SILENCE_MS = 60_000;
 
 function kernelFor(engine: EngineName, guest: BenchGuest): string {
   return engine === "mere" ? guest.vmlinux : guest.bzImage;
 }
 
-/** Process start to the init's first line. @param kernel another kernel file than the engine's own */
+export interface BootOptions {
+  /** Another kernel file than the engine's own. */
+  readonly kernel?: string;
+  readonly cpus?: number;
+  /** Mere: in a process that counts instructions, which is started a little faster than `mere run`. */
+  readonly counted?: boolean;
+  readonly switches?: MereSwitches;
+}
+
+/** Process start to the init's first line. @throws Error when it does not come */
 export async function measureBoot(
   engine: EngineName,
   guest: BenchGuest,
-  kernel = kernelFor(engine, guest),
+  { kernel, cpus, counted, switches }: BootOptions = {},
 ): Promise<BootSample> {
-  const vm = new Vm(vmCommand(engine, { kernel, initrd: guest.bootInitrd, commandLine: `${COMMAND_LINE} bench=boot` }));
-  for await (const line of watched(vm)) {
-    if (line.text !== "@init") continue;
-    await vm.close();
-    return { wallMs: line.wallMs, cpuMs: line.cpuMs };
-  }
-  throw new Error(`${engine} did not boot: ${vm.complaint}`);
-}
-
-/** Instructions until the init's first line. */
-export async function countBoot(guest: BenchGuest): Promise<number> {
   const options = {
-    kernel: guest.vmlinux,
+    kernel: kernel ?? kernelFor(engine, guest),
     initrd: guest.bootInitrd,
     commandLine: `${COMMAND_LINE} bench=boot`,
-    counted: true,
+    cpus: cpus ?? 1,
+    counted: counted ?? false,
+    switches,
   };
-  const vm = new Vm(vmCommand("mere", options));
-  for await (const line of watched(vm)) {
+  const vm = new Vm(vmCommand(engine, options), switches?.environment);
+  for await (const line of watched(vm, kernel === undefined ? SILENCE_MS : TRIED_SILENCE_MS)) {
     if (line.text !== "@init") continue;
     await vm.close();
-    return line.retired!;
+    return { wallMs: line.wallMs, cpuMs: line.cpuMs, retired: line.retired };
   }
-  throw new Error(`mere did not boot: ${vm.complaint}`);
+  throw new Error(`${engine} did not boot ${options.kernel}: ${vm.complaint}`);
 }
 
 export interface SuiteOptions {
-  readonly suite: SuiteName;
+  /** Suites that want the same number of processors; a VM runs them one after the other. */
+  readonly suites: readonly SuiteName[];
   /** Percent of the full size. */
   readonly scale: number;
   /** Names to run; empty: all. */
   readonly only: readonly string[];
-  readonly disk?: string | undefined;
+  /** Another kernel than the engine's own. */
+  readonly kernel?: string | undefined;
+  readonly switches?: MereSwitches;
+  /** A directory for profiles of Mere; its process then ends by itself, since it writes them at its end. */
+  readonly profile?: string | undefined;
   readonly onProgram?: (name: string, sample: ProgramSample) => void;
+  readonly onFailure?: (what: string) => void;
 }
 
-/** All programs of a suite in one VM, or on the host. @returns samples by name; a program that failed has none */
-export async function measureSuite(
+/** All programs of suites in one VM, or on the host. @returns samples by name; a program that failed has none @throws Error when the VM ends before them */
+export async function measureSuites(
   engine: EngineName | "native",
   guest: BenchGuest,
   options: SuiteOptions,
 ): Promise<Map<string, ProgramSample>> {
-  const vm = engine === "native" ? nativeSuite(guest, options) : vmSuite(engine, guest, options);
+  if (engine !== "native") return readSuites(engine, vmSuites(engine, guest, options), options);
+  const directory = await mkdtemp(
+    join(guest.debian?.prefix === undefined ? guest.work : `${guest.debian.root}/tmp`, "bench-"),
+  );
+  try {
+    const samples = new Map<string, ProgramSample>();
+    for (const suite of options.suites) {
+      if (SUITES[suite].debian && guest.debian?.prefix === undefined) continue;
+      for (const [name, sample] of await readSuites(engine, nativeSuite(guest, suite, directory, options), options))
+        samples.set(name, sample);
+    }
+    return samples;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function readSuites(name: string, vm: Vm, options: SuiteOptions): Promise<Map<string, ProgramSample>> {
   const samples = new Map<string, ProgramSample>();
-  let begin: ConsoleLine | undefined;
+  const reader = new SuiteReader();
+  let finished = false;
   for await (const line of watched(vm)) {
-    const [word, name, checksum, nanos] = line.text.split(" ");
-    if (word === "@begin") begin = line;
-    else if (word === "@end" && begin !== undefined && begin.text.split(" ")[1] === name) {
-      const retired = line.retired === undefined ? undefined : line.retired - begin.retired!;
-      const sample = { nanos: Number(nanos), cpuMs: line.cpuMs - begin.cpuMs, checksum: checksum!, retired };
-      samples.set(name!, sample);
-      options.onProgram?.(name!, sample);
-    } else if (word === "@finished") {
-      await vm.close();
-      return samples;
+    const event = reader.read(line);
+    if (event?.kind === "sample") {
+      samples.set(event.name, event.sample);
+      options.onProgram?.(event.name, event.sample);
+    } else if (event?.kind === "failed") options.onFailure?.(event.what);
+    else if (event?.kind === "finished") {
+      finished = true;
+      if (options.profile === undefined) break;
     }
   }
-  if (engine !== "native") throw new Error(`${engine} ended before the suite: ${vm.complaint}`);
-  return samples;
+  if (finished) return samples;
+  throw new Error(`${name} ended before the last program of ${options.suites.join(", ")}: ${vm.complaint}`);
 }
 
-function vmSuite(engine: EngineName, guest: BenchGuest, { suite, scale, only, disk }: SuiteOptions): Vm {
-  const commandLine = `${COMMAND_LINE} bench=${suite} scale=${scale} only=${only.join(",")}`;
-  return new Vm(
-    vmCommand(engine, {
-      kernel: kernelFor(engine, guest),
-      initrd: guest.suiteInitrd,
-      commandLine,
-      disk,
-      counted: true,
-    }),
-  );
+function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions): Vm {
+  const { suites, scale, only, kernel, switches, profile } = options;
+  const command = vmCommand(engine, {
+    kernel: kernel ?? kernelFor(engine, guest),
+    initrd: guest.suiteInitrd,
+    commandLine: `${COMMAND_LINE} bench=${suites.join(",")} scale=${scale} only=${only.join(",")}`,
+    cpus: SUITES[suites[0]!].cpus,
+    disk: suites.some((suite) => SUITES[suite].debian) ? guest.debian?.disk : undefined,
+    counted: true,
+    switches,
+    profile,
+  });
+  return new Vm(command, switches?.environment);
 }
 
-function nativeSuite(guest: BenchGuest, { suite, scale, only }: SuiteOptions): Vm {
-  const D = guest.programs ?? "";
-  // The system's own programs, whatever else the user has.
+/** @param directory for files; where there are Debian's programs, it is in what they see as /tmp */
+function nativeSuite(guest: BenchGuest, suite: SuiteName, directory: string, { scale, only }: SuiteOptions): Vm {
+  const root = guest.debian?.root ?? "";
   const env = {
-    PATH: "/usr/bin:/bin",
-    D,
+    // The system's own programs, whatever else the user has; chroot is in sbin.
+    PATH: "/usr/bin:/bin:/usr/sbin:/sbin",
+    LC_ALL: "C",
+    D: guest.programs ?? "",
     B: guest.busybox,
-    T: join(D, "..", "text"),
-    C: "",
+    T: join(guest.work, "text"),
+    C: guest.debian?.prefix ?? "",
+    W: directory,
+    P: directory.startsWith(root) ? directory.slice(root.length) : directory,
+    M: "/dev/shm",
     scale: `${scale}`,
     only: only.join(","),
   };
-  return new Vm(["sh", "-c", suiteScript(SUITE[suite])], env);
+  const script = `${suiteScript(SUITES[suite].entries)}\necho @finished`;
+  // With as many processors as the guest has where that is what is compared.
+  const pinned = suite === "smp1" ? (["taskset", "1"] as const) : ([] as const);
+  return new Vm([...pinned, "sh", "-c", script] as unknown as [string, ...string[]], env);
 }
 
 /** What the host pays for a guest that has touched 100 MiB of its memory. */
@@ -140,6 +167,7 @@ export async function measureMemory(engine: EngineName, guest: BenchGuest): Prom
     kernel: kernelFor(engine, guest),
     initrd: guest.touchInitrd,
     commandLine: `${COMMAND_LINE} bench=touch`,
+    cpus: 1,
   };
   const vm = new Vm(vmCommand(engine, options));
   let idlePssMib = NaN;
@@ -154,13 +182,13 @@ export async function measureMemory(engine: EngineName, guest: BenchGuest): Prom
 }
 
 /** The VM's lines; a VM that falls silent is killed, which ends them. */
-async function* watched(vm: Vm): AsyncGenerator<ConsoleLine> {
+async function* watched(vm: Vm, silenceMs = SILENCE_MS): AsyncGenerator<ConsoleLine> {
   const kill = (): void => void vm.child.kill("SIGKILL");
-  let timer = setTimeout(kill, SILENCE_MS);
+  let timer = setTimeout(kill, silenceMs);
   try {
     for await (const line of vm.lines()) {
       clearTimeout(timer);
-      timer = setTimeout(kill, SILENCE_MS);
+      timer = setTimeout(kill, silenceMs);
       yield line;
     }
   } finally {

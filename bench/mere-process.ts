@@ -1,21 +1,25 @@
 /* A Mere VM in a process of its own that prefixes each line of the serial console with the number of instructions retired so far:
- * node mere-process.ts KERNEL INITRD COMMANDLINE DISK. Started by bench/engines.ts. */
+ * node mere-process.ts OPTIONS, which are VmOptions as JSON. Started by bench/engines.ts. */
 import { readFile } from "node:fs/promises";
 import { openRawDisk } from "../src/disk/raw.ts";
 import { type Machine, createMachine } from "../src/vm/machine.ts";
-import { MEMORY_MIB } from "./engines.ts";
+import { MEMORY_MIB, type VmOptions } from "./vm-options.ts";
 
-const [kernel, initrd, commandLine, disk] = process.argv.slice(2) as [string, string, string, string];
-const disks = disk === "" ? [] : [await openRawDisk(disk, { readOnly: true })];
+const options = JSON.parse(process.argv[2]!) as VmOptions;
+const { kvmFeatures, cpuFeatures, passes, append } = options.switches ?? {};
+const disks = options.disk === undefined ? [] : [await openRawDisk(options.disk, { readOnly: true })];
 const decoder = new TextDecoder();
 let rest = "";
 const machine: Machine = await createMachine({
-  cpus: 1,
+  cpus: options.cpus,
   memoryBytes: MEMORY_MIB * 1024 * 1024,
-  kernel: await readFile(kernel),
-  initrd: await readFile(initrd),
-  commandLine,
+  kernel: await readFile(options.kernel),
+  initrd: await readFile(options.initrd),
+  commandLine: append === undefined ? options.commandLine : `${options.commandLine} ${append}`,
   disks,
+  ...(kvmFeatures !== undefined && { kvmFeatures }),
+  ...(cpuFeatures !== undefined && { cpuFeatures }),
+  ...(passes !== undefined && { passes }),
   serialOutput(bytes) {
     const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
     rest = lines.pop()!;

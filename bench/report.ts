@@ -1,139 +1,131 @@
-/* Medians, ratios and the tables of docs/benchmarks.md, in Markdown. */
+/* The tables of docs/benchmarks.md, in Markdown. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
-import { SUITE } from "./suite.ts";
-import type { BootSample, MemorySample, ProgramSample, StartupPhases } from "./measure.ts";
-
-/** What issue 2 asks of this tier, as ratios to QEMU. */
-export const BARS = { boot: 6, compute: 8 } as const;
-
-/** All samples of a run of the benchmark; each list has one entry per round. */
-export interface Results {
-  readonly boot: {
-    readonly mere: BootSample[];
-    readonly qemu: BootSample[];
-    readonly qemuVmlinux: BootSample[];
-    instructions?: number;
-  };
-  readonly programs: Map<
-    string,
-    { readonly mere: ProgramSample[]; readonly qemu: ProgramSample[]; readonly native: ProgramSample[] }
-  >;
-  readonly memory: { readonly mere: MemorySample[]; readonly qemu: MemorySample[] };
-  readonly phases: StartupPhases[];
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-export function geometricMean(values: readonly number[]): number {
-  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
-}
-
-/** A program's medians. */
-export interface ProgramRow {
-  readonly name: string;
-  readonly nativeMs: number;
-  readonly qemuMs: number;
-  readonly mereMs: number;
-  /** Mere to QEMU by the guests' clocks, and by processor time of the engines' processes. */
-  readonly wallRatio: number;
-  readonly cpuRatio: number;
-  /** Millions of guest instructions per second of processor time. */
-  readonly mereMips: number;
-  readonly qemuMips: number;
-  readonly sameOutput: boolean;
-}
-
-/** Rows of all programs that both engines ran, the worst ratio first. */
-export function programRows(results: Results): ProgramRow[] {
-  const rows: ProgramRow[] = [];
-  for (const [name, { mere, qemu, native }] of results.programs) {
-    if (mere.length === 0 || qemu.length === 0) continue;
-    const [mereMs, qemuMs] = [mere, qemu].map((samples) => median(samples.map(({ nanos }) => nanos / 1e6))) as [
-      number,
-      number,
-    ];
-    const [mereCpu, qemuCpu] = [mere, qemu].map((samples) => median(samples.map(({ cpuMs }) => cpuMs))) as [
-      number,
-      number,
-    ];
-    // The host's own perl or sqlite3 may be of another version.
-    const comparable = SUITE.compute.some((entry) => entry.name === name) ? native : [];
-    const retired = median(mere.map((sample) => sample.retired!));
-    rows.push({
-      name,
-      nativeMs: native.length === 0 ? NaN : median(native.map(({ nanos }) => nanos / 1e6)),
-      qemuMs,
-      mereMs,
-      wallRatio: mereMs / qemuMs,
-      cpuRatio: mereCpu / qemuCpu,
-      mereMips: retired / mereCpu / 1000,
-      qemuMips: retired / qemuCpu / 1000,
-      sameOutput: new Set([...mere, ...qemu, ...comparable].map(({ checksum }) => checksum)).size === 1,
-    });
-  }
-  return rows.toSorted((a, b) => b.cpuRatio - a.cpuRatio);
-}
+import type { BootSample, MemorySample } from "./measure.ts";
+import {
+  BARS,
+  BOOTS,
+  type BootName,
+  type ProgramRow,
+  type Results,
+  type Verdict,
+  bootVerdicts,
+  efficiencies,
+  geometricMean,
+  median,
+  programRows,
+  smpVerdicts,
+  speedVerdicts,
+} from "./results.ts";
+import { MEMORY_MIB } from "./vm-options.ts";
 
 /** The generated part of docs/benchmarks.md. */
 export function renderReport(results: Results, circumstances: readonly string[]): string {
   const parts = [circumstances.map((line) => `- ${line}`).join("\n")];
-  if (results.boot.mere.length > 0 && results.boot.qemu.length > 0) parts.push(renderBoot(results));
-  if (programRows(results).length > 0) parts.push(renderPrograms(results));
+  if (results.boot.mere.length > 0) parts.push(renderBoot(results));
+  const compute = programRows(results, ["compute", "debian"]);
+  if (compute.length > 0) parts.push(renderCompute(compute));
+  const kernel = programRows(results, ["kernel"]);
+  if (kernel.length > 0) parts.push(renderKernel(kernel));
+  const smp = programRows(results, ["smp1", "smp2"]);
+  if (smp.length > 0) parts.push(renderSmp(results, smp));
   if (results.memory.mere.length > 0) parts.push(renderMemory(results));
   if (results.phases.length > 0) parts.push(renderPhases(results));
   return parts.join("\n\n");
 }
 
-function renderBoot({ boot }: Results): string {
+function renderBoot(results: Results): string {
+  const { boot } = results;
   const wall = (samples: BootSample[]): number => median(samples.map(({ wallMs }) => wallMs));
   const cpu = (samples: BootSample[]): number => median(samples.map(({ cpuMs }) => cpuMs));
-  const row = (name: string, samples: BootSample[]): string[] => [
-    name,
-    seconds(wall(samples)),
-    seconds(cpu(samples)),
-    ratio(wall(samples) / wall(boot.qemu)),
-    ratio(cpu(samples) / cpu(boot.qemu)),
-  ];
-  const rows = [row("QEMU, bzImage", boot.qemu), row("Mere, vmlinux", boot.mere)];
-  if (boot.qemuVmlinux.length > 0) rows.splice(1, 0, row("QEMU, vmlinux (PVH)", boot.qemuVmlinux));
+  const rows = (Object.keys(BOOTS) as BootName[])
+    .filter((name) => boot[name].length > 0)
+    .map((name) => [
+      BOOTS[name],
+      seconds(wall(boot[name])),
+      seconds(cpu(boot[name])),
+      times(wall(boot.qemu) / wall(boot[name])),
+      times(cpu(boot.qemu) / cpu(boot[name])),
+    ]);
   const rate =
     boot.instructions === undefined
       ? ""
-      : `\n\nMere retires ${(boot.instructions / 1e6).toFixed(0)} M instructions until then: ${(boot.instructions / cpu(boot.mere) / 1000).toFixed(0)} M per second of processor time, start-up included.`;
-  return `### Boot: process start to the init's first line (bar: ${BARS.boot}×)\n\n${table(["", "wall s", "CPU s", "wall ×", "CPU ×"], rows)}${rate}`;
+      : `\n\nMere retires ${(boot.instructions / 1e6).toFixed(0)} M instructions until Debian's kernel has its init: ${(boot.instructions / cpu(boot.mere) / 1000).toFixed(0)} M per second of processor time, start-up included.`;
+  const head = ["", "wall s", "CPU s", "speed (wall)", "speed (CPU)"];
+  return `### Boot: process start to the init's first line\n\n${table(head, rows)}${rate}${verdictLines(bootVerdicts(results))}`;
 }
 
-function renderPrograms(results: Results): string {
-  const rows = programRows(results);
-  const head = ["program", "native s", "QEMU s", "Mere s", "wall ×", "CPU ×", "Mere M instr/s", "QEMU M instr/s"];
-  const mean = [
+function renderCompute(rows: readonly ProgramRow[]): string {
+  const head = ["program", "native s", "QEMU s", "Mere s", "speed (wall)", "speed (CPU)", "against native"];
+  const cells = rows.map((row) => [
+    label(row),
+    milliseconds(row.nativeMs),
+    seconds(row.qemuMs),
+    seconds(row.mereMs),
+    times(row.speed),
+    times(row.cpuSpeed),
+    slower(row.slowdown),
+    whole(row.mereMips),
+    whole(row.qemuMips),
+  ]);
+  const mean = (of: (row: ProgramRow) => number): number => geometricMean(rows.map(of));
+  cells.push([
     "geometric mean",
     "",
     "",
     "",
-    ratio(geometricMean(rows.map((row) => row.wallRatio))),
-    ratio(geometricMean(rows.map((row) => row.cpuRatio))),
-  ];
-  const cells = rows.map((row) => [
-    row.sameOutput ? row.name : `${row.name} (OUTPUT DIFFERS)`,
-    Number.isNaN(row.nativeMs) ? "–" : seconds(row.nativeMs),
-    seconds(row.qemuMs),
-    seconds(row.mereMs),
-    ratio(row.wallRatio),
-    ratio(row.cpuRatio),
-    row.mereMips.toFixed(0),
-    row.qemuMips.toFixed(0),
+    times(mean((row) => row.speed)),
+    times(mean((row) => row.cpuSpeed)),
+    slower(mean((row) => row.slowdown)),
+    whole(mean((row) => row.mereMips)),
+    whole(mean((row) => row.qemuMips)),
   ]);
-  mean.push(
-    geometricMean(rows.map((row) => row.mereMips)).toFixed(0),
-    geometricMean(rows.map((row) => row.qemuMips)).toFixed(0),
+  const verdicts = verdictLines(speedVerdicts(rows, BARS.compute));
+  return `### Compute: programs in one VM\n\n${table([...head, "Mere M instr/s", "QEMU M instr/s"], cells)}${verdicts}`;
+}
+
+function renderKernel(rows: readonly ProgramRow[]): string {
+  const head = ["operation", "native µs", "QEMU µs", "Mere µs", "speed (wall)", "speed (CPU)", "against native"];
+  const each = (ms: number, row: ProgramRow): string => number((ms * 1000) / (row.operations ?? 1), 2);
+  const cells = rows.map((row) => [
+    label(row),
+    each(row.nativeMs, row),
+    each(row.qemuMs, row),
+    each(row.mereMs, row),
+    times(row.speed),
+    times(row.cpuSpeed),
+    slower(row.slowdown),
+  ]);
+  const mean = (of: (row: ProgramRow) => number): number => geometricMean(rows.map(of));
+  const means = [
+    times(mean((row) => row.speed)),
+    times(mean((row) => row.cpuSpeed)),
+    slower(mean((row) => row.slowdown)),
+  ];
+  cells.push(["geometric mean", "", "", "", ...means]);
+  return `### Kernel: time of an operation\n\n${table(head, cells)}${verdictLines(speedVerdicts(rows, BARS.kernel))}`;
+}
+
+function renderSmp(results: Results, rows: readonly ProgramRow[]): string {
+  const cells = rows
+    .toSorted((a, b) => a.name.localeCompare(b.name))
+    .map((row) => [
+      label(row),
+      milliseconds(row.nativeMs),
+      seconds(row.qemuMs),
+      seconds(row.mereMs),
+      times(row.speed),
+      times(row.cpuSpeed),
+    ]);
+  const times2 = table(["program", "native s", "QEMU s", "Mere s", "speed (wall)", "speed (CPU)"], cells);
+  const efficiency = table(
+    ["efficiency of the second vCPU", "native", "QEMU", "Mere"],
+    efficiencies(results).map(({ what, native, qemu, mere }) => [
+      what,
+      ...[native, qemu, mere].map((x) => number(x, 2)),
+    ]),
   );
-  return `### Compute: programs in one VM (bar: ${BARS.compute}×)\n\n${table(head, [...cells, mean])}`;
+  return `### Two vCPUs\n\n${times2}\n\n${efficiency}${verdictLines(smpVerdicts(results))}`;
 }
 
 function renderMemory({ memory }: Results): string {
@@ -141,7 +133,7 @@ function renderMemory({ memory }: Results): string {
     const idle = median(samples.map((sample) => sample.idlePssMib));
     const touched = median(samples.map((sample) => sample.touchedPssMib));
     const guest = median(samples.map((sample) => sample.guestMib));
-    return [name, ...[idle, touched, touched - idle, guest, touched - guest].map((mib) => mib.toFixed(0))];
+    return [name, ...[idle, touched, touched - idle, guest, touched - guest].map(whole)];
   };
   const head = [
     "MiB of the whole process (PSS)",
@@ -151,14 +143,15 @@ function renderMemory({ memory }: Results): string {
     "guest memory in it",
     "fixed part",
   ];
-  return `### Memory: a VM of 512 MiB\n\n${table(head, [row("QEMU", memory.qemu), row("Mere", memory.mere)])}`;
+  const rows = [row("QEMU", memory.qemu), row("Mere", memory.mere)];
+  return `### Memory: a VM of ${MEMORY_MIB} MiB\n\n${table(head, rows)}`;
 }
 
 function renderPhases({ phases }: Results): string {
   const names = Object.keys(phases[0]!.laps);
   const rows = [
-    ["Node started", median(phases.map(({ nodeStart }) => nodeStart)).toFixed(0)],
-    ...names.map((name) => [name, median(phases.map(({ laps }) => laps[name]!)).toFixed(0)]),
+    ["Node started", whole(median(phases.map(({ nodeStart }) => nodeStart)))],
+    ...names.map((name) => [name, whole(median(phases.map(({ laps }) => laps[name]!)))]),
   ];
   return `### Start-up of \`mere run -- true\`\n\n${table(["phase", "ms"], rows)}`;
 }
@@ -183,15 +176,27 @@ export function writeReport(path: string | URL, report: string): void {
   writeFileSync(path, `${text.slice(0, begin + BEGIN.length)}\n\n${report}\n\n${text.slice(end)}`);
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** A Markdown table, numbers to the right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
 }
 
-function seconds(ms: number): string {
-  return (ms / 1000).toFixed(2);
+function verdictLines(verdicts: readonly Verdict[]): string {
+  return `\n\n${verdicts.map(({ text, met }) => `- ${met ? "met" : "**not met**"}: ${text}`).join("\n")}`;
 }
 
-function ratio(value: number): string {
-  return `${value.toFixed(1)}×`;
+function label({ name, sameOutput }: ProgramRow): string {
+  return sameOutput ? name : `${name} (OUTPUT DIFFERS)`;
 }
+
+/** A number with so many digits after the point, or a dash for what was not measured. */
+export function number(value: number, digits: number): string {
+  return Number.isFinite(value) ? value.toFixed(digits) : "–";
+}
+const seconds = (ms: number): string => number(ms / 1000, 2);
+/** Seconds for what is short. */
+const milliseconds = (ms: number): string => number(ms / 1000, 3);
+const whole = (value: number): string => number(value, 0);
+const times = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(2)}×` : "–");
+const slower = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(1)}×` : "–");

@@ -70,6 +70,8 @@ const INSTRUCTIONS: Readonly<Record<string, string>> = {
   smap: "clac stac",
   syscall: "syscall sysret",
   pcid: "",
+  erms: "",
+  fsrm: "",
 };
 
 /** Not told, and so #UD: rows that wait for a CPU model that tells them. */

@@ -28,14 +28,17 @@ static inline long bench_begin(const char *name, int argc, char **argv) {
     return scale < 1 ? 1 : scale;
 }
 
-static inline int bench_end(uint64_t checksum) {
+/* @param operations what the time is to be divided by, 0: nothing */
+static inline int bench_end_of(uint64_t checksum, long operations) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     long long nanos = (now.tv_sec - bench_start.tv_sec) * 1000000000LL + now.tv_nsec - bench_start.tv_nsec;
-    printf("@end %s %016llx %lld\n", bench_name, (unsigned long long)checksum, nanos);
+    printf("@end %s %016llx %lld %ld\n", bench_name, (unsigned long long)checksum, nanos, operations);
     fflush(stdout);
     return 0;
 }
+
+static inline int bench_end(uint64_t checksum) { return bench_end_of(checksum, 0); }
 
 /* Folds one value into a checksum (FNV-1a over 64-bit words). */
 static inline uint64_t mix(uint64_t checksum, uint64_t value) {

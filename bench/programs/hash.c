@@ -28,7 +28,7 @@ static void erase(uint64_t at) {
 int main(int argc, char **argv) {
     long scale = bench_begin("hash", argc, argv);
     uint64_t sum = 0, live = 0;
-    for (long i = 0; i < 15000 * scale; i++) {
+    for (long i = 0; i < 75000 * scale; i++) {
         uint64_t key = (random_u64() & 0x1ffff) + 1, at = find(key);
         if (keys[at] == 0) {
             if (live < SIZE * 3 / 4) keys[at] = key, values[at] = i, live++;

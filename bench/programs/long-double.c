@@ -4,7 +4,7 @@
 int main(int argc, char **argv) {
     long scale = bench_begin("long-double", argc, argv);
     long double pi = 0, e = 1, term = 1, x = 0.5L;
-    for (long i = 0; i < 10000 * scale; i++) {
+    for (long i = 0; i < 15000 * scale; i++) {
         pi += (i & 1 ? -4.0L : 4.0L) / (2 * i + 1);
         x = 3.9L * x * (1 - x);
         if (term > 1e-25L) e += term /= i + 1;

@@ -39,7 +39,7 @@ static void merge(uint32_t *a, uint32_t *b, long n) {
 }
 
 int main(int argc, char **argv) {
-    long scale = bench_begin("sort", argc, argv), n = 4000 * scale;
+    long scale = bench_begin("sort", argc, argv), n = 8000 * scale;
     uint32_t *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b), *c = malloc(n * sizeof *c);
     for (long i = 0; i < n; i++) a[i] = b[i] = (uint32_t)random_u64();
     quick(a, n);

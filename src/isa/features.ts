@@ -30,5 +30,7 @@ export const CPU_FEATURES: ReadonlySet<string> = new Set([
   "clflushopt",
   "rdtscp",
   "smap",
+  "erms",
+  "fsrm",
   "syscall",
 ]);

@@ -20,6 +20,8 @@ export interface ExecutorStart {
   translator: TranslatorConnection;
   region: RegionOptions;
   kvmFeatures: number;
+  /** CPU_FEATURES if there are none. */
+  cpuFeatures: readonly string[] | undefined;
   /** f64 a reason. */
   exits: SharedArrayBuffer;
   /** i32: see Control. */

@@ -60,7 +60,7 @@ class Executor {
     Atomics.wait(this.#control, 0, Control.NOT_YET);
     this.#vcpu = engine.vcpu(
       0,
-      cpuModel(start.vcpus, start.kvmFeatures),
+      cpuModel(start.vcpus, start.kvmFeatures, start.cpuFeatures && new Set(start.cpuFeatures)),
       vcpuPorts(devices, 0, () => KVM_ENOSYS),
     );
   }

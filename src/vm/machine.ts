@@ -13,7 +13,7 @@ import { RngDevice } from "../device/virtio/rng.ts";
 import { hostNanos } from "../engine/clock.ts";
 import { Attention } from "../engine/engine.ts";
 import { createStateMemory, vcpuAddress } from "../engine/wasm/engine.ts";
-import { ALL_PASSES, type RegionOptions } from "../engine/wasm/translator/region-state.ts";
+import { ALL_PASSES, type RegionOptions, type RegionPasses } from "../engine/wasm/translator/region-state.ts";
 import { RegisterFile } from "../isa/register-file.ts";
 import { Reg } from "../isa/registers.ts";
 import { KvmFeature } from "../isa/system/cpu-model.ts";
@@ -33,7 +33,8 @@ const TERMINAL = { columns: 80, rows: 24 };
 /** A guest whose last words are a panic's is looked at this often, this many times: one that runs a program or sleeps has not panicked. */
 const PANIC_LOOK_MS = 100;
 const PANIC_LOOKS = 10;
-const KVM_FEATURES =
+/** KVM_CPUID_FEATURES of every VM. */
+export const KVM_FEATURES: number =
   KvmFeature.CLOCKSOURCE |
   KvmFeature.CLOCKSOURCE2 |
   KvmFeature.CLOCKSOURCE_STABLE |
@@ -49,6 +50,12 @@ export interface MachineConfig {
   initrd?: Uint8Array;
   commandLine: string;
   disks: Disk[];
+  /** Mask of KVM_CPUID_FEATURES bits: those of the machine that are not in it are not told. For tests and benchmarks that turn one off. */
+  kvmFeatures?: number;
+  /** Other features than CPU_FEATURES for CPUID to tell (the instructions stay): for tests and benchmarks that turn one off. */
+  cpuFeatures?: readonly string[];
+  /** Passes of the translator that are not as in ALL_PASSES: for tests and benchmarks that turn one off. */
+  passes?: Partial<RegionPasses>;
   /** What the guest writes to its 16550; owns the bytes. */
   serialOutput?(bytes: Uint8Array): void;
   /** What the guest writes to its virtio console; owns the bytes. */
@@ -103,9 +110,9 @@ export class Machine {
       { length: config.cpus },
       (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4),
     );
-    const region = { passes: ALL_PASSES, parallel: config.cpus > 1 };
+    const region = { passes: { ...ALL_PASSES, ...config.passes }, parallel: config.cpus > 1 };
     this.#translator = new TranslatorThread({ options: region, ramPages: this.#ram.pool.pages });
-    this.#worker = this.#startExecutor(region);
+    this.#worker = this.#startExecutor(config, region);
     try {
       this.#load(config);
     } catch (error) {
@@ -162,7 +169,7 @@ export class Machine {
   }
 
   /** The executor's thread, which makes its engine while this one loads the kernel, and then waits for start(). */
-  #startExecutor(region: RegionOptions): Worker {
+  #startExecutor({ kvmFeatures, cpuFeatures }: MachineConfig, region: RegionOptions): Worker {
     new Int32Array(this.#control)[0] = Control.NOT_YET;
     const translator = this.#translator.connect();
     const data: ExecutorStart = {
@@ -172,7 +179,8 @@ export class Machine {
       vcpus: this.#cpus,
       translator,
       region,
-      kvmFeatures: KVM_FEATURES,
+      kvmFeatures: KVM_FEATURES & (kvmFeatures ?? ~0),
+      cpuFeatures,
       exits: this.#exits,
       control: this.#control,
     };

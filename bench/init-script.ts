@@ -1,0 +1,39 @@
+/* The init of the benchmark's guests: says "@init", then does what bench=NAME,NAME on the kernel's command line names, which are suites or "touch", and says
+ * "@finished". scale=PERCENT and only=NAME,NAME are for the suites. */
+import { SUITES, SUITE_NAMES, suiteScript } from "./suite.ts";
+
+/** @param modules to load for a disk, each after those it depends on; those that the kernel refuses are left out, since it may have them built in */
+export function initScript(modules: readonly string[]): string {
+  return `#!/bin/sh
+echo @init
+export PATH=/bin
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+read -r cmdline </proc/cmdline
+for word in $cmdline; do
+	case $word in bench=* | scale=* | only=*) export "$word" ;; esac
+done
+D=/bench B=/bin/busybox T=/tmp/text C= W=/disk/tmp M=/tmp
+export P=/tmp
+disk() { # once; waits for the disk, whose driver may take its time
+	[ -z "$C" ] || return
+	for module in ${modules.join(" ")}; do insmod /bench/modules/$module.ko 2>/dev/null; done
+	tries=0
+	while [ ! -b /dev/vda ] && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+	mount -t ext4 -o ro /dev/vda /disk && mount -t tmpfs tmp /disk/tmp && mount -t devtmpfs dev /disk/dev || echo "@failed disk"
+	C="chroot /disk"
+}
+for part in $(echo "$bench" | tr , ' '); do
+case $part in
+${SUITE_NAMES.map((name) => `${name})\n${SUITES[name].debian ? "disk\n" : ""}${suiteScript(SUITES[name].entries)}\n;;`).join("\n")}
+touch)
+	echo @idle
+	/bench/touch 100
+	;;
+esac
+done
+echo @finished
+poweroff -f
+`;
+}
