@@ -83,8 +83,8 @@ export class BlockCache {
   onProtect: (frameAddress: number, writers: number) => void = () => {};
   /** Called when blocks went away (`all`: their room is used again). */
   onDrop: (all: boolean) => void = () => {};
-  /** Called when these executors (bits) have been told that code of theirs was written. */
-  onTold: (executors: number) => void = () => {};
+  /** Called when other executors have been told that code of theirs was written. */
+  onTold: () => void = () => {};
   /** Called for each new block that can be found; when code in [from, to) of a frame changed; and when all blocks went. */
   onBlock: (block: Block) => void = () => {};
   onChange: (frame: number, from: number, to: number) => void = () => {};
@@ -452,10 +452,8 @@ export class BlockCache {
     }
     const quiet = (this.#quietElsewhere.get(frame) ?? 0) + 1;
     if (quiet >= QUIET_WRITES) hit = holders;
-    if (hit === holders) this.#quietElsewhere.delete(frame);
-    else this.#quietElsewhere.set(frame, quiet);
-    const told = hit === 0 ? 0 : this.#ram.tellStale(frame, hit);
-    if (told !== 0) this.onTold(told);
+    this.#quietElsewhere.set(frame, hit === holders ? 0 : quiet);
+    if (hit !== 0 && this.#ram.tellStale(frame, hit) !== 0) this.onTold();
   }
   #hits(frame: number, executor: number, offset: number, size: number): boolean {
     return this.#ram.hasCodeIn(frame, executor, offset >> LINE_SHIFT, (offset + size - 1) >> LINE_SHIFT);

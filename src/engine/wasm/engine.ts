@@ -22,6 +22,7 @@ import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
 import { Engine, MAX_EXECUTORS, statePages, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
+import { protectFrame } from "./protect.ts";
 import { type RegionOptions, ALL_PASSES } from "./translator/region-state.ts";
 import { type REGION_HOST_FUNCTIONS, regionCoreModule } from "./translator/region-core.ts";
 import { REGION_LIMITS, type RegionLimits, Regions, type RegionTranslator } from "./translator/regions.ts";
@@ -140,10 +141,10 @@ export class WasmEngine {
    *  it must be stopped: else the store would come after the code was read, and be seen by nobody. */
   #protect(frame: number, writers: number): void {
     if (writers === 0) return;
-    const { mmu } = this.current;
-    if (writers === 1 << mmu.vcpu) return mmu.protectFrame(frame);
+    const { address, mmu } = this.current;
+    if (writers === 1 << mmu.vcpu) return protectFrame(this.#words, address, frame);
     this.world.alone(() => {
-      for (let n = 0; writers >> n !== 0; n++) if (writers & (1 << n)) mmu.protectFrame(frame, vcpuAddress(n));
+      for (let n = 0; writers >> n !== 0; n++) if (writers & (1 << n)) protectFrame(this.#words, vcpuAddress(n), frame);
     });
   }
   /** Other executors' vCPUs look around before they take another way. */

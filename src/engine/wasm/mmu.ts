@@ -239,27 +239,6 @@ export class Mmu {
       words[entry] = words[entry + 1] = words[entry + 2] = words[entry + 3] = -1;
     }
   }
-  /** No write goes unseen to a frame from now on: it holds decoded code. Also for the banks of other executors' vCPUs, while these are stopped.
-   *  @param frameAddress byte offset in the pool  @param base a vCPU's area */
-  protectFrame(frameAddress: number, base: number = this.#base): void {
-    const words = this.#words;
-    const start = base + VCPU_TLB;
-    const end = start + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
-    for (let entry = start >> 2; entry < end >> 2; entry += TLB_ENTRY_BYTES >> 2) {
-      if (words[entry + 2] & 1) continue; // no write tag
-      const low = (words[entry + 4] + words[entry + 2]) | 0; // low half of addend + page
-      if (low === (frameAddress | 0) && this.#hostOf(entry) === frameAddress) {
-        words[entry + 2] = -1;
-        words[entry + 3] = -1;
-      }
-    }
-  }
-  #hostOf(entry: number): number {
-    const w = this.#words;
-    const low = (w[entry + 4] >>> 0) + (w[entry + 2] >>> 0);
-    const high = (w[entry + 5] + w[entry + 3] + (low >= TWO_32 ? 1 : 0)) >>> 0;
-    return high * TWO_32 + (low >>> 0);
-  }
 
   // ——— data breakpoints ———
   /** From now on accesses to these linear pages, and no others, are compared with the debug registers: they go the slow way. */

@@ -1,7 +1,7 @@
 /* World: what the executors of a machine agree on while they run: who is in generated code, and how one of them has the others out of it for a moment.
  * For what no atomic instruction can do: a LOCKed access across cache lines or pages, and taking write rights from another executor's TLBs.
  *
- * An executor says in its RUNS word which vCPU it runs, before generated code and after (0). Who wants to be alone takes LOCK and then waits until all RUNS are 0;
+ * An executor says in its RUNS word which vCPU it runs, before a slice and after (0). Who wants to be alone takes LOCK and then waits until all RUNS are 0;
  * who is about to run looks at LOCK after it has set RUNS. A running vCPU is asked by ATTENTION, which it sees at the next block that it looks up or at the end of
  * its fuel: some tens of microseconds. Runs on executor threads, which may block. @source docs/vcpus.md */
 import { Reg } from "../../isa/registers.ts";
@@ -25,7 +25,7 @@ export class World {
     this.#runs = runsOf(me);
   }
 
-  /** Generated code is about to run. Waits while another executor wants to be alone. @param state the vCPU's register file */
+  /** A slice is about to run. Waits while another executor wants to be alone. @param state the vCPU's register file */
   enter(state: number): void {
     const words = this.#words;
     for (;;) {
@@ -36,7 +36,7 @@ export class World {
       Atomics.wait(words, LOCK, holder);
     }
   }
-  /** Generated code does not run any more. */
+  /** The slice is over. */
   leave(): void {
     Atomics.store(this.#words, this.#runs, 0);
     if (Atomics.load(this.#words, LOCK) !== 0) Atomics.notify(this.#words, this.#runs);
