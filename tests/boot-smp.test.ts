@@ -10,7 +10,9 @@ const PROGRAM = `
 section() { echo "${MARK}$1"; }
 section count; nproc
 section jobs
-for job in 1 2; do (i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done) & done; wait
+for cpu in 0 1; do
+  taskset $((1 << cpu)) sh -c 'i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done; echo done' &
+done; wait
 section pinned; for cpu in 0 1; do taskset $((1 << cpu)) cut -d' ' -f39 /proc/self/stat; done
 section stat; cat /proc/stat
 section interrupts; cat /proc/interrupts
