@@ -58,11 +58,8 @@ describe("usage errors", { concurrency: 2 }, () => {
     ],
     [["run", "--cpu", "2", "ls"], "mere run: unknown option '--cpu'; did you mean --cpus? See 'mere run --help'.\n"],
     [["run", "--cpus"], "mere run: --cpus needs a value; see 'mere run --help'.\n"],
-    [["run", "--cpus", "0", "ls"], 'mere run: --cpus "0" is no number of CPUs; choose a whole number from 1 to 64.\n'],
-    [
-      ["run", "--cpus", "2", "ls"],
-      "mere run: --cpus may only be 1: a VM of this version of Mere has one CPU; leave out the option.\n",
-    ],
+    [["run", "--cpus", "0", "ls"], 'mere run: --cpus "0" is no number of CPUs; choose a whole number from 1 to 8.\n'],
+    [["run", "--cpus", "9", "ls"], 'mere run: --cpus "9" is no number of CPUs; choose a whole number from 1 to 8.\n'],
     [
       ["run", "--memory", "lots", "ls"],
       'mere run: --memory "lots" is no size; write bytes, or a number with K, M or G, as in 512M or 1G.\n',

@@ -56,7 +56,7 @@ describe("a command", () => {
   test("takes every option", () => {
     const options = parse(
       "--cpus",
-      "1",
+      "8",
       "--memory=1G",
       "--kernel",
       file,
@@ -69,7 +69,7 @@ describe("a command", () => {
       "cat",
     );
     assert.deepEqual(options, {
-      cpus: 1,
+      cpus: 8,
       memoryBytes: 2 ** 30,
       disks: [{ path: file, readOnly: false }],
       stats: true,

@@ -44,9 +44,8 @@ export interface AcpiTables {
 }
 
 /** Builds all tables.
- *  @param at guest-physical address for the block, below 4 GiB, 64-byte aligned
- *  @param mailbox guest-physical address of the 4-KiB multiprocessor wakeup mailbox (page aligned, reported as ACPI NVS); needed for several vCPUs */
-export function buildAcpiTables(layout: MachineLayout, at: number, mailbox?: number): AcpiTables {
+ *  @param at guest-physical address for the block, below 4 GiB, 64-byte aligned */
+export function buildAcpiTables(layout: MachineLayout, at: number): AcpiTables {
   const block: number[] = new Array<number>(RSDP_BYTES).fill(0);
   const add = (bytes: readonly number[]): number => {
     while (block.length % 64 !== 0) block.push(0);
@@ -56,7 +55,7 @@ export function buildAcpiTables(layout: MachineLayout, at: number, mailbox?: num
   };
   const dsdt = add(table("DSDT", 2, dsdtBody(layout)));
   const fadt = add(table("FACP", 6, fadtBody(layout, dsdt)));
-  const madt = add(table("APIC", 5, madtBody(layout, mailbox)));
+  const madt = add(table("APIC", 5, madtBody(layout)));
   const xsdt = add(table("XSDT", 1, [...little(fadt, 8), ...little(madt, 8)]));
   block.splice(0, RSDP_BYTES, ...rsdp(xsdt));
   return { rsdp: at, bytes: Uint8Array.from(block) };
@@ -137,7 +136,7 @@ function fadtBody(layout: MachineLayout, dsdt: number): number[] {
 }
 
 /** @source §5.2.12 MADT. No PC-AT compatible PICs, so no interrupt source overrides either: interrupts are wired as the DSDT says. */
-function madtBody(layout: MachineLayout, mailbox: number | undefined): number[] {
+function madtBody(layout: MachineLayout): number[] {
   const entries: number[][] = [];
   for (let id = 0; id < layout.vcpus; id++) {
     // Linux takes an x2APIC entry below 255 only when it has chosen an x2APIC driver already; the short form it always takes.
@@ -145,10 +144,7 @@ function madtBody(layout: MachineLayout, mailbox: number | undefined): number[] 
     else entries.push([9, 16, 0, 0, ...little(id, 4), ...little(1, 4), ...little(id, 4)]);
   }
   entries.push([1, 12, 0, 0, ...little(layout.ioApic.base, 4), ...little(0, 4)]);
-  if (layout.vcpus > 1) {
-    if (mailbox === undefined) throw new RangeError("several vCPUs need a wakeup mailbox");
-    entries.push([0x10, 16, ...little(0, 2), ...little(0, 4), ...little(mailbox, 8)]);
-  }
+  if (layout.vcpus > 1) entries.push([0x10, 16, ...little(0, 2), ...little(0, 4), ...little(layout.mailbox.base, 8)]);
   return [...little(LOCAL_APIC_ADDRESS, 4), ...little(0, 4), ...entries.flat()];
 }
 

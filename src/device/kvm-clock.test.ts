@@ -42,9 +42,9 @@ test("steal time, preemption, reserved bits", () => {
   kvm.setSteal(777_000);
   assert.equal(memory.readU64(0x4040), 777_000n);
   assert.equal(memory.readU32(0x4048)! % 2, 0);
-  kvm.setPreempted(true);
+  kvm.preempted();
   assert.equal(memory.bytes[0x4050], 1);
-  kvm.setPreempted(false);
+  kvm.resumed();
   assert.equal(memory.bytes[0x4050], 0);
 });
 
@@ -54,4 +54,21 @@ test("places outside RAM are ignored, other MSRs are not its own", () => {
   assert.ok(kvm.writeMsr(KvmMsr.WALL_CLOCK, 0xfffffffffffffff0n));
   assert.equal(kvm.writeMsr(0x4b564d02, 0n), false);
   assert.equal(kvm.readMsr(0x10), undefined);
+});
+
+test("who did not flush a preempted vCPU's TLB makes it flush when it resumes", () => {
+  const { devices, memory } = testMachine();
+  const kvm = devices.kvmClocks[0]!;
+  assert.equal(kvm.resumed(), false, "steal time is off");
+  kvm.writeMsr(KvmMsr.STEAL_TIME, 0x3001n);
+  assert.equal(kvm.resumed(), false);
+  kvm.preempted();
+  assert.equal(memory.bytes[0x3010], 1);
+  assert.equal(kvm.resumed(), false);
+  assert.equal(memory.bytes[0x3010], 0);
+  kvm.preempted();
+  memory.bytes[0x3010] = 3;
+  assert.equal(kvm.resumed(), true);
+  assert.equal(memory.bytes[0x3010], 0);
+  assert.equal(kvm.resumed(), false, "once");
 });

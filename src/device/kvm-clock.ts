@@ -23,15 +23,25 @@ export const KvmMsr = {
 } as const;
 
 /** u64 words of shared state. */
-const Word = { WALL_CLOCK: 0, SYSTEM_TIME: 1, STEAL_TIME: 2, SYSTEM_VERSION: 3, STEAL_VERSION: 4, STEAL: 5 } as const;
-export const KVM_CLOCK_STATE_BYTES = 6 * 8;
+const Word = {
+  WALL_CLOCK: 0,
+  SYSTEM_TIME: 1,
+  STEAL_TIME: 2,
+  SYSTEM_VERSION: 3,
+  STEAL_VERSION: 4,
+  STEAL: 5,
+  PREEMPTED: 6,
+} as const;
+export const KVM_CLOCK_STATE_BYTES = 7 * 8;
 
 const ENABLED = 1n;
 const STEAL_RESERVED = 0x3en;
 const TSC_STABLE = 1;
 /** ns = (ticks << 1) × 2^31 >> 32: one nanosecond a tick. */
 const SCALE = { multiplier: 0x80000000, shift: 1 } as const;
+/** Bits of `preempted`. */
 const PREEMPTED = 1;
+const FLUSH_TLB = 2;
 const BILLION = 1_000_000_000n;
 
 /** Where the clock's time comes from. */
@@ -105,10 +115,22 @@ export class KvmClock {
     this.#memory.writeU32(at + 12, 0);
     this.#memory.writeU32(at + 8, version);
   }
-  /** Other vCPUs that spin for this one should yield, and need not wait for it to flush its TLB. */
-  setPreempted(preempted: boolean): void {
+  addSteal(ns: number): void {
+    this.setSteal(Number(this.#w[Word.STEAL]) + ns);
+  }
+  /** The vCPU is ready but does not run: others that spin for it should yield, and need not wait for it to flush its TLB. */
+  preempted(): void {
     const at = this.#stealAt();
-    if (at >= 0) this.#memory.writeU32(at + 16, preempted ? PREEMPTED : 0);
+    if (at < 0) return;
+    this.#w[Word.PREEMPTED] = 1n;
+    this.#memory.exchangeU8(at + 16, PREEMPTED);
+  }
+  /** The vCPU is about to run. @returns true if its TLB must be flushed before */
+  resumed(): boolean {
+    if (this.#w[Word.PREEMPTED] === 0n) return false;
+    this.#w[Word.PREEMPTED] = 0n;
+    const at = this.#stealAt();
+    return at >= 0 && ((this.#memory.exchangeU8(at + 16, 0) ?? 0) & FLUSH_TLB) !== 0;
   }
 
   #stealAt(): number {

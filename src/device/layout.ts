@@ -1,10 +1,12 @@
 /* A machine's devices as plain data (addresses, interrupts, places in shared memory), and the fronts built from it. createDeviceShared() runs once, on
  * the main thread; attachDevices() on every thread that operates the devices. */
+import { Wakeups } from "../engine/wakeups.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import { Bus } from "./bus.ts";
 import { IOAPIC_STATE_BYTES, IoApic } from "./ioapic.ts";
 import { type ClockSource, KVM_CLOCK_STATE_BYTES, KvmClock } from "./kvm-clock.ts";
 import { LOCAL_APIC_STATE_BYTES, LocalApics } from "./local-apic.ts";
+import { MAILBOX_STATE_BYTES, WakeupMailbox } from "./mailbox.ts";
 import { POWER_STATE_BYTES, PowerWindow } from "./power.ts";
 import { RESTART_STATE_BYTES, RestartPort } from "./restart-port.ts";
 import { SERIAL_STATE_BYTES, Serial } from "./serial.ts";
@@ -17,6 +19,7 @@ export const DeviceAddress = {
   VIRTIO: 0xfea00000,
   VIRTIO_STEP: 0x1000,
   POWER: 0xfeb00000,
+  MAILBOX: 0xfeb10000,
   IOAPIC: 0xfec00000,
 } as const;
 const SERIAL = { port: 0x3f8, irq: 4 } as const;
@@ -42,6 +45,7 @@ export interface MachineLayout {
   kvmClocks: number;
   ioApic: Place;
   power: Place & { bell: number };
+  mailbox: Place;
   /** Offset of the restart port's state. */
   restart: number;
   serial: { port: number; irq: number; offset: number; bell: number };
@@ -77,6 +81,7 @@ export function createDeviceShared(config: DeviceConfig): DeviceShared {
     kvmClocks: plan.take(vcpus * KVM_CLOCK_STATE_BYTES),
     ioApic: { base: DeviceAddress.IOAPIC, offset: plan.take(IOAPIC_STATE_BYTES) },
     power: { base: DeviceAddress.POWER, offset: plan.take(POWER_STATE_BYTES), bell: 0 },
+    mailbox: { base: DeviceAddress.MAILBOX, offset: plan.take(MAILBOX_STATE_BYTES) },
     restart: plan.take(RESTART_STATE_BYTES),
     serial: { ...SERIAL, offset: plan.take(SERIAL_STATE_BYTES), bell: 1 },
     virtio: virtio.map((description, i) => ({
@@ -106,6 +111,7 @@ export interface Devices {
   /** Guest-physical addresses. */
   mmio: Bus;
   ports: Bus;
+  wakeups: Wakeups;
   localApics: LocalApics;
   ioApic: IoApic;
   serial: Serial;
@@ -119,6 +125,7 @@ export interface Devices {
 export function attachDevices({ layout, buffer }: DeviceShared, around: DeviceSurroundings): Devices {
   const { registerFiles, memory } = around;
   const doorbell = new Doorbell(buffer, layout.doorbell);
+  const wakeups = new Wakeups(registerFiles);
   const localApics = new LocalApics(buffer, layout.localApics, registerFiles, {
     hostNs: () => around.hostNs(),
     endOfInterrupt: (vector) => ioApic.endOfInterrupt(vector),
@@ -126,14 +133,8 @@ export function attachDevices({ layout, buffer }: DeviceShared, around: DeviceSu
   const ioApic: IoApic = new IoApic(layout.ioApic.base, buffer, layout.ioApic.offset, localApics);
   const s = layout.serial;
   const serial = new Serial(s.port, buffer, s.offset, ioApic.line(s.irq), doorbell, s.bell);
-  const power = new PowerWindow(
-    layout.power.base,
-    buffer,
-    layout.power.offset,
-    registerFiles,
-    doorbell,
-    layout.power.bell,
-  );
+  const power = new PowerWindow(layout.power.base, buffer, layout.power.offset, wakeups, doorbell, layout.power.bell);
+  const mailbox = new WakeupMailbox(layout.mailbox.base, buffer, layout.mailbox.offset, registerFiles, wakeups);
   const virtio = layout.virtio.map(
     (place) =>
       new VirtioMmio(place.base, place.description, buffer, place.offset, ioApic.line(place.irq), doorbell, place.bell),
@@ -145,12 +146,13 @@ export function attachDevices({ layout, buffer }: DeviceShared, around: DeviceSu
     new Uint8Array(buffer).fill(0);
     for (const device of [ioApic, ...localApics.apics, ...virtio]) device.reset();
   };
-  const mmio = new Bus([...virtio, power, ioApic]);
+  const mmio = new Bus([...virtio, power, ioApic, ...(layout.vcpus > 1 ? [mailbox] : [])]);
   return {
     layout,
     doorbell,
     mmio,
     ports: new Bus([serial, new RestartPort(buffer, layout.restart, power)]),
+    wakeups,
     localApics,
     ioApic,
     serial,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { Word } from "../engine/wakeups.ts";
 import { Reg } from "../isa/registers.ts";
 import { ApicMsr, LOCAL_APIC_STATE_BYTES, LocalApics } from "./local-apic.ts";
 import { routePin, testMachine } from "./test-machine.ts";
@@ -220,8 +221,9 @@ test(
     for (let total = 0; total < rounds * vectors.length;) {
       if (Atomics.load(regs, Reg.INTERRUPT_PENDING >> 2) === 0) {
         // As an executor does for a halted vCPU: sleep until somebody rings.
+        const bell = Atomics.load(regs, Word.BELL);
         if (Atomics.exchange(regs, attention, 0) === 0)
-          assert.notEqual(Atomics.wait(regs, attention, 0, 10_000), "timed-out", "a wake-up was lost");
+          assert.notEqual(Atomics.wait(regs, Word.BELL, bell, 10_000), "timed-out", "a wake-up was lost");
         await setImmediate();
         continue;
       }

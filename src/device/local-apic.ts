@@ -4,6 +4,7 @@
  * hence IRR_WORDS, which says which words of IRR to look at, and PPR, kept instead of worked out.
  * Leaves out: xAPIC MMIO, INIT and SIPI (vCPUs start through the ACPI mailbox), SMI, CMCI. */
 import { Attention } from "../engine/engine.ts";
+import { Wakeups } from "../engine/wakeups.ts";
 import { Reg } from "../isa/registers.ts";
 
 /** Where the local APIC of one vCPU keeps its registers: i32 words. */
@@ -77,16 +78,25 @@ export class LocalApic {
   readonly #w: Int32Array;
   readonly #regs: Int32Array;
   readonly #all: LocalApics;
+  readonly #wakeups: Wakeups;
   readonly #ports: LocalApicPorts;
   readonly #value64 = new BigUint64Array(1);
   readonly #value32 = new Int32Array(this.#value64.buffer);
 
   /** @param words this APIC's state  @param regs the vCPU's register file as i32 words */
-  constructor(id: number, words: Int32Array, regs: Int32Array, all: LocalApics, ports: LocalApicPorts) {
+  constructor(
+    id: number,
+    words: Int32Array,
+    regs: Int32Array,
+    all: LocalApics,
+    wakeups: Wakeups,
+    ports: LocalApicPorts,
+  ) {
     this.id = id;
     this.#w = words;
     this.#regs = regs;
     this.#all = all;
+    this.#wakeups = wakeups;
     this.#ports = ports;
   }
 
@@ -201,8 +211,7 @@ export class LocalApic {
   }
   /** Makes the vCPU look, also if it is halted. */
   #wake(): void {
-    Atomics.or(this.#regs, Reg.ATTENTION >> 2, Attention.LOOK);
-    Atomics.notify(this.#regs, Reg.ATTENTION >> 2);
+    this.#wakeups.wake(this.id);
   }
   #error(bit: number): void {
     Atomics.or(this.#w, Word.ERRORS, bit);
@@ -416,9 +425,10 @@ export class LocalApics {
 
   /** @param offset of the first APIC's state in `buffer`, LOCAL_APIC_STATE_BYTES apart  @param registerFiles one per vCPU, as i32 words */
   constructor(buffer: SharedArrayBuffer, offset: number, registerFiles: readonly Int32Array[], ports: LocalApicPorts) {
+    const wakeups = new Wakeups(registerFiles);
     this.apics = registerFiles.map((regs, id) => {
       const words = new Int32Array(buffer, offset + id * LOCAL_APIC_STATE_BYTES, LOCAL_APIC_STATE_BYTES / 4);
-      return new LocalApic(id, words, regs, this, ports);
+      return new LocalApic(id, words, regs, this, wakeups, ports);
     });
   }
 

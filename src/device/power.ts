@@ -6,7 +6,7 @@
  *   +8  u8  RESET           writing RESET_VALUE resets
  */
 import { Attention } from "../engine/engine.ts";
-import { Reg } from "../isa/registers.ts";
+import type { Wakeups } from "../engine/wakeups.ts";
 import type { RegisterWindow } from "./bus.ts";
 import type { Doorbell } from "./shared.ts";
 
@@ -24,7 +24,7 @@ export class PowerWindow implements RegisterWindow {
   readonly start: number;
   readonly length = 16;
   readonly #w: Int32Array;
-  readonly #registerFiles: readonly Int32Array[];
+  readonly #wakeups: Wakeups;
   readonly #doorbell: Doorbell;
   readonly #bell: number;
 
@@ -32,13 +32,13 @@ export class PowerWindow implements RegisterWindow {
     start: number,
     buffer: SharedArrayBuffer,
     offset: number,
-    registerFiles: readonly Int32Array[],
+    wakeups: Wakeups,
     doorbell: Doorbell,
     bell: number,
   ) {
     this.start = start;
     this.#w = new Int32Array(buffer, offset, 1);
-    this.#registerFiles = registerFiles;
+    this.#wakeups = wakeups;
     this.#doorbell = doorbell;
     this.#bell = bell;
   }
@@ -66,10 +66,7 @@ export class PowerWindow implements RegisterWindow {
   #ask(request: number): void {
     // The first request wins: a reset that races with a power-off must not undo it.
     if (Atomics.compareExchange(this.#w, 0, 0, request) !== 0) return;
-    for (const regs of this.#registerFiles) {
-      Atomics.or(regs, Reg.ATTENTION >> 2, Attention.COME_OUT);
-      Atomics.notify(regs, Reg.ATTENTION >> 2);
-    }
+    this.#wakeups.wakeAll(Attention.COME_OUT);
     this.#doorbell.ring(this.#bell);
   }
 }

@@ -55,6 +55,9 @@ export class FlatMemory implements GuestMemory {
     this.#view.setBigUint64(gpa, value, true);
     return true;
   }
+  exchangeU8(gpa: number, value: number): number | undefined {
+    return this.contains(gpa, 1) ? Atomics.exchange(this.bytes, gpa, value) : undefined;
+  }
   /** Page by page, as frames are. */
   slices(gpa: number, length: number): Uint8Array[] | undefined {
     if (!this.contains(gpa, length)) return undefined;

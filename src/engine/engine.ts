@@ -35,6 +35,7 @@ export interface VcpuPorts {
 
 export interface EngineVcpu {
   readonly regs: RegisterFile;
-  /** Runs until an exit. @param budget at most about this many instructions (checked at block ends) */
-  run(budget: number): Exit;
+  /** Runs until an exit. @param budget at most about this many instructions (checked at block ends)
+   *  @param untilNs host time at which "budget" is reached in any case, to some tens of microseconds */
+  run(budget: number, untilNs?: number): Exit;
 }

@@ -98,8 +98,13 @@ export const Reg = {
   X87_DONE: 0x450,
   /** i64: where the instruction is that INTERRUPT_SHADOW is about; at another RIP the shadow is over. */
   SHADOW_RIP: 0x458,
+  /** i64: CR3 of the firmware's identity map from the start by the wakeup mailbox until 64-bit mode was entered again, else 0: only then
+   *  may a far jump go to 32-bit code (isa/system/wakeup-path.ts). */
+  WAKING: 0x460,
   /** From here to SIZE the engine that runs the vCPU keeps what it likes (not saved). */
   ENGINE: 0x480,
+  /** 64 bytes that executors and those who wake them keep (engine/wakeups.ts; not saved, not cleared when the vCPU starts). */
+  EXECUTOR: 0xfc0,
   SIZE: 0x1000,
 } as const;
 

@@ -62,6 +62,12 @@ export type FpConversion =
   | "f64→i32"
   | "f64→i64";
 
+/** 16 bytes as two 64-bit halves. */
+export interface Pair<V> {
+  readonly low: V;
+  readonly high: V;
+}
+
 export interface Sem<V> {
   // ——— decoded facts (plain TypeScript values; safe to branch on) ———
   /** Operand size in bytes (after REX.W and 66h). */
@@ -82,7 +88,7 @@ export interface Sem<V> {
   get(i: number): V;
   /** As get, but the value sign-extended to 64 bits (immediates are sign-extended as the operand code says). */
   getSigned(i: number): V;
-  /** Writes operand i. In a LOCKed instruction this is the compare-and-swap that may restart the semantics. */
+  /** Writes operand i. Of a LOCKed instruction's memory operand this is the compare-and-swap that may start it over: before anything else changes. */
   put(i: number, v: V): void;
   /** Effective address of memory operand i WITHOUT the segment base (LEA), truncated to addressSize. */
   effectiveAddress(i: number): V;
@@ -102,6 +108,11 @@ export interface Sem<V> {
   storeVector(address: V, v: V): void;
   /** Checks that [address, +size) can be written, faults if not; so that a later store cannot fault. */
   probeWrite(address: V, size: number): void;
+  /** Compares the 16 bytes at an address (aligned, and probed for writing) with two halves and stores two others if they are equal; in a LOCKed instruction
+   *  in one step, as docs/vcpus.md says. @returns equal: 0 or 1; low, high: what was there */
+  exchangePair(address: V, expected: Pair<V>, replacement: Pair<V>): Pair<V> & { equal: V };
+  /** MFENCE: what was stored before is seen by all vCPUs before anything is loaded after. */
+  fence(): void;
   /** Any 64- or 32-bit field of the register file (registers.ts). */
   field(offset: number, size: 4 | 8): V;
   setField(offset: number, size: 4 | 8, v: V): void;

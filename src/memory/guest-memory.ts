@@ -20,6 +20,8 @@ export interface GuestMemory {
   writeU16(gpa: number, value: number): boolean;
   writeU32(gpa: number, value: number): boolean;
   writeU64(gpa: number, value: bigint): boolean;
+  /** Puts a byte into guest memory, atomically. @returns the byte before; undefined outside RAM */
+  exchangeU8(gpa: number, value: number): number | undefined;
   /** Views on the frames behind a range, page run by page run, for I/O without copying. `forWrite` allocates. undefined outside RAM. */
   slices(gpa: number, length: number, forWrite: boolean): Uint8Array[] | undefined;
 }

@@ -4,10 +4,14 @@
  *
  *   tables memory: 0 i64 pages in the map · 8 i32 offset of the code table · TABLES_MAP page map · code table
  *   page map (i32, one a guest page): −1 not RAM · 0 nothing yet · n frame n
- *   code table, per frame (i32 × 4): 0 flags (bit 0: decoded code was read from here) · 1 unused · 2, 3: which of the 64 lines of 64 bytes hold code
- *   stale ring (i32): 0 number of frames ever pushed; then RING entries
+ *   code table, per frame (i32 × 2 + 2 × executors):
+ *     0      bit e: executor e has decoded code from here · bit 8 + e: it has been told to forget it, and has not yet
+ *     1      bit v: vCPU v may hold the right to write here without looking at word 0 (a TLB entry)
+ *     2 + 2e which of the 64 lines of 64 bytes executor e has code from; only it writes them
+ *   stale ring (i32): 0 number of frames ever pushed; then RING pairs of frame, number + 1
  *
- * A device that writes to a frame with code pushes it on the stale ring; the engine drops the decoded blocks before it delivers the device's interrupt. */
+ * Who writes to a frame with code of an executor (another executor's vCPU, a device) pushes it on the stale ring; each executor drops the decoded blocks before
+ * it runs again what it looks up, and before it delivers an interrupt. @source docs/vcpus.md "Code" */
 import { FRAME_BYTES, FramePool, type SharedFrames } from "./frames.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 
@@ -16,17 +20,20 @@ const GIB = 1024 ** 3;
 export const LOW_RAM_LIMIT = 3 * GIB;
 const HIGH_RAM_START = 4 * GIB;
 const STALE_RING = 1024;
-const CODE_WORDS = 4;
 /** Offsets in the tables memory. */
 export const Tables = { MAP_PAGES: 0, CODE: 8, MAP: 16 } as const;
-/** Bytes of the code table a frame. */
-export const CODE_ENTRY_BYTES = 4 * CODE_WORDS;
+/** Of an entry of the code table, and the bits of its first word. */
+export const CodeEntry = { HOLDERS: 0, WRITERS: 4, HOLDERS_MASK: 0xff, TOLD_SHIFT: 8 } as const;
+
+/** i32 words of the code table a frame. */
+const codeWords = (executors: number): number => 2 + 2 * executors;
 
 export interface SharedGuestRam {
   frames: SharedFrames;
   tables: WebAssembly.Memory;
   stale: SharedArrayBuffer;
   sizeBytes: number;
+  executors: number;
 }
 
 export class GuestRam implements GuestMemory {
@@ -34,9 +41,10 @@ export class GuestRam implements GuestMemory {
   readonly shared: SharedGuestRam;
   readonly sizeBytes: number;
   readonly map: Int32Array;
-  /** CODE_WORDS words a frame; see the head. */
+  /** `codeWords` words a frame; see the head. */
   readonly code: Int32Array;
-  #stale: Int32Array;
+  readonly codeWords: number;
+  readonly #stale: Int32Array;
   #staleSeen = 0;
   #ranges: readonly { start: number; end: number }[];
 
@@ -46,8 +54,9 @@ export class GuestRam implements GuestMemory {
     this.sizeBytes = shared.sizeBytes;
     const { buffer } = shared.tables;
     const [mapPages, , code] = new Uint32Array(buffer, 0, Tables.MAP / 4);
+    this.codeWords = codeWords(shared.executors);
     this.map = new Int32Array(buffer, Tables.MAP, mapPages);
-    this.code = new Int32Array(buffer, code, pool.shared.frames * CODE_WORDS);
+    this.code = new Int32Array(buffer, code, pool.shared.frames * this.codeWords);
     this.#stale = new Int32Array(shared.stale);
     const low = Math.min(shared.sizeBytes, LOW_RAM_LIMIT);
     this.#ranges = [{ start: 0, end: low }];
@@ -56,17 +65,17 @@ export class GuestRam implements GuestMemory {
     }
   }
 
-  /** @param sizeBytes a multiple of 4096 */
-  static create(pool: FramePool, sizeBytes: number): GuestRam {
+  /** @param sizeBytes a multiple of 4096  @param executors how many threads decode its code */
+  static create(pool: FramePool, sizeBytes: number, executors = 1): GuestRam {
     const low = Math.min(sizeBytes, LOW_RAM_LIMIT);
     const end = sizeBytes > low ? HIGH_RAM_START + sizeBytes - low : low;
     const mapPages = end / FRAME_BYTES;
-    const code = Tables.MAP + Math.ceil((mapPages * 4) / CODE_ENTRY_BYTES) * CODE_ENTRY_BYTES;
-    const pages = Math.ceil((code + pool.shared.frames * CODE_ENTRY_BYTES) / 65536);
+    const code = Tables.MAP + Math.ceil((mapPages * 4) / 16) * 16;
+    const pages = Math.ceil((code + pool.shared.frames * codeWords(executors) * 4) / 65536);
     const tables = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     new Uint32Array(tables.buffer).set([mapPages, 0, code]);
-    const stale = new SharedArrayBuffer((1 + STALE_RING) * 4);
-    const ram = new GuestRam({ frames: pool.shared, tables, stale, sizeBytes }, pool);
+    const stale = new SharedArrayBuffer((1 + 2 * STALE_RING) * 4);
+    const ram = new GuestRam({ frames: pool.shared, tables, stale, sizeBytes, executors }, pool);
     if (sizeBytes > low) ram.map.fill(-1, LOW_RAM_LIMIT / FRAME_BYTES, HIGH_RAM_START / FRAME_BYTES);
     return ram;
   }
@@ -108,21 +117,90 @@ export class GuestRam implements GuestMemory {
     }
   }
 
+  // ——— decoded code ———
+  /** Executors (bits) that have decoded code of a frame. */
+  codeHolders(frame: number): number {
+    return Atomics.load(this.code, frame * this.codeWords) & CodeEntry.HOLDERS_MASK;
+  }
+  /** The same for who has just written there: the write is seen by all before the answer is read. */
+  codeHoldersAfterWrite(frame: number): number {
+    return Atomics.or(this.code, frame * this.codeWords, 0) & CodeEntry.HOLDERS_MASK;
+  }
+  /** An executor is about to decode from a frame. @returns vCPUs (bits) that may have the right to write there unseen: it must be taken from them
+   *  before the code is read */
+  holdCode(frame: number, executor: number): number {
+    const at = frame * this.codeWords;
+    Atomics.or(this.code, at, 1 << executor);
+    return Atomics.exchange(this.code, at + 1, 0);
+  }
+  /** It has nothing of the frame any more, whatever it was told. */
+  releaseCode(frame: number, executor: number): void {
+    const at = frame * this.codeWords;
+    this.setCodeLines(frame, executor, 0, 0);
+    Atomics.and(this.code, at, ~((1 << executor) | (1 << (CodeEntry.TOLD_SHIFT + executor))));
+  }
+  /** Which lines of 64 bytes an executor has code from, as bits 0–31 and 32–63. */
+  setCodeLines(frame: number, executor: number, low: number, high: number): void {
+    const at = frame * this.codeWords + 2 + 2 * executor;
+    Atomics.store(this.code, at, low);
+    Atomics.store(this.code, at + 1, high);
+  }
+  /** Has the executor code from one of these lines? */
+  hasCodeIn(frame: number, executor: number, firstLine: number, lastLine: number): boolean {
+    const at = frame * this.codeWords + 2 + 2 * executor;
+    for (let line = firstLine; line <= lastLine; line++) {
+      if ((Atomics.load(this.code, at + (line >> 5)) & (1 << (line & 31))) !== 0) return true;
+    }
+    return false;
+  }
+  /** A vCPU wants to write to a frame without looking at its code each time. Called by its own executor while generated code runs.
+   *  @returns false if there is code: it must not */
+  claimWrite(frame: number, vcpu: number): boolean {
+    const at = frame * this.codeWords;
+    if ((this.code[at + 1]! & (1 << vcpu)) === 0) Atomics.or(this.code, at + 1, 1 << vcpu);
+    return (Atomics.load(this.code, at) & CodeEntry.HOLDERS_MASK) === 0;
+  }
+  /** A frame was written whose code these executors hold (bits): they are to forget it. Any thread.
+   *  @returns those that had not been told yet */
+  tellStale(frame: number, executors: number): number {
+    const told =
+      Atomics.or(this.code, frame * this.codeWords, executors << CodeEntry.TOLD_SHIFT) >> CodeEntry.TOLD_SHIFT;
+    const fresh = executors & ~told;
+    if (fresh === 0) return 0;
+    const n = Atomics.add(this.#stale, 0, 1) >>> 0;
+    const at = 1 + 2 * (n % STALE_RING);
+    Atomics.store(this.#stale, at, frame);
+    Atomics.store(this.#stale, at + 1, n + 1);
+    return fresh;
+  }
   #markWritten(frameAddress: number): void {
     const frame = frameAddress / FRAME_BYTES;
-    if ((Atomics.load(this.code, frame * CODE_WORDS) & 1) === 0) return;
-    const n = Atomics.add(this.#stale, 0, 1);
-    Atomics.store(this.#stale, 1 + (n % STALE_RING), frame);
+    const holders = this.codeHolders(frame);
+    if (holders !== 0) this.tellStale(frame, holders);
   }
 
-  /** Frames with code that devices wrote since the last call, or "all" if they were too many to list. */
-  takeStaleCode(): number[] | "all" | undefined {
-    const pushed = Atomics.load(this.#stale, 0);
-    if (pushed === this.#staleSeen) return undefined;
+  /** Is there something for takeStaleCode()? */
+  get hasStaleCode(): boolean {
+    return Atomics.load(this.#stale, 0) !== this.#staleSeen;
+  }
+  /** Frames whose code was written since the last call on this thread, or "all" if they were too many to list. */
+  takeStaleCode(): number[] | "all" {
     const first = this.#staleSeen;
-    this.#staleSeen = pushed;
-    if (pushed - first > STALE_RING / 2) return "all";
-    return Array.from({ length: pushed - first }, (_, i) => Atomics.load(this.#stale, 1 + ((first + i) % STALE_RING)));
+    this.#staleSeen = Atomics.load(this.#stale, 0);
+    const count = (this.#staleSeen - first) >>> 0;
+    if (count > STALE_RING / 2) return "all";
+    const frames = [];
+    for (let i = 0; i < count; i++) {
+      const n = (first + i) >>> 0;
+      const at = 1 + 2 * (n % STALE_RING);
+      let ahead: number;
+      // Pushing is several steps: the other thread may be between them.
+      do ahead = (Atomics.load(this.#stale, at + 1) - (n + 1)) | 0;
+      while (ahead < 0);
+      if (ahead > 0) return "all";
+      frames.push(Atomics.load(this.#stale, at));
+    }
+    return frames;
   }
 
   /** Calls `visit` for each piece that lies in one page. @returns false outside RAM */
@@ -182,6 +260,12 @@ export class GuestRam implements GuestMemory {
   readU64(gpa: number): bigint | undefined {
     const at = this.#scalar(gpa, 8);
     return at < 0 ? undefined : this.pool.view.getBigUint64(at, true);
+  }
+  exchangeU8(gpa: number, value: number): number | undefined {
+    const at = this.#scalar(gpa, 1);
+    if (at < 0) return undefined;
+    this.#markWritten(at - (at % FRAME_BYTES));
+    return Atomics.exchange(this.pool.bytes, at, value);
   }
   writeU16(gpa: number, value: number): boolean {
     const at = this.#scalar(gpa, 2);

@@ -13,6 +13,8 @@ export type ExitReason = (typeof EXIT_REASONS)[number];
 export const Control = { RUN: 0, STOP: 1, STOP_AND_TELL: 2, NOT_YET: 3 } as const;
 
 export interface ExecutorStart {
+  /** Its index. */
+  executor: number;
   state: WebAssembly.Memory;
   ram: SharedGuestRam;
   devices: DeviceShared;
@@ -22,16 +24,22 @@ export interface ExecutorStart {
   kvmFeatures: number;
   /** CPU_FEATURES if there are none. */
   cpuFeatures: readonly string[] | undefined;
-  /** f64 a reason. */
+  /** f64 a reason, for each executor. */
   exits: SharedArrayBuffer;
   /** i32: see Control. */
   control: SharedArrayBuffer;
 }
 
+/** A vCPU's registers and code in words. */
+export interface VcpuState {
+  vcpu: number;
+  text: string;
+}
+
 export type ExecutorMessage =
-  /** It was asked to. */
-  | { kind: "stopped"; detail?: string }
-  /** The guest's processor shut down. */
-  | { kind: "shutdown"; detail: string }
+  /** It was asked to. With the states of its vCPUs, if it was asked for them. */
+  | { kind: "stopped"; states: VcpuState[] }
+  /** A processor of the guest shut down. */
+  | { kind: "shutdown"; states: VcpuState[] }
   /** A mistake of Mere's. */
   | { kind: "failed"; message: string; detail: string };

@@ -1,97 +1,229 @@
-/* Executor: a worker thread that runs vCPUs on an engine. Everything it needs arrives as plain data; everything it tells goes through shared
- * memory or one message at its end. Entry point of the worker; imported by nothing. */
-import { writeSync as __ws } from "node:fs"; import { inspect as __i } from "node:util"; const __w = (...a: unknown[]): void => void __ws(2, a.map((x) => typeof x === "string" ? x : __i(x)).join(" ") + "\n");
+/* Executor: a worker thread that runs vCPUs on an engine of its own, in slices. Everything it needs arrives as plain data; everything it tells goes through shared
+ * memory or one message at its end. Entry point of the worker; imported by nothing. @source docs/vcpus.md */
 import { parentPort, workerData } from "node:worker_threads";
-import { attachDevices } from "../device/layout.ts";
+import { attachDevices, type Devices } from "../device/layout.ts";
 import { vcpuPorts } from "../device/ports.ts";
-import type { PowerWindow } from "../device/power.ts";
 import { hostNanos } from "../engine/clock.ts";
+import type { Exit } from "../engine/engine.ts";
+import { executorOf, hostMicros, RUNNING, Word } from "../engine/wakeups.ts";
 import { vcpuAddress, WasmEngine } from "../engine/wasm/engine.ts";
 import { REGION_LIMITS } from "../engine/wasm/translator/regions.ts";
 import type { WasmVcpu } from "../engine/wasm/vcpu.ts";
 import { Reg } from "../isa/registers.ts";
-import { cpuModel } from "../isa/system/cpu-model.ts";
+import { type CpuModel, cpuModel } from "../isa/system/cpu-model.ts";
 import { GuestRam } from "../memory/guest-ram.ts";
-import { Control, EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
+import {
+  Control,
+  EXIT_REASONS,
+  type ExecutorMessage,
+  type ExecutorStart,
+  type VcpuState,
+} from "./executor-protocol.ts";
+import { hypercalls } from "./hypercalls.ts";
 import { describeVcpu } from "./state-dump.ts";
 import { ConnectedTranslator } from "./translator-thread.ts";
 
 /** Instructions between looks at the control word; interrupts and timers are looked at far more often, inside run(). */
 const BUDGET = 50_000_000;
+/** How long a vCPU runs while another one of this executor waits. */
+const TURN_NS = 3_000_000;
 /** Halted without a timer: look again after this, should a wake-up have been missed. */
 const LONGEST_SLEEP_MS = 10_000;
-/** Answer to a hypercall that there is not. @source Linux include/uapi/linux/kvm_para.h KVM_ENOSYS */
-const KVM_ENOSYS = -1000n;
+/** Shorter waits for the host are not worth a write to the guest's memory. */
+const LEAST_LOSS_NS = 200_000;
+const HALTED = 1;
+
+/** Processor time of this thread so far. */
+function threadNanos(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) * 1000;
+}
 
 // Guest faults are thrown by the million; nobody reads where.
 Error.stackTraceLimit = 0;
 
 class Executor {
-  readonly #vcpu: WasmVcpu;
-  readonly #words: Int32Array;
+  readonly #me: number;
+  readonly #engine: WasmEngine;
+  readonly #model: CpuModel;
+  readonly #devices: Devices;
+  /** Register files as i32 words. */
+  readonly #files: readonly Int32Array[];
+  readonly #deadlines: readonly BigInt64Array[];
+  /** Those that were here once, by number. */
+  readonly #vcpus: (WasmVcpu | undefined)[] = [];
   readonly #exits: Float64Array;
   readonly #control: Int32Array;
-  readonly #power: PowerWindow;
-  readonly #engine: WasmEngine;
+  #last = 0;
 
   constructor(start: ExecutorStart) {
+    this.#me = start.executor;
     const ram = GuestRam.attach(start.ram);
     const { buffer } = start.state;
-    this.#words = new Int32Array(buffer);
-    this.#exits = new Float64Array(start.exits);
+    this.#exits = new Float64Array(start.exits, start.executor * EXIT_REASONS.length * 8, EXIT_REASONS.length);
     this.#control = new Int32Array(start.control);
-    const registerFiles = Array.from(
-      { length: start.vcpus },
-      (_, n) => new Int32Array(buffer, vcpuAddress(n), Reg.SIZE / 4),
-    );
-    const devices = attachDevices(start.devices, {
-      registerFiles,
+    const numbers = Array.from({ length: start.vcpus }, (_, n) => n);
+    this.#files = numbers.map((n) => new Int32Array(buffer, vcpuAddress(n), Reg.SIZE / 4));
+    this.#deadlines = numbers.map((n) => new BigInt64Array(buffer, vcpuAddress(n) + Reg.DEADLINE, 1));
+    this.#devices = attachDevices(start.devices, {
+      registerFiles: this.#files,
       memory: ram,
       hostNs: hostNanos,
       realtimeNs: () => BigInt(Date.now()) * 1_000_000n,
     });
-    this.#power = devices.power;
-    const engine = new WasmEngine(start.state, ram, {
-      limits: REGION_LIMITS,
-      region: start.region,
-      translator: new ConnectedTranslator(start.translator),
-    });
-    this.#engine = engine;
+    this.#model = cpuModel(start.vcpus, start.kvmFeatures, start.cpuFeatures && new Set(start.cpuFeatures));
+    const translator = new ConnectedTranslator(start.translator);
+    const translation = { limits: REGION_LIMITS, region: start.region, translator };
+    this.#engine = new WasmEngine(start.state, ram, translation, start.executor);
     Atomics.wait(this.#control, 0, Control.NOT_YET);
-    this.#vcpu = engine.vcpu(
-      0,
-      cpuModel(start.vcpus, start.kvmFeatures, start.cpuFeatures && new Set(start.cpuFeatures)),
-      vcpuPorts(devices, 0, () => KVM_ENOSYS),
-    );
   }
 
   /** Runs until the machine stops. @returns how it ended */
   run(): ExecutorMessage {
+    const file = this.#files[this.#me]!;
     for (;;) {
-      const exit = this.#vcpu.run(BUDGET);
-      this.#count();
+      const bell = Atomics.load(file, Word.BELL);
       // The guest has asked for its end: nothing of it may run while the I/O thread makes up its mind.
-      if (this.#power.request !== "none") Atomics.wait(this.#control, 0, Control.RUN);
+      if (this.#devices.power.request !== "none") Atomics.wait(this.#control, 0, Control.RUN);
       const control = Atomics.load(this.#control, 0);
-      if (control !== 0 && process.env["MERE_DEBUG"]) { const g = globalThis as any; __w(JSON.stringify(this.#engine.regions.counts), "cpu", (process as any).threadCpuUsage().user/1e6, g.dbg?.resume, "lookup", g.lk, "refill", g.rf, "validate", g.vl, [...(g.dbg?.m ?? [])].sort((a: any,b: any)=>b[1]-a[1]).slice(0,25), [...g.sm].sort((a: any,b: any)=>b[1]-a[1]).slice(0,40).map((a: any) => a.join(" "))); }
-      if (control !== 0)
-        return {
-          kind: "stopped",
-          ...(control === Control.STOP_AND_TELL && { detail: describeVcpu(this.#vcpu, "stopped") }),
-        };
-      if (exit.kind === "shutdown") return { kind: "shutdown", detail: describeVcpu(this.#vcpu, exit.reason) };
-      if (exit.kind === "halted") this.#sleep();
+      if (control !== Control.RUN)
+        return { kind: "stopped", states: control === Control.STOP_AND_TELL ? this.#describe() : [] };
+      const next = this.#next();
+      if (next < 0) this.#sleep(bell);
+      else {
+        const exit = this.#turn(next);
+        if (exit.kind === "shutdown") return { kind: "shutdown", states: this.#describe({ [next]: exit.reason }) };
+      }
     }
   }
-  #sleep(): void {
-    const deadline = this.#vcpu.regs.view.getBigInt64(Reg.DEADLINE, true);
-    const ms = deadline < 0n ? LONGEST_SLEEP_MS : Math.min((Number(deadline) - hostNanos()) / 1e6, LONGEST_SLEEP_MS);
-    if (ms > 0) Atomics.wait(this.#words, (this.#vcpu.address + Reg.ATTENTION) >> 2, 0, ms);
+
+  // ——— which vCPU ———
+  #isReady(n: number, now: number): boolean {
+    const file = this.#files[n]!;
+    const state = Atomics.load(file, Reg.RUN_STATE >> 2);
+    if (state === 0) return true;
+    if (state !== HALTED) return false;
+    if (Atomics.load(file, Word.ATTENTION) !== 0) return true;
+    const deadline = this.#deadlines[n]![0]!;
+    return deadline >= 0n && Number(deadline) <= now;
+  }
+  #isMine(n: number): boolean {
+    return Atomics.load(this.#files[n]!, Word.OWNER) === this.#me;
+  }
+  /** The vCPU whose turn it is, now owned and RUNNING; −1 none. Those that were called come first. */
+  #next(): number {
+    const now = hostNanos();
+    const count = this.#files.length;
+    let chosen = -1;
+    for (let i = 1; i <= count; i++) {
+      const n = (this.#last + i) % count;
+      if (!this.#isMine(n) || !this.#isReady(n, now)) continue;
+      if (Atomics.load(this.#files[n]!, Word.ATTENTION) !== 0) {
+        chosen = n;
+        break;
+      }
+      if (chosen < 0) chosen = n;
+    }
+    if (chosen >= 0 && this.#take(chosen, this.#me)) return chosen;
+    return this.#steal(now);
+  }
+  #take(n: number, owner: number): boolean {
+    return Atomics.compareExchange(this.#files[n]!, Word.OWNER, owner, this.#me | RUNNING) === owner;
+  }
+  /** A vCPU that waits for its turn on another executor. */
+  #steal(now: number): number {
+    for (let n = 0; n < this.#files.length; n++) {
+      const owner = Atomics.load(this.#files[n]!, Word.OWNER);
+      if ((owner & RUNNING) !== 0 || owner === this.#me || !this.#isReady(n, now)) continue;
+      const busy = Atomics.load(this.#files[executorOf(owner)]!, Word.CURRENT) !== 0;
+      if (!busy || !this.#take(n, owner)) continue;
+      this.#vcpus[n]?.takeOver();
+      return n;
+    }
+    return -1;
+  }
+
+  // ——— a turn ———
+  #turn(n: number): Exit {
+    const file = this.#files[n]!;
+    const own = this.#files[this.#me]!;
+    Atomics.store(own, Word.CURRENT, n + 1);
+    this.#last = n;
+    const vcpu = (this.#vcpus[n] ??= this.#attach(n));
+    this.#resume(n, vcpu);
+    const end = this.#turnEnd(n);
+    const [since, used] = [hostNanos(), threadNanos()];
+    const exit = vcpu.run(BUDGET, end);
+    // What this thread did not have of the host's processors meanwhile.
+    const lost = hostNanos() - since - (threadNanos() - used);
+    if (lost > LEAST_LOSS_NS) this.#devices.kvmClocks[n]!.addSteal(lost);
+    this.#count();
+    const waits = (exit.kind === "budget" || exit.kind === "attention") && this.#others(n).ready;
+    if (waits) {
+      Atomics.store(file, Word.READY_US, hostMicros());
+      this.#devices.kvmClocks[n]!.preempted();
+    }
+    Atomics.store(own, Word.CURRENT, 0);
+    // From here on another executor may take it.
+    Atomics.store(file, Word.OWNER, this.#me);
+    return exit;
+  }
+  #attach(n: number): WasmVcpu {
+    return this.#engine.vcpu(n, this.#model, vcpuPorts(this.#devices, n, hypercalls(this.#devices)));
+  }
+  /** Tells the guest how long the vCPU waited, and does what others have left to it meanwhile. */
+  #resume(n: number, vcpu: WasmVcpu): void {
+    const clock = this.#devices.kvmClocks[n]!;
+    const since = Atomics.exchange(this.#files[n]!, Word.READY_US, 0);
+    if (since !== 0) clock.addSteal(Math.max(0, hostMicros() - since) * 1000);
+    if (clock.resumed()) vcpu.flushTlb({ kind: "all" });
+  }
+  /** Of the other vCPUs of this executor: does one wait for its turn? When does the first timer of a halted one pass (ns; Infinity: never)? */
+  #others(n: number): { ready: boolean; deadline: number } {
+    const now = hostNanos();
+    let deadline = Infinity;
+    for (let m = 0; m < this.#files.length; m++) {
+      if (m === n || !this.#isMine(m)) continue;
+      if (this.#isReady(m, now)) return { ready: true, deadline: now };
+      deadline = Math.min(deadline, this.#deadlineOf(m));
+    }
+    return { ready: false, deadline };
+  }
+  #turnEnd(n: number): number {
+    const { ready, deadline } = this.#others(n);
+    if (!ready) return deadline;
+    this.#devices.wakeups.ringSleeper();
+    return hostNanos() + TURN_NS;
+  }
+  /** Host time of the next timer of a vCPU that has been started; Infinity: none. */
+  #deadlineOf(n: number): number {
+    const deadline = this.#deadlines[n]![0]!;
+    return deadline < 0n || this.#files[n]![Reg.RUN_STATE >> 2] !== HALTED ? Infinity : Number(deadline);
+  }
+  /** Nothing to do until the bell rings or a timer passes. @param bell its value before this executor looked for work */
+  #sleep(bell: number): void {
+    const own = this.#files[this.#me]!;
+    let deadline = Infinity;
+    for (let n = 0; n < this.#files.length; n++)
+      if (this.#isMine(n)) deadline = Math.min(deadline, this.#deadlineOf(n));
+    const ms = Math.min((deadline - hostNanos()) / 1e6, LONGEST_SLEEP_MS);
+    if (ms <= 0) return;
+    Atomics.store(own, Word.ASLEEP, 1);
+    Atomics.wait(own, Word.BELL, bell, ms);
+    Atomics.store(own, Word.ASLEEP, 0);
   }
   #count(): void {
     EXIT_REASONS.forEach((reason, i) => {
-      this.#exits[i] = this.#vcpu.exits[reason];
+      this.#exits[i] = this.#vcpus.reduce((sum, vcpu) => sum + (vcpu?.exits[reason] ?? 0), 0);
     });
+  }
+  /** The vCPUs that were here last. @param reasons why, by number, if not just because they were asked to stop */
+  #describe(reasons: Readonly<Record<number, string>> = {}): VcpuState[] {
+    return this.#vcpus.flatMap((cpu, vcpu) =>
+      cpu && executorOf(Atomics.load(this.#files[vcpu]!, Word.OWNER)) === this.#me
+        ? [{ vcpu, text: describeVcpu(cpu, reasons[vcpu] ?? "stopped") }]
+        : [],
+    );
   }
 }
 

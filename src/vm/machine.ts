@@ -1,9 +1,10 @@
-/* Machine: one VM: memory, vCPUs, devices and boot put together. Lives on the main thread, which is also its I/O thread; the vCPUs run on an
- * executor's worker thread. Knows no engine but by the executor it starts. @source docs/design.md "The machine" */
+/* Machine: one VM: memory, vCPUs, devices and boot put together. Lives on the main thread, which is also its I/O thread; the vCPUs run on
+ * executors' worker threads. Knows no engine but by the executors it starts. @source docs/design.md "The machine" */
 import { randomBytes } from "node:crypto";
-import { Worker } from "node:worker_threads";
+import { availableParallelism } from "node:os";
 import { buildAcpiTables } from "../device/acpi.ts";
 import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "../device/layout.ts";
+import { MAILBOX_BYTES, STOPPED } from "../device/mailbox.ts";
 import { DeviceService } from "../device/service.ts";
 import { BlkDevice } from "../device/virtio/blk.ts";
 import { ConsoleDevice } from "../device/virtio/console.ts";
@@ -11,38 +12,49 @@ import type { VirtioDevice } from "../device/virtio/device.ts";
 import type { Disk } from "../device/virtio/disk.ts";
 import { RngDevice } from "../device/virtio/rng.ts";
 import { hostNanos } from "../engine/clock.ts";
-import { Attention } from "../engine/engine.ts";
+import { Word } from "../engine/wakeups.ts";
 import { createStateMemory, vcpuAddress } from "../engine/wasm/engine.ts";
-import { ALL_PASSES, type RegionOptions, type RegionPasses } from "../engine/wasm/translator/region-state.ts";
+import { ALL_PASSES, type RegionPasses } from "../engine/wasm/translator/region-state.ts";
 import { RegisterFile } from "../isa/register-file.ts";
 import { Reg } from "../isa/registers.ts";
 import { KvmFeature } from "../isa/system/cpu-model.ts";
 import { initializeLongMode } from "../isa/system/long-mode.ts";
 import { FramePool } from "../memory/frames.ts";
 import { GuestRam } from "../memory/guest-ram.ts";
-import { E820 } from "./boot/e820.ts";
+import { E820, type E820Range } from "./boot/e820.ts";
+import { FIRMWARE_BYTES, writeFirmware } from "./boot/firmware.ts";
 import { loadLinux } from "./boot/linux.ts";
-import { Control, EXIT_REASONS, type ExecutorMessage, type ExecutorStart } from "./executor-protocol.ts";
+import { Control, EXIT_REASONS } from "./executor-protocol.ts";
+import { Executors, type ExecutorsEnd } from "./executors.ts";
 import { PanicWatch } from "./panic-watch.ts";
-import { TranslatorThread } from "./translator-thread.ts";
 
 /** ACPI tables: in the hole below 1 MiB that PCs keep for firmware. */
 const ACPI = { start: 0xe0000, end: 0xf0000 } as const;
+/** What vCPUs that the guest starts run on, until they have page tables of its own. */
+const FIRMWARE = { start: 0xf0000, end: 0xf0000 + FIRMWARE_BYTES } as const;
 const RNG_SEED_BYTES = 64;
 const TERMINAL = { columns: 80, rows: 24 };
 /** A guest whose last words are a panic's is looked at this often, this many times: one that runs a program or sleeps has not panicked. */
 const PANIC_LOOK_MS = 100;
 const PANIC_LOOKS = 10;
-/** KVM_CPUID_FEATURES of every VM. */
-export const KVM_FEATURES: number =
+const KVM_FEATURES_ALWAYS =
   KvmFeature.CLOCKSOURCE |
   KvmFeature.CLOCKSOURCE2 |
   KvmFeature.CLOCKSOURCE_STABLE |
   KvmFeature.NOP_IO_DELAY |
   KvmFeature.STEAL_TIME;
+/** One hypercall for an interrupt to several vCPUs. */
+const KVM_FEATURES_SMP = KvmFeature.PV_SEND_IPI;
+/** What pays only where a vCPU can be ready and yet not run. The first makes each release of a spin lock a call. */
+const KVM_FEATURES_SHARED = KvmFeature.PV_UNHALT | KvmFeature.PV_TLB_FLUSH | KvmFeature.PV_SCHED_YIELD;
+/** KVM_CPUID_FEATURES bits that a machine may tell. */
+export const KVM_FEATURES: number = KVM_FEATURES_ALWAYS | KVM_FEATURES_SMP | KVM_FEATURES_SHARED;
 
 export interface MachineConfig {
+  /** 1–8 */
   cpus: number;
+  /** Threads that run them, at most as many; without it, one for each host core at most. */
+  executors?: number;
   /** A multiple of 4096. */
   memoryBytes: number;
   /** bzImage or ELF vmlinux. */
@@ -79,19 +91,17 @@ export interface MachineStats {
 
 export class Machine {
   readonly #ram: GuestRam;
-  readonly #state = createStateMemory();
+  readonly #state: WebAssembly.Memory;
   readonly #devices: Devices;
   readonly #shared: DeviceShared;
   readonly #backs: readonly VirtioDevice[];
   readonly #console: ConsoleDevice;
   readonly #cpus: number;
   readonly #serialOutput: (bytes: Uint8Array) => void;
-  readonly #exits = new SharedArrayBuffer(EXIT_REASONS.length * 8);
-  readonly #control = new SharedArrayBuffer(4);
+  readonly #exits: SharedArrayBuffer;
   readonly #end = Promise.withResolvers<MachineEnd>();
   #asked: MachineEnd["reason"] | undefined;
-  readonly #worker: Worker;
-  readonly #translator: TranslatorThread;
+  readonly #executors: Executors;
   #service: DeviceService | undefined;
   readonly #panicWatch = new PanicWatch();
   #panicLook: NodeJS.Timeout | undefined;
@@ -100,33 +110,41 @@ export class Machine {
 
   /** @throws KernelError when the kernel is not one, or does not fit */
   constructor(config: MachineConfig) {
-    this.#cpus = config.cpus;
+    const { cpus } = config;
+    const executors = Math.min(cpus, config.executors ?? availableParallelism());
+    this.#cpus = cpus;
     this.#serialOutput = (bytes) => config.serialOutput?.(bytes);
-    this.#ram = GuestRam.create(FramePool.create(config.memoryBytes), config.memoryBytes);
+    this.#state = createStateMemory(executors);
+    this.#ram = GuestRam.create(FramePool.create(config.memoryBytes), config.memoryBytes, executors);
+    this.#exits = new SharedArrayBuffer(executors * EXIT_REASONS.length * 8);
     this.#console = new ConsoleDevice(TERMINAL, (bytes) => config.consoleOutput?.(bytes));
     this.#backs = [this.#console, new RngDevice(), ...config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`))];
-    this.#shared = createDeviceShared({ vcpus: config.cpus, virtio: this.#backs.map((back) => back.description) });
-    const registerFiles = Array.from(
-      { length: config.cpus },
-      (_, n) => new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4),
-    );
-    const region = { passes: { ...ALL_PASSES, ...config.passes }, parallel: config.cpus > 1 };
-    this.#translator = new TranslatorThread({ options: region, ramPages: this.#ram.pool.pages });
-    this.#worker = this.#startExecutor(config, region);
-    try {
-      this.#load(config);
-    } catch (error) {
-      void this.#worker.terminate();
-      void this.#translator.terminate();
-      throw error;
-    }
+    this.#shared = createDeviceShared({ vcpus: cpus, virtio: this.#backs.map((back) => back.description) });
+    const registerFiles = this.#numbers().map((n) => {
+      const file = new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4);
+      file[Word.OWNER] = n % executors;
+      return file;
+    });
     this.#devices = attachDevices(this.#shared, {
       registerFiles,
       memory: this.#ram,
       hostNs: hostNanos,
       realtimeNs: () => BigInt(Date.now()) * 1_000_000n,
     });
+    this.#executors = this.#startExecutors(executors, config);
+    try {
+      this.#load(config);
+    } catch (error) {
+      void this.#executors.terminate();
+      throw error;
+    }
     this.#devices.reset();
+  }
+  #numbers(): number[] {
+    return Array.from({ length: this.#cpus }, (_, n) => n);
+  }
+  #registers(): RegisterFile[] {
+    return this.#numbers().map((n) => new RegisterFile(this.#state.buffer, vcpuAddress(n)));
   }
 
   /** Puts the kernel and what it needs into guest memory; the files are not kept. */
@@ -138,19 +156,30 @@ export class Machine {
       ...(initrd && { initrd }),
       commandLine,
       acpiRsdp: acpi.rsdp,
-      firmware: [{ ...ACPI, type: E820.ACPI }],
+      firmware: this.#firmware(),
       rngSeed: randomBytes(RNG_SEED_BYTES),
     });
-    const regs = new RegisterFile(this.#state.buffer, vcpuAddress(0));
-    initializeLongMode(regs, {
-      rip: BigInt(start.entry),
-      rsp: 0n,
-      rsi: BigInt(start.bootParams),
-      cr3: BigInt(start.cr3),
-      gdtBase: BigInt(start.gdt.base),
-      apicId: 0,
+    const firmware = writeFirmware(this.#ram, FIRMWARE.start);
+    const tscOffset = BigInt(-Math.floor(hostNanos()));
+    this.#registers().forEach((regs, apicId) => {
+      const first = {
+        rip: start.entry,
+        rsi: start.bootParams,
+        cr3: BigInt(start.cr3),
+        gdtBase: BigInt(start.gdt.base),
+      };
+      const { rip, rsi, cr3, gdtBase } = apicId === 0 ? first : { rip: 0, rsi: 0, ...firmware };
+      initializeLongMode(regs, { rip: BigInt(rip), rsp: 0n, rsi: BigInt(rsi), cr3, gdtBase, apicId });
+      if (apicId > 0) regs.set32(Reg.RUN_STATE, STOPPED);
+      regs.set64(Reg.TSC_OFFSET, tscOffset);
     });
-    regs.set64(Reg.TSC_OFFSET, BigInt(-Math.floor(hostNanos())));
+  }
+  /** Addresses that are not the guest's. */
+  #firmware(): E820Range[] {
+    const acpi = { ...ACPI, type: E820.ACPI };
+    if (this.#cpus === 1) return [acpi];
+    const { base } = this.#shared.layout.mailbox;
+    return [acpi, { ...FIRMWARE, type: E820.RESERVED }, { start: base, end: base + MAILBOX_BYTES, type: E820.NVS }];
   }
 
   /** Lets the vCPUs run. Once. */
@@ -162,41 +191,28 @@ export class Machine {
       onSerial: (bytes) => this.#onSerial(bytes),
       onPower: (request) => this.#ask(request === "reset" ? "reset" : "poweroff"),
     });
-    this.#worker.ref();
-    const control = new Int32Array(this.#control);
-    Atomics.compareExchange(control, 0, Control.NOT_YET, Control.RUN);
-    Atomics.notify(control, 0);
+    this.#executors.start();
   }
 
-  /** The executor's thread, which makes its engine while this one loads the kernel, and then waits for start(). */
-  #startExecutor({ kvmFeatures, cpuFeatures }: MachineConfig, region: RegionOptions): Worker {
-    new Int32Array(this.#control)[0] = Control.NOT_YET;
-    const translator = this.#translator.connect();
-    const data: ExecutorStart = {
+  #startExecutors(count: number, { kvmFeatures = ~0, cpuFeatures, passes }: MachineConfig): Executors {
+    const control = new SharedArrayBuffer(4);
+    new Int32Array(control)[0] = Control.NOT_YET;
+    const smp = this.#cpus > 1 ? KVM_FEATURES_SMP : 0;
+    const features = KVM_FEATURES_ALWAYS | smp | (count < this.#cpus ? KVM_FEATURES_SHARED : 0);
+    const start = {
       state: this.#state,
       ram: this.#ram.shared,
       devices: this.#shared,
       vcpus: this.#cpus,
-      translator,
-      region,
-      kvmFeatures: KVM_FEATURES & (kvmFeatures ?? ~0),
+      kvmFeatures: features & kvmFeatures,
       cpuFeatures,
+      region: { passes: { ...ALL_PASSES, ...passes }, parallel: this.#cpus > 1 },
       exits: this.#exits,
-      control: this.#control,
+      control,
     };
-    const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-    const worker = new Worker(new URL(`./executor${extension}`, import.meta.url), {
-      workerData: data,
-      transferList: [translator.port],
-      // What an executor allocates is dead at once (bigints, faults): a small nursery holds it, and stays in the cache.
-      resourceLimits: { maxYoungGenerationSizeMb: 4 },
-    });
-    worker.once("message", (message: ExecutorMessage) => void this.#ended(message));
-    worker.once("error", (error: Error) => {
-      void this.#ended({ kind: "failed", message: error.message, detail: error.stack ?? "" });
-    });
-    worker.unref(); // until it runs
-    return worker;
+    const executors = new Executors(count, start, this.#devices.wakeups);
+    void this.#waitFor(executors);
+    return executors;
   }
 
   #onSerial(bytes: Uint8Array): void {
@@ -207,7 +223,7 @@ export class Machine {
 
   /** A panicked kernel stays in a loop of its own; programs that only print its words do not. */
   #lookForPanic(looks: number): void {
-    const vcpus = Array.from({ length: this.#cpus }, (_, n) => new RegisterFile(this.#state.buffer, vcpuAddress(n)));
+    const vcpus = this.#registers();
     const loops = vcpus.every((regs) => regs.cpl === 0) && vcpus.some((regs) => regs.get32(Reg.RUN_STATE) === 0);
     this.#panicLook = undefined;
     if (!loops || !this.#panicWatch.final) return;
@@ -215,35 +231,29 @@ export class Machine {
     else this.#panicLook = setTimeout(() => this.#lookForPanic(looks - 1), PANIC_LOOK_MS);
   }
 
-  /** Asks the executor to come to an end. */
+  /** Asks the executors to come to an end. */
   #ask(reason: MachineEnd["reason"]): void {
     this.#asked ??= reason;
-    const crash = this.#asked === "reset" || this.#asked === "panic";
-    const control = new Int32Array(this.#control);
-    Atomics.store(control, 0, crash ? Control.STOP_AND_TELL : Control.STOP);
-    Atomics.notify(control, 0);
-    for (let n = 0; n < this.#cpus; n++) {
-      const words = new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4);
-      Atomics.or(words, Reg.ATTENTION >> 2, Attention.COME_OUT);
-      Atomics.notify(words, Reg.ATTENTION >> 2);
-    }
+    this.#executors.stop(this.#asked === "reset" || this.#asked === "panic");
   }
 
-  async #ended(message: ExecutorMessage): Promise<void> {
-    if (this.#endedAt !== 0) return;
+  async #waitFor(executors: Executors): Promise<void> {
+    const outcome = await Promise.allSettled([executors.end]);
     this.#endedAt = performance.now();
     clearTimeout(this.#panicLook);
     await this.#service?.stop();
-    await this.#worker.terminate();
-    await this.#translator.terminate();
-    if (message.kind === "failed")
-      this.#end.reject(new Error(`Mere itself failed, which is a defect: ${message.message}\n${message.detail}`));
-    else if (message.kind === "shutdown") this.#end.resolve({ reason: "shutdown", detail: message.detail });
-    else {
-      const asked = this.#asked ?? "stopped";
-      const reason = asked === "reset" && this.#panicWatch.panicked ? "panic" : asked;
-      this.#end.resolve({ reason, ...(message.detail !== undefined && { detail: message.detail }) });
-    }
+    await executors.terminate();
+    if (outcome[0].status === "fulfilled") this.#ended(outcome[0].value);
+    else this.#end.reject(outcome[0].reason as Error);
+  }
+  #ended(end: ExecutorsEnd): void {
+    const asked = this.#asked ?? "stopped";
+    const reason = end.shutdown ? "shutdown" : asked === "reset" && this.#panicWatch.panicked ? "panic" : asked;
+    this.#end.resolve({ reason, ...(end.states.length > 0 && { detail: this.#detail(end) }) });
+  }
+  #detail({ states }: ExecutorsEnd): string {
+    if (this.#cpus === 1) return states[0]!.text;
+    return states.map(({ vcpu, text }) => `vCPU ${vcpu}: ${text}`).join("\n");
   }
 
   /** Resolves when the VM has ended; rejects only for a defect of Mere's. */
@@ -253,7 +263,6 @@ export class Machine {
 
   /** Stops the vCPUs where they are. Requests to disks that are under way end first. */
   async stop(): Promise<void> {
-    this.#worker.ref(); // also one that never ran
     this.#ask("stopped");
     await this.#end.promise.catch(() => undefined);
   }
@@ -269,13 +278,14 @@ export class Machine {
   }
 
   stats(): MachineStats {
-    const regs = new RegisterFile(this.#state.buffer, vcpuAddress(0));
     const counters = new Float64Array(this.#exits);
+    const count = (reason: number): number =>
+      counters.reduce((sum, value, i) => (i % EXIT_REASONS.length === reason ? sum + value : sum), 0);
     return {
-      retired: regs.get64(Reg.RETIRED),
+      retired: this.#registers().reduce((sum, regs) => sum + regs.get64(Reg.RETIRED), 0n),
       seconds: ((this.#endedAt || performance.now()) - this.#startedAt) / 1000,
       framesInUse: this.#ram.pool.inUse,
-      exits: Object.fromEntries(EXIT_REASONS.map((reason, i) => [reason, counters[i]])),
+      exits: Object.fromEntries(EXIT_REASONS.map((reason, i) => [reason, count(i)])),
     };
   }
 }

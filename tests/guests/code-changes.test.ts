@@ -1,7 +1,7 @@
 /* Code that changes: by the program itself, through another mapping, by page tables, by a device. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { ARENA, ARENA_END } from "../../src/engine/wasm/layout.ts";
+import { arenaOf } from "../../src/engine/wasm/layout.ts";
 import { Reg } from "../../src/isa/registers.ts";
 import { code, type Listing } from "./listing.ts";
 import { At, kernelGuest, Pte, SmallGuest } from "./small-guest.ts";
@@ -448,7 +448,7 @@ test("more code than the engine keeps: it forgets and decodes again", () => {
       f4                              hlt
     `),
   );
-  g.engine.blocks.arenaEnd = ARENA + 0x8000;
+  g.engine.blocks.arenaEnd = arenaOf(0).start + 0x8000;
   const pages = 20;
   for (let page = 0; page < pages; page++) {
     g.map(0x20_0000 + page * PAGE, At.FREE + page * PAGE, 0n);
@@ -458,6 +458,6 @@ test("more code than the engine keeps: it forgets and decodes again", () => {
   }
   g.write(At.FREE + pages * PAGE - 2, [0xc3, 0x90]); // the last JMP becomes RET
   const stop = g.run();
-  g.engine.blocks.arenaEnd = ARENA_END;
+  g.engine.blocks.arenaEnd = arenaOf(0).end;
   assert.deepEqual([stop.vector, g.gpr(RAX)], [undefined, BigInt(3 * pages * 1024)]);
 });

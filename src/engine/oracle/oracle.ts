@@ -7,7 +7,17 @@ import type { CallSpec } from "../../isa/calls.ts";
 import { GuestFault, Vector } from "../../isa/cpu.ts";
 import type { Decoded } from "../../isa/decoded.ts";
 import { Reg, Rflags } from "../../isa/registers.ts";
-import type { ExceptionName, FlagKind, FlagName, FpConversion, FpOp, Sem, Size, VectorOp } from "../../isa/sem.ts";
+import type {
+  ExceptionName,
+  FlagKind,
+  FlagName,
+  FpConversion,
+  FpOp,
+  Pair,
+  Sem,
+  Size,
+  VectorOp,
+} from "../../isa/sem.ts";
 import { fpCompare, fpConvert, fpRound, fpScalar, raiseFp, truncating } from "../../isa/softfloat/index.ts";
 import { isCanonical } from "./flat-memory.ts";
 import type { OracleCpu } from "./oracle-cpu.ts";
@@ -211,6 +221,16 @@ export class Oracle implements Sem<bigint> {
   probeWrite(address: bigint, size: number): void {
     this.#cpu.probeWrite(address, size);
   }
+  exchangePair(address: bigint, expected: Pair<bigint>, replacement: Pair<bigint>): Pair<bigint> & { equal: bigint } {
+    const [low, high] = [this.load(address, 8), this.load(address + 8n, 8)];
+    const equal = low === expected.low && high === expected.high;
+    if (equal) {
+      this.store(address, 8, replacement.low);
+      this.store(address + 8n, 8, replacement.high);
+    }
+    return { equal: equal ? 1n : 0n, low, high };
+  }
+  fence(): void {} // there is one vCPU
   field(offset: number, size: 4 | 8): bigint {
     return size === 8 ? this.#cpu.regs.get64(offset) : BigInt(this.#cpu.regs.get32(offset));
   }

@@ -10,11 +10,11 @@ import type { GuestRam } from "../../memory/guest-ram.ts";
 import { AddressForm, registerOffset } from "./emit-handler.ts";
 import { PSEUDO, type HandlerTable } from "./handlers.ts";
 import {
-  ARENA,
-  ARENA_END,
-  BLOCK_TABLE,
+  arenaOf,
+  BLOCK_TABLE_BYTES,
   BLOCK_TABLE_ENTRIES,
   BlockEntry,
+  blockTableOf,
   Entry,
   ENTRY_STACK,
   ENTRY_UNCHAINED,
@@ -49,6 +49,9 @@ interface CodeFrame {
   blocks: Block[];
   /** Writes so far that hit no block. */
   quietWrites: number;
+  /** Lines 0–31 and 32–63 that blocks are from. */
+  low: number;
+  high: number;
 }
 
 export class BlockCache {
@@ -66,19 +69,34 @@ export class BlockCache {
   readonly #spanning = new Map<number, { entry: number; second: number }>();
   readonly #frames = new Map<number, CodeFrame>();
   readonly #window = new Uint8Array(2 * MAX_INSTRUCTION);
-  #next = ARENA;
+  /** Index of the executor whose blocks these are. */
+  readonly executor: number;
+  readonly #arena: number;
+  readonly #table: number;
+  #next: number;
   /** Where the arena is full; tests lower it. */
-  arenaEnd = ARENA_END;
+  arenaEnd: number;
   #single = 0;
-  /** Called when code was first read from a frame, and when blocks went away (`all`: their room is used again). */
-  onProtect: (frameAddress: number) => void = () => {};
+  /** Writes so far to frames that only other executors have code of, as CodeFrame.quietWrites. */
+  readonly #quietElsewhere = new Map<number, number>();
+  /** Called before code is first read from a frame: these vCPUs (bits) may have write entries for it. */
+  onProtect: (frameAddress: number, writers: number) => void = () => {};
+  /** Called when blocks went away (`all`: their room is used again). */
   onDrop: (all: boolean) => void = () => {};
+  /** Called when other executors have been told that code of theirs was written. */
+  onTold: () => void = () => {};
   /** Called for each new block that can be found; when code in [from, to) of a frame changed; and when all blocks went. */
   onBlock: (block: Block) => void = () => {};
   onChange: (frame: number, from: number, to: number) => void = () => {};
   onClear: () => void = () => {};
 
-  constructor(stateBuffer: ArrayBufferLike, ram: GuestRam, handlers: HandlerTable) {
+  /** @param executor whose blocks these are */
+  constructor(stateBuffer: ArrayBufferLike, ram: GuestRam, handlers: HandlerTable, executor = 0) {
+    this.executor = executor;
+    const arena = arenaOf(executor);
+    this.#arena = this.#next = arena.start;
+    this.arenaEnd = arena.end;
+    this.#table = blockTableOf(executor);
     this.#words = new Int32Array(stateBuffer);
     this.#halves = new Uint16Array(stateBuffer);
     this.#bytes = new Uint8Array(stateBuffer);
@@ -135,7 +153,7 @@ export class BlockCache {
   /** Word index in the state memory. */
   #tableEntry(address: number): number {
     const hash = address ^ Math.floor(address / 2 ** BlockEntry.HASH_SHIFT);
-    return (BLOCK_TABLE + (hash & (BLOCK_TABLE_ENTRIES - 1)) * BlockEntry.BYTES) >> 2;
+    return (this.#table + (hash & (BLOCK_TABLE_ENTRIES - 1)) * BlockEntry.BYTES) >> 2;
   }
   /** As find, but the block is the interpreter's even where a region begins.
    *  @param isRegion does the block's first entry belong to a region? */
@@ -147,7 +165,6 @@ export class BlockCache {
     if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();
     return this.#decodeBlock(address, MAX_BLOCK, secondPage, false, this.#plain);
   }
-  nameOf(e: number): string { return (this as any).names?.get(this.#halves[e >> 1]) ?? String(this.#halves[e >> 1]); }
   blockAt(address: number): Block | undefined {
     return this.#blocks.get(address);
   }
@@ -190,9 +207,10 @@ export class BlockCache {
     this.#frames.clear();
     this.#blocks.clear();
     this.#spanning.clear();
-    this.#words.fill(0, BLOCK_TABLE >> 2, ARENA >> 2);
+    this.#quietElsewhere.clear();
+    this.#words.fill(0, this.#table >> 2, (this.#table + BLOCK_TABLE_BYTES) >> 2);
     this.#plain.clear();
-    this.#next = ARENA;
+    this.#next = this.#arena;
     this.#single = 0;
     this.onClear();
     this.onDrop(true);
@@ -203,6 +221,7 @@ export class BlockCache {
     const page = address - (address % PAGE);
     const bytes = this.#ram.pool.bytes;
     const start = this.#next;
+    if (!once) this.#protect(page);
     let at = address;
     let n = 0;
     let ended = false;
@@ -272,6 +291,7 @@ export class BlockCache {
     const pool = this.#ram.pool.bytes;
     const here = page + PAGE - address;
     const second = secondPage();
+    if (!once) this.#protect(second);
     this.#window.set(pool.subarray(address, address + here));
     this.#window.set(pool.subarray(second, second + MAX_INSTRUCTION), here);
     const failure = this.#decoder.decode(this.#window, 0, here + MAX_INSTRUCTION, this.#d);
@@ -291,19 +311,24 @@ export class BlockCache {
     return start;
   }
 
+  /** From now on no write to the frame goes unseen. Before its bytes are read. */
+  #protect(page: number): void {
+    const frame = page / PAGE;
+    // How far the block goes is not known yet: until then a write to any line is one to its code.
+    this.#ram.setCodeLines(frame, this.executor, -1, -1);
+    if (this.#frames.has(frame)) return;
+    this.#frames.set(frame, { blocks: [], quietWrites: 0, low: 0, high: 0 });
+    this.onProtect(page, this.#ram.holdCode(frame, this.executor));
+  }
   #keep(block: Block, page: number): void {
     const frame = page / PAGE;
-    let list = this.#frames.get(frame);
-    if (!list) {
-      list = { blocks: [], quietWrites: 0 };
-      this.#frames.set(frame, list);
-      this.#ram.code[frame * 4] |= 1;
-      this.onProtect(page);
-    }
+    const list = this.#frames.get(frame)!;
     list.blocks.push(block);
     for (let line = block.from >> LINE_SHIFT; line <= (block.to - 1) >> LINE_SHIFT; line++) {
-      this.#ram.code[frame * 4 + 2 + (line >> 5)] |= 1 << (line & 31);
+      if (line < 32) list.low |= 1 << line;
+      else list.high |= 1 << (line - 32);
     }
+    this.#ram.setCodeLines(frame, this.executor, list.low, list.high);
   }
 
   #put(handler: number, offset: number, length: number, position: number): number {
@@ -326,7 +351,6 @@ export class BlockCache {
   #write(offset: number, position: number): void {
     const d = this.#d;
     const { handler, form } = this.#handlers.for(d);
-    ((this as any).names ??= new Map()).set(handler, d.row.mnemonic + " " + d.operands.slice(0, d.operandCount).map((o) => o.kind + o.width).join() + " rep" + d.rep+" f"+form);
     const entry = this.#put(handler, offset, d.length, position);
     const half = entry >> 1;
     this.#bytes[entry + Entry.SCALE] = d.scale;
@@ -396,15 +420,32 @@ export class BlockCache {
   }
 
   // ——— invalidation ———
-  /** Guest or device wrote [offset, +size) of a frame that holds code. @param page frame's byte offset */
+  /** A vCPU of this executor wrote [offset, +size) of a frame that holds code. @param page frame's byte offset */
   codeWritten(page: number, offset: number, size: number): void {
     const frame = page / PAGE;
+    const own = 1 << this.executor;
+    const holders = this.#ram.codeHolders(frame);
+    if ((holders & ~own) !== 0) this.#writtenElsewhere(frame, holders & ~own, offset, size);
+    if ((holders & own) !== 0) this.#writtenHere(frame, offset, size);
+  }
+  /** Other executors have code there: those whose lines were hit are told, all of them if such writes are many. */
+  #writtenElsewhere(frame: number, holders: number, offset: number, size: number): void {
+    let hit = 0;
+    for (let e = 0; holders >> e !== 0; e++) {
+      if (holders & (1 << e) && this.#hits(frame, e, offset, size)) hit |= 1 << e;
+    }
+    const quiet = (this.#quietElsewhere.get(frame) ?? 0) + 1;
+    if (quiet >= QUIET_WRITES) hit = holders;
+    this.#quietElsewhere.set(frame, hit === holders ? 0 : quiet);
+    if (hit !== 0 && this.#ram.tellStale(frame, hit) !== 0) this.onTold();
+  }
+  #hits(frame: number, executor: number, offset: number, size: number): boolean {
+    return this.#ram.hasCodeIn(frame, executor, offset >> LINE_SHIFT, (offset + size - 1) >> LINE_SHIFT);
+  }
+  #writtenHere(frame: number, offset: number, size: number): void {
     const list = this.#frames.get(frame);
     if (!list) return this.#unmark(frame);
-    let hit = false;
-    for (let line = offset >> LINE_SHIFT; line <= (offset + size - 1) >> LINE_SHIFT; line++) {
-      if (this.#ram.code[frame * 4 + 2 + (line >> 5)] & (1 << (line & 31))) hit = true;
-    }
+    const hit = this.#hits(frame, this.executor, offset, size);
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
     const kept: Block[] = [];
     for (const block of list.blocks) {
@@ -430,7 +471,7 @@ export class BlockCache {
     this.onDrop(false);
   }
   #unmark(frame: number): void {
-    this.#ram.code.fill(0, frame * 4, frame * 4 + 4);
+    this.#ram.releaseCode(frame, this.executor);
   }
   #drop(block: Block): void {
     this.#forget(block.key, block.entry);

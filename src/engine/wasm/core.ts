@@ -7,10 +7,12 @@ import type { ValueTypeName } from "../../wasm/opcodes.ts";
 import { STATE } from "./emit-flags.ts";
 import { findBlock } from "./find-block.ts";
 import type { HandlerExits } from "./emit-handler.ts";
+import { writeExchangePair, writeStoreLocked } from "./locked.ts";
 import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "./jump-cache.ts";
-import { Engine, Entry, ENTRY_UNCHAINED, STATE_PAGES, Tlb } from "./layout.ts";
+import { Engine, Entry, ENTRY_UNCHAINED, MAX_EXECUTORS, statePages, Tlb } from "./layout.ts";
 import { refill } from "./refill.ts";
+import type { CodeTables } from "./walk.ts";
 
 /** Access kinds of the host function `fill`. */
 export const Access = { READ: 0, WRITE: 1 } as const;
@@ -24,6 +26,10 @@ export const HOST_FUNCTIONS = {
   fill: [["i32", "i32", "i32", "i32", "i32", "i32"], ["i32"]],
   readSlow: [["i32", "i32", "i64", "i32"], ["i64"]],
   writeSlow: [["i32", "i32", "i64", "i64", "i32"], []],
+  /** (state, entry, address, expected, value, size) → 1 if memory held what was expected, and holds the value now. */
+  storeLockedSlow: [["i32", "i32", "i64", "i64", "i64", "i32"], ["i32"]],
+  /** (state, entry, address, expected and replacement, low half first) → equal; what was there is in SCRATCH. */
+  exchangePairSlow: [["i32", "i32", "i64", "i64", "i64", "i64", "i64"], ["i32"]],
   readVectorSlow: [["i32", "i32", "i64"], []],
   writeVectorSlow: [["i32", "i32", "i64"], []],
   /** (state) → first entry of the block at RIP, put into the jump cache. Throws the guest's fetch fault. */
@@ -57,6 +63,10 @@ export const CORE_FUNCTIONS = {
   load: [["i32", "i32", "i64", "i32"], ["i64"]],
   store: [["i32", "i32", "i64", "i64", "i32"], []],
   update: [["i32", "i32", "i64", "i32"], ["i64"]],
+  /** (state, entry, address, address in the frames memory or −1, expected, value, size) → 1: done, 0: memory has changed. */
+  storeLocked: [["i32", "i32", "i64", "i64", "i64", "i64", "i32"], ["i32"]],
+  /** (state, entry, address, address in the frames memory or −1, expected and replacement, low half first) → equal; what was there is in SCRATCH. */
+  exchangePair: [["i32", "i32", "i64", "i64", "i64", "i64", "i64", "i64"], ["i32"]],
   loadVector: [["i32", "i32", "i64"], []],
   storeVector: [["i32", "i32", "i64"], []],
 } as const satisfies Record<string, Signature>;
@@ -67,7 +77,7 @@ const ADDRESS = 2;
 
 /** Declares the two memories; every generated module has them. */
 export function importMemories(m: ModuleBuilder, ramPages: number): void {
-  m.importMemory("mere", "state", STATE_PAGES, STATE_PAGES, false);
+  m.importMemory("mere", "state", statePages(1), statePages(MAX_EXECUTORS), false);
   m.importMemory("mere", "ram", ramPages, ramPages, true);
 }
 
@@ -100,6 +110,10 @@ class CoreWriter {
   #start(name: CoreFunction): FunctionBuilder {
     const [parameters, results] = CORE_FUNCTIONS[name];
     return new FunctionBuilder(parameters, results);
+  }
+  addLocked(): void {
+    this.add("storeLocked", writeStoreLocked(this.#start("storeLocked"), this.#index("storeLockedSlow")));
+    this.add("exchangePair", writeExchangePair(this.#start("exchangePair"), this.#index("exchangePairSlow")));
   }
   #host(f: FunctionBuilder, name: HostFunction): void {
     f.call(this.#index(name));
@@ -284,19 +298,21 @@ export interface HotHandler {
 }
 
 /** The core module's bytes.
- *  @param ramPages size of the frames memory in 64-KiB pages  @param tablesPages of the memory of GuestRam's tables  @param calls imports that hot handlers need besides HOST_FUNCTIONS */
+ *  @param ramPages size of the frames memory in 64-KiB pages  @param tables GuestRam's, and the executor that the module is for
+ *  @param calls imports that hot handlers need besides HOST_FUNCTIONS */
 export function coreModule(
   ramPages: number,
-  tablesPages: number,
+  tables: CodeTables,
   hot: readonly HotHandler[],
   calls: readonly [string, Signature][],
 ): Uint8Array<ArrayBuffer> {
-  const w = new CoreWriter(ramPages, tablesPages, calls);
-  w.add("refill", refill());
-  w.add("findBlock", findBlock());
+  const w = new CoreWriter(ramPages, tables.pages, calls);
+  w.add("refill", refill(tables));
+  w.add("findBlock", findBlock(tables));
   w.add("load", w.load());
   w.add("store", w.store());
   w.add("update", w.update());
+  w.addLocked();
   w.add("loadVector", w.loadVector());
   w.add("storeVector", w.storeVector());
   w.add("run", w.run(hot));

@@ -50,12 +50,10 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   readonly #form: number;
   #effective: Value | undefined;
   #linear: Value | undefined;
-  #host: Value | undefined;
   #registerAddress = new Map<number, Local>();
   #saved: {
     effective: Value | undefined;
     linear: Value | undefined;
-    host: Value | undefined;
     registers: Map<number, Local>;
   }[] = [];
   /** The code so far ends by returning the next entry itself. */
@@ -222,8 +220,11 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     const width = this.width(i);
     if (width === 16) return this.loadVector(address);
     if (this.#shape.row.semantics.access[i] !== "x") return this.load(address, width as Size);
-    this.#host = this.hostForUpdate(address, width);
-    return this.loadForUpdate(this.#host, address, width as Size);
+    return this.readToUpdate(address, width as Size);
+  }
+  protected override restart(): void {
+    this.f.get(ENTRY);
+    this.#exits.goTo(this.f);
   }
   getSigned(i: number): Value {
     const operand = this.#operand(i);
@@ -239,8 +240,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     if (operand.kind === "mem") {
       const address = this.linearAddress(i);
       if (operand.width === 16) this.storeVector(address, v);
-      else if (this.#host) this.storeUpdated(this.#host, address, operand.width as Size, v);
-      else this.store(address, operand.width as Size, v);
+      else this.writeUpdated(address, operand.width as Size, v);
       return;
     }
     const address = this.#register(i);
@@ -468,18 +468,18 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   }
 
   protected override enterBranch(): void {
+    super.enterBranch();
     this.#saved.push({
       effective: this.#effective,
       linear: this.#linear,
-      host: this.#host,
       registers: new Map(this.#registerAddress),
     });
   }
   protected override leaveBranch(): void {
+    super.leaveBranch();
     const saved = this.#saved.pop()!;
     this.#effective = saved.effective;
     this.#linear = saved.linear;
-    this.#host = saved.host;
     this.#registerAddress = saved.registers;
   }
 }

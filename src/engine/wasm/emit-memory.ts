@@ -17,7 +17,7 @@ export interface Imports {
 
 const PAGE_MASK = -4096n;
 /** Host address that says: this read-modify-write goes the slow way. */
-const SLOW = -1;
+export const SLOW = -1;
 
 const LOADS: Record<Size, string> = { 1: "i64.load8_u", 2: "i64.load16_u", 4: "i64.load32_u", 8: "i64.load" };
 const STORES: Record<Size, string> = { 1: "i64.store8", 2: "i64.store16", 4: "i64.store32", 8: "i64.store" };
@@ -53,7 +53,8 @@ export abstract class EmitMemory extends EmitFlags {
     this.push(address);
     this.f.get(entry).memory("i64.load", Tlb.ADDEND).op("i64.add");
   }
-  #slow(address: Value): void {
+  /** Pushes what all slow paths begin with. */
+  protected pushSlow(address: Value): void {
     this.f.get(STATE).get(ENTRY);
     this.push(address);
   }
@@ -61,7 +62,7 @@ export abstract class EmitMemory extends EmitFlags {
   load(address: Value, size: Size): Value {
     const entry = this.#probe(address, size, Tlb.READ);
     this.f.if("i64");
-    this.#slow(address);
+    this.pushSlow(address);
     this.f.i32(size).call(this.imports.function("load"));
     this.f.else();
     this.#pushHost(address, entry);
@@ -72,7 +73,7 @@ export abstract class EmitMemory extends EmitFlags {
   store(address: Value, size: Size, v: Value): void {
     const entry = this.#probe(address, size, Tlb.WRITE);
     this.f.if();
-    this.#slow(address);
+    this.pushSlow(address);
     this.push(v);
     this.f.i32(size).call(this.imports.function("store"));
     this.f.else();
@@ -85,7 +86,7 @@ export abstract class EmitMemory extends EmitFlags {
   protected hostForUpdate(address: Value, size: number): Value {
     const entry = this.#probe(address, size, Tlb.WRITE);
     this.f.if("i64");
-    this.#slow(address);
+    this.pushSlow(address);
     this.f.i32(size).call(this.imports.function("update"));
     this.f.else();
     this.#pushHost(address, entry);
@@ -95,7 +96,7 @@ export abstract class EmitMemory extends EmitFlags {
   protected loadForUpdate(host: Value, address: Value, size: Size): Value {
     this.push(host);
     this.f.i64(SLOW).op("i64.eq").if("i64");
-    this.#slow(address);
+    this.pushSlow(address);
     this.f.i32(size).call(this.imports.function("load"));
     this.f.else();
     this.push(host);
@@ -105,7 +106,7 @@ export abstract class EmitMemory extends EmitFlags {
   protected storeUpdated(host: Value, address: Value, size: Size, v: Value): void {
     this.push(host);
     this.f.i64(SLOW).op("i64.eq").if();
-    this.#slow(address);
+    this.pushSlow(address);
     this.push(v);
     this.f.i32(size).call(this.imports.function("store"));
     this.f.else();
@@ -117,7 +118,7 @@ export abstract class EmitMemory extends EmitFlags {
   loadVector(address: Value): Value {
     const entry = this.#probe(address, 16, Tlb.READ);
     this.f.if("v128");
-    this.#slow(address);
+    this.pushSlow(address);
     this.f.call(this.imports.function("loadVector"));
     this.f.get(STATE).memory("v128.load", Engine.SCRATCH);
     this.f.else();
@@ -131,7 +132,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.get(STATE);
     this.pushV128(v);
     this.f.memory("v128.store", Engine.SCRATCH);
-    this.#slow(address);
+    this.pushSlow(address);
     this.f.call(this.imports.function("storeVector"));
     this.f.else();
     this.#pushHost(address, entry);
@@ -142,7 +143,7 @@ export abstract class EmitMemory extends EmitFlags {
   probeWrite(address: Value, size: number): void {
     this.#probe(address, size, Tlb.WRITE);
     this.f.if();
-    this.#slow(address);
+    this.pushSlow(address);
     this.f.i32(size).call(this.imports.function("probeWrite"));
     this.f.end();
   }

@@ -6,7 +6,8 @@ import type { FpConversion, FpOp } from "../../isa/sem.ts";
 import type { VectorOp } from "../../isa/vector.ts";
 import { Reg } from "../../isa/registers.ts";
 import type { Local } from "../../wasm/function.ts";
-import { EmitMemory, ENTRY } from "./emit-memory.ts";
+import { EmitLocked } from "./emit-locked.ts";
+import { ENTRY } from "./emit-memory.ts";
 import { STATE } from "./emit-flags.ts";
 import type { Value } from "./emit-values.ts";
 import { Engine } from "./layout.ts";
@@ -27,7 +28,7 @@ const TO_INTEGER = new Set<string>([
 ]);
 type Shape = "i8x16" | "i16x8" | "i32x4" | "i64x2";
 
-export abstract class EmitVectors extends EmitMemory {
+export abstract class EmitVectors extends EmitLocked {
   /** Inside fpLanes: host functions gather flags instead of raising. */
   #inLanes = false;
 

@@ -15,18 +15,20 @@ import {
   type FpResult,
 } from "../../isa/softfloat/index.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import type { VcpuPorts } from "../engine.ts";
+import { Attention, type VcpuPorts } from "../engine.ts";
 import { BlockCache } from "./blocks.ts";
 import { bulkMove, bulkStore } from "./bulk.ts";
 import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
-import { Engine, STATE_PAGES, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
+import { Engine, MAX_EXECUTORS, statePages, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
+import { protectFrame } from "./protect.ts";
 import { type RegionOptions, ALL_PASSES } from "./translator/region-state.ts";
 import { type REGION_HOST_FUNCTIONS, regionCoreModule } from "./translator/region-core.ts";
 import { REGION_LIMITS, type RegionLimits, Regions, type RegionTranslator } from "./translator/regions.ts";
 import { TranslatesAtOnce } from "./translator/at-once.ts";
 import { WasmVcpu } from "./vcpu.ts";
+import { World } from "./world.ts";
 
 /** An i64 comes out of wasm signed. */
 const unsigned64 = (v: bigint): bigint => BigInt.asUintN(64, v);
@@ -35,8 +37,12 @@ type Width = 4 | 8;
 type FloatFunction = "fpArithmetic" | "fpConvert" | "fpRound" | "fpCompare";
 
 /** A new state memory (memory 0) for a cell. */
-export function createStateMemory(): WebAssembly.Memory {
-  return new WebAssembly.Memory({ initial: STATE_PAGES, maximum: STATE_PAGES, shared: true });
+export function createStateMemory(executors = 1): WebAssembly.Memory {
+  return new WebAssembly.Memory({
+    initial: statePages(executors),
+    maximum: statePages(MAX_EXECUTORS),
+    shared: true,
+  });
 }
 /** Where vCPU n's register file is in the state memory. */
 export const vcpuAddress = (n: number): number => VCPU_AREA + n * VCPU_BYTES;
@@ -48,7 +54,10 @@ export interface TranslationOptions {
   /** Absent: translated at once, on the executor's thread. */
   readonly translator?: RegionTranslator;
 }
-export const TRANSLATION: TranslationOptions = { limits: REGION_LIMITS, region: { passes: ALL_PASSES, parallel: false } };
+export const TRANSLATION: TranslationOptions = {
+  limits: REGION_LIMITS,
+  region: { passes: ALL_PASSES, parallel: false },
+};
 /** For tests: everything is translated before it runs. */
 export const TRANSLATE_ALL: TranslationOptions = { ...TRANSLATION, limits: { ...REGION_LIMITS, threshold: 0 } };
 
@@ -57,17 +66,23 @@ export class WasmEngine {
   readonly state: WebAssembly.Memory;
   readonly blocks: BlockCache;
   readonly handlers: HandlerTable;
+  readonly world: World;
   /** The vCPU that this executor runs now. */
   current!: WasmVcpu;
+  readonly #words: Int32Array;
   readonly #ram: GuestRam;
+  /** Those that this executor has run; another one may have them now. */
   readonly #vcpus: WasmVcpu[] = [];
   readonly #core: Record<string, unknown>;
   /** The run loop (core.ts). @param entry 0, or the entry to begin with */
   readonly run: (state: number, entry: number) => void;
 
-  constructor(state: WebAssembly.Memory, ram: GuestRam, translation: TranslationOptions = TRANSLATION) {
+  /** @param executor index of the thread's executor, below ram.shared.executors */
+  constructor(state: WebAssembly.Memory, ram: GuestRam, translation: TranslationOptions = TRANSLATION, executor = 0) {
     this.state = state;
     this.#ram = ram;
+    this.#words = new Int32Array(state.buffer);
+    this.world = new World(this.#words, executor, ram.shared.executors);
     const frames = ram.pool.shared.memory;
     const host = { ...this.#hostFunctions(), ...this.#regionHostFunctions() };
     const resolve = (name: string): unknown =>
@@ -83,13 +98,13 @@ export class WasmEngine {
     for (const name of calls) imports.host[name] = this.#call(name.slice(CALL_PREFIX.length));
     const core = coreModule(
       ram.pool.pages,
-      ram.shared.tables.buffer.byteLength / 65536,
+      { pages: ram.shared.tables.buffer.byteLength / 65536, entryBytes: 4 * ram.codeWords, executor },
       hot,
       calls.map((name) => [name, signatureOf(name)]),
     );
     this.#core = new WebAssembly.Instance(new WebAssembly.Module(core), imports).exports;
     this.run = this.#core["run"] as (state: number, entry: number) => void;
-    this.blocks = new BlockCache(state.buffer, ram, this.handlers);
+    this.blocks = new BlockCache(state.buffer, ram, this.handlers, executor);
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(regionCoreModule(ram.pool.pages)), {
       host,
       mere: { state, ram: frames, handlers: this.handlers.table },
@@ -102,26 +117,48 @@ export class WasmEngine {
       (name) => exports[name] ?? resolve(name),
       translation.translator ?? new TranslatesAtOnce(translation.region, ram.pool.pages),
       translation.limits,
+      executor,
     );
-    this.blocks.onProtect = (frame) => this.#vcpus.forEach((v) => v.mmu.protectFrame(frame));
+    this.blocks.onProtect = (frame, writers) => this.#protect(frame, writers);
     this.blocks.onDrop = (all) =>
       this.#vcpus.forEach((v) => {
+        if (all) v.blocksGone = true;
+        if (v !== this.current) return; // another executor may be taking it
         if (all) v.mmu.flushJumpCache();
         v.regs.set32(Engine.LINK, 0); // what asked for a link may be gone
       });
+    this.blocks.onTold = () => this.#othersLook();
   }
 
-  /** Attaches vCPU n. Its register file must be filled already. */
+  /** vCPU n on this executor's engine. Its register file must be filled already, and no other executor may have it. */
   vcpu(n: number, model: CpuModel, ports: VcpuPorts): WasmVcpu {
     const vcpu = new WasmVcpu(this, vcpuAddress(n), this.#ram, model, ports);
     this.#vcpus.push(vcpu);
     return vcpu;
   }
 
-  /** Drops blocks of frames that devices wrote to. */
+  /** Takes the right to write to a frame unseen from these vCPUs (bits). While another executor could be between its look at an entry and its store,
+   *  it must be stopped: else the store would come after the code was read, and be seen by nobody. */
+  #protect(frame: number, writers: number): void {
+    if (writers === 0) return;
+    const { address, mmu } = this.current;
+    if (writers === 1 << mmu.vcpu) return protectFrame(this.#words, address, frame);
+    this.world.alone(() => {
+      for (let n = 0; writers >> n !== 0; n++) if (writers & (1 << n)) protectFrame(this.#words, vcpuAddress(n), frame);
+    });
+  }
+  /** Other executors' vCPUs look around before they take another way. */
+  #othersLook(): void {
+    for (let n = 0; n < MAX_EXECUTORS; n++) {
+      const at = vcpuAddress(n);
+      if (at !== this.current.address) Atomics.or(this.#words, (at + Reg.ATTENTION) >> 2, Attention.LOOK);
+    }
+  }
+
+  /** Drops blocks of frames that devices or other executors wrote to. */
   dropStaleCode(): void {
+    if (!this.#ram.hasStaleCode) return;
     const stale = this.#ram.takeStaleCode();
-    if (stale === undefined) return;
     if (stale === "all") this.blocks.clear();
     else for (const frame of stale) this.blocks.dropFrame(frame);
   }
@@ -171,11 +208,20 @@ export class WasmEngine {
       writeSlow: (_: number, entry: number, address: bigint, value: bigint, size: number) => {
         at(entry).mmu.write(BigInt.asUintN(64, address), size, BigInt.asUintN(8 * size, value));
       },
+      storeLockedSlow: (_: number, entry: number, address: bigint, expected: bigint, value: bigint, size: number) =>
+        at(entry).storeLocked(
+          BigInt.asUintN(64, address),
+          size,
+          BigInt.asUintN(64, expected),
+          BigInt.asUintN(8 * size, value),
+        ),
+      exchangePairSlow: (_: number, entry: number, address: bigint, ...halves: [bigint, bigint, bigint, bigint]) =>
+        at(entry).exchangePair(BigInt.asUintN(64, address), halves.map(unsigned64)),
       readVectorSlow: (_: number, entry: number, address: bigint) =>
         at(entry).mmu.readVector(BigInt.asUintN(64, address)),
       writeVectorSlow: (_: number, entry: number, address: bigint) =>
         at(entry).mmu.writeVector(BigInt.asUintN(64, address)),
-      lookUp: () => { (globalThis as any).lk = ((globalThis as any).lk ?? 0) + 1; return this.current.lookUp(); },
+      lookUp: () => this.current.lookUp(),
       probeWrite: (_: number, entry: number, address: bigint, size: number) =>
         at(entry).mmu.probeWrite(BigInt.asUintN(64, address), size),
       bulkMove: (_: number, entry: number, size: number) => bulkMove(at(entry), this.#ram.pool.bytes, size),
@@ -206,14 +252,8 @@ export class WasmEngine {
 
   #regionHostFunctions(): Record<keyof typeof REGION_HOST_FUNCTIONS, unknown> {
     return {
-      resume: () => {
-        const dbg = ((globalThis as any).dbg ??= { resume: 0, m: new Map() });
-        dbg.resume++;
-        const e = this.current.resume();
-        if ((dbg.resume & 63) === 0) { const n = this.blocks.nameOf(e); dbg.m.set(n, (dbg.m.get(n) ?? 0) + 64); }
-        return e;
-      },
-      validate: (_: number, entry: number) => ((globalThis as any).vl = ((globalThis as any).vl ?? 0) + 1) && this.regions.validate(this.current, entry),
+      resume: () => this.current.resume(),
+      validate: (_: number, entry: number) => this.regions.validate(this.current, entry),
       fpCommit: () => {
         const { regs } = this.current;
         const flags = regs.get32(Engine.FP_FLAGS);

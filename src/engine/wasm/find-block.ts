@@ -6,14 +6,18 @@ import { FunctionBuilder } from "../../wasm/function.ts";
 import { STATE } from "./emit-flags.ts";
 import { emitAddJump } from "./jump-cache.ts";
 import { BLOCK_TABLE_ENTRIES, BlockEntry, Engine } from "./layout.ts";
-import { PAGE, Pte, WalkWriter } from "./walk.ts";
+import { CodeEntry } from "../../memory/guest-ram.ts";
+import { type CodeTables, PAGE, Pte, TABLES, WalkWriter } from "./walk.ts";
 
 const CR4_PGE = 1 << 7;
 const CR4_SMEP = 1 << 20;
 
 class FindBlockWriter extends WalkWriter {
-  constructor() {
+  readonly #tables: CodeTables;
+
+  constructor(tables: CodeTables) {
     super(new FunctionBuilder(["i32"], ["i32"]), undefined, 0);
+    this.#tables = tables;
   }
 
   write(): FunctionBuilder {
@@ -32,6 +36,10 @@ class FindBlockWriter extends WalkWriter {
     this.giveUpIf();
     this.markUsed(() => f.i32(0));
     this.findPage();
+    // what this executor has been told to forget, it does not know
+    const told = 1 << (CodeEntry.TOLD_SHIFT + this.#tables.executor);
+    this.pushCodeEntry(this.#tables).memory("i32.load", CodeEntry.HOLDERS, TABLES).i32(told).op("i32.and");
+    this.giveUpIf();
     this.pushFrameAddress()
       .get(address)
       .i64(PAGE - 1)
@@ -61,4 +69,4 @@ class FindBlockWriter extends WalkWriter {
 }
 
 /** The function findBlock (core.ts CORE_FUNCTIONS). */
-export const findBlock = (): FunctionBuilder => new FindBlockWriter().write();
+export const findBlock = (tables: CodeTables): FunctionBuilder => new FindBlockWriter(tables).write();

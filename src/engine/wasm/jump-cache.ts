@@ -21,7 +21,8 @@ const TAG = 8;
 const BLOCK = 12;
 /** A tag that no entry has: user code uses no entry of global pages. */
 const NO_TAG = 1;
-const LAST_TAG = 0x7fff_fff0;
+/** Tags of vCPU n begin at n times this: what an executor notes by tag is about one vCPU. */
+const TAGS = 2 ** 28;
 const MAX_INSTRUCTION = 15;
 const PAGE = 4096;
 
@@ -118,14 +119,16 @@ export class JumpCache {
   readonly #entries: number;
   readonly #pages: number;
   /** The last tag given out; tags are even, and with bit 0 set for user code. */
-  #last = 0;
+  #last: number;
+  readonly #first: number;
   readonly #sets = new Int32Array(BANK_SETS);
   #set = 0;
   /** Low bits of page numbers. */
   readonly #pinned = new Set<number>();
 
   /** @param area byte offset of the vCPU's area  @param words of the state memory */
-  constructor(area: number, words: Int32Array) {
+  constructor(area: number, words: Int32Array, vcpu = 0) {
+    this.#first = this.#last = vcpu * TAGS;
     this.#words = words;
     this.#area = area >> 2;
     this.#entries = (area + VCPU_JUMP_CACHE) >> 2;
@@ -172,7 +175,7 @@ export class JumpCache {
   }
 
   #newTag(): number {
-    if (this.#last >= LAST_TAG) this.flushAll();
+    if (this.#last >= this.#first + TAGS - 2 * (BANK_SETS + 2)) this.flushAll();
     return (this.#last += 2);
   }
   flushSet(set: number): void {
@@ -188,10 +191,20 @@ export class JumpCache {
     const words = this.#words;
     words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
     words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
-    this.#last = 2 * (BANK_SETS + 1);
-    for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = 2 * (set + 1);
+    this.#last = this.#first + 2 * (BANK_SETS + 1);
+    for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#first + 2 * (set + 1);
     words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#last;
     this.select(this.#set, words[this.#area + (Reg.CPL >> 2)] === 3);
+  }
+  /** Another executor has filled it meanwhile. Unlike after flushAll, tags go on from the last one given out here. */
+  reset(): void {
+    const words = this.#words;
+    words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
+    words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
+    this.#set = 0;
+    for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#newTag();
+    words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#newTag();
+    this.select(0, words[this.#area + (Reg.CPL >> 2)] === 3);
   }
   /** INVLPG: drops the entries of a page: global ones and a set's. */
   dropPage(set: number, low: number, high: number): void {

@@ -1,10 +1,11 @@
 /* Where things are in the state memory (memory 0, 32-bit, shared) and in its parts. The emitters fold these offsets into code.
  *
- *   0x0000_0000  64 KiB   unused: address 0 means "none"
+ *   0x0000_0000  64 KiB   words of the executors (World); address 0 means "none"
  *   0x0001_0000  vCPU areas, VCPU_BYTES each, MAX_VCPUS of them
- *   BLOCK_TABLE  known blocks, 16 bytes each by hash of their address in the frames memory: 0 i64 that address (0: none) · 8 i32 first decoded entry
- *   REGION_RECORDS  for each translated region: 0 i32 tag as in the jump cache, 8 i64 base page for which its pages are mapped as translated
- *   ARENA        decoded blocks: 32-byte entries, to the end of the memory
+ *   for each executor, EXECUTOR_BYTES:
+ *     block table: known blocks, 16 bytes each by hash of their address in the frames memory: 0 i64 that address (0: none) · 8 i32 first decoded entry
+ *     records of translated regions: 0 i32 tag as in the jump cache, 8 i64 base page for which its pages are mapped as translated
+ *     arena: decoded blocks, 32-byte entries
  *
  * vCPU area: register file (registers.ts, 4 KiB) · jump cache · its pages · TLB banks · an empty bank · bank sets
  *
@@ -32,9 +33,12 @@
  */
 import { Reg } from "../../isa/registers.ts";
 
-export const STATE_PAGES = 2048; // 128 MiB of address space; touched as used
 export const VCPU_AREA = 0x10000;
 export const MAX_VCPUS = 8;
+export const MAX_EXECUTORS = MAX_VCPUS;
+
+/** Words of the executors (world.ts, locked.ts), each on its own cache line. PAIR: i64, where in the frames memory a pair is being exchanged; 0: nowhere. */
+export const World = { LOCK: 0x40, PAIR_LOCK: 0x80, PAIR: 0xc0, RUNS: 0x100, RUNS_STEP: 0x40 } as const;
 
 export const TLB_ENTRIES = 512;
 export const TLB_ENTRY_BYTES = 32;
@@ -62,17 +66,27 @@ export const VCPU_BYTES = VCPU_BANK_SETS + BANK_SETS * BANK_SET_BYTES;
 export const BLOCK_TABLE_ENTRIES = 32768;
 /** Fields of an entry of the block table, and the shift of its hash: (key ^ key >> HASH_SHIFT) mod BLOCK_TABLE_ENTRIES. */
 export const BlockEntry = { BYTES: 16, KEY: 0, BLOCK: 8, HASH_SHIFT: 15 } as const;
-export const BLOCK_TABLE = VCPU_AREA + MAX_VCPUS * VCPU_BYTES;
+export const BLOCK_TABLE_BYTES = BLOCK_TABLE_ENTRIES * BlockEntry.BYTES;
 
 /** Records of regions (translator/regions.ts), by handler. */
-export const REGION_RECORDS = BLOCK_TABLE + BLOCK_TABLE_ENTRIES * BlockEntry.BYTES;
 export const REGION_RECORD_BYTES = 16;
 /** Handlers from this number on are regions; the rest of the table is the interpreter's. */
 export const REGION_HANDLERS = 32768;
 export const MAX_REGIONS = 32768;
 
-export const ARENA = REGION_RECORDS + MAX_REGIONS * REGION_RECORD_BYTES;
-export const ARENA_END = STATE_PAGES * 65536;
+const EXECUTORS = Math.ceil((VCPU_AREA + MAX_VCPUS * VCPU_BYTES) / 65536) * 65536;
+const EXECUTOR_BYTES = 1920 * 65536; // 120 MiB of address space; touched as used
+/** Size of the state memory, in wasm pages. */
+export const statePages = (executors: number): number => (EXECUTORS + executors * EXECUTOR_BYTES) / 65536;
+/** Where executor n keeps its block table. */
+export const blockTableOf = (executor: number): number => EXECUTORS + executor * EXECUTOR_BYTES;
+/** … the records of its regions. */
+export const regionRecordsOf = (executor: number): number => blockTableOf(executor) + BLOCK_TABLE_BYTES;
+/** … and its decoded blocks: [start, end). */
+export const arenaOf = (executor: number): { start: number; end: number } => ({
+  start: regionRecordsOf(executor) + MAX_REGIONS * REGION_RECORD_BYTES,
+  end: blockTableOf(executor + 1),
+});
 
 /** Above this many filled entries a flush clears whole banks. */
 export const FEW_ENTRIES = 504;
@@ -142,6 +156,8 @@ export const Engine = {
   TAG_GLOBAL: Reg.ENGINE + 88,
   /** Address of the block table of the executor that runs the vCPU. */
   BLOCK_TABLE: Reg.ENGINE + 92,
+  /** The vCPU's bit in word 1 of the code table (GuestRam). */
+  WRITER: Reg.ENGINE + 96,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;

@@ -16,7 +16,7 @@ import {
   BANK_SETS,
   BankMode,
   BankSet,
-  BLOCK_TABLE,
+  blockTableOf,
   Engine,
   FEW_ENTRIES,
   LARGE_HALF,
@@ -25,6 +25,8 @@ import {
   TLB_ENTRY_BYTES,
   VCPU_BANK_SETS,
   VCPU_EMPTY_BANK,
+  VCPU_AREA,
+  VCPU_BYTES,
   VCPU_TLB,
 } from "./layout.ts";
 import { PhysicalMemory, type DevicePorts } from "./physical.ts";
@@ -50,6 +52,8 @@ export class Mmu {
   readonly #t = new Translation();
   readonly #pageFault = new PageFault();
   readonly #base: number;
+  /** The vCPU's number. */
+  readonly vcpu: number;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #regs: RegisterFile;
@@ -81,17 +85,30 @@ export class Mmu {
     blocks: BlockCache,
   ) {
     this.#base = base;
+    this.vcpu = (base - VCPU_AREA) / VCPU_BYTES;
     this.#words = new Int32Array(stateBuffer);
     this.#bytes = new Uint8Array(stateBuffer);
     this.#regs = regs;
     this.#ram = ram;
     this.#physical = new PhysicalMemory(ram, ports, blocks);
     this.#blocks = blocks;
+    this.#jumps = new JumpCache(base, this.#words, this.vcpu);
+  }
+
+  /** Knows nothing, neither here nor in the TLB and the jump cache: whoever had the vCPU before filled them by its own books. */
+  reset(): void {
+    const base = this.#base;
     this.#bytes.fill(0xff, base + VCPU_TLB, base + VCPU_BANK_SETS);
     this.#bytes.fill(0, base + VCPU_BANK_SETS, base + VCPU_BANK_SETS + BANK_SETS * BANK_SET_BYTES);
-    this.#jumps = new JumpCache(base, this.#words);
-    this.#words[(base + Engine.BLOCK_TABLE) >> 2] = BLOCK_TABLE;
+    this.#jumps.reset();
+    this.#words[(base + Engine.BLOCK_TABLE) >> 2] = blockTableOf(this.#blocks.executor);
+    this.#words[(base + Engine.WRITER) >> 2] = 1 << this.vcpu;
+    this.#pcids.fill(NO_PCID);
     this.#pcids[0] = 0;
+    this.#set = 0;
+    this.#globalCode = true;
+    this.#watched = [];
+    this.modeChanged();
   }
 
   // ——— modes ———
@@ -222,26 +239,6 @@ export class Mmu {
       words[entry] = words[entry + 1] = words[entry + 2] = words[entry + 3] = -1;
     }
   }
-  /** No write goes unseen to a frame from now on: it holds decoded code. @param frameAddress byte offset in the pool */
-  protectFrame(frameAddress: number): void {
-    const words = this.#words;
-    const start = this.#bank(0, 0);
-    const end = start + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
-    for (let entry = start >> 2; entry < end >> 2; entry += TLB_ENTRY_BYTES >> 2) {
-      if (words[entry + 2] & 1) continue; // no write tag
-      const low = (words[entry + 4] + words[entry + 2]) | 0; // low half of addend + page
-      if (low === (frameAddress | 0) && this.#hostOf(entry) === frameAddress) {
-        words[entry + 2] = -1;
-        words[entry + 3] = -1;
-      }
-    }
-  }
-  #hostOf(entry: number): number {
-    const w = this.#words;
-    const low = (w[entry + 4] >>> 0) + (w[entry + 2] >>> 0);
-    const high = (w[entry + 5] + w[entry + 3] + (low >= TWO_32 ? 1 : 0)) >>> 0;
-    return high * TWO_32 + (low >>> 0);
-  }
 
   // ——— data breakpoints ———
   /** From now on accesses to these linear pages, and no others, are compared with the debug registers: they go the slow way. */
@@ -283,9 +280,9 @@ export class Mmu {
       this.#fault(low, high);
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0) return 1;
-    const hasCode = (this.#ram.code[frame / 1024] & 1) !== 0; // frame number × 4 words
-    if (access === Access.WRITE && hasCode) return 1;
-    const writable = !hasCode && (access === Access.WRITE || (t.dirty && t.writable && (!this.#user || t.user)));
+    const wanted = access === Access.WRITE || (t.dirty && t.writable && (!this.#user || t.user));
+    const writable = wanted && this.#ram.claimWrite(frame / PAGE, this.vcpu);
+    if (access === Access.WRITE && !writable) return 1;
     this.#enter(low, high, frame, writable);
     if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
     return 0;
@@ -360,7 +357,7 @@ export class Mmu {
     const t = this.#t;
     if (!walk(this.#physical, this.mode, high, low, write ? Walk.WRITE : Walk.READ, this.#user, this.#ac, t)) return -1;
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
-    if (frame < 0 || (write && (this.#ram.code[frame / 1024] & 1) !== 0)) return -1;
+    if (frame < 0 || (write && !this.#ram.claimWrite(frame / PAGE, this.vcpu))) return -1;
     return frame + (low & (PAGE - 1));
   }
 
@@ -374,9 +371,9 @@ export class Mmu {
     if (!walk(this.#physical, this.mode, high, low, write ? Walk.WRITE : Walk.READ, false, false, t)) return -1;
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0) return -1;
-    const hasCode = (this.#ram.code[frame / 1024] & 1) !== 0;
-    if (write && hasCode) return -1;
-    this.#enter(low, high, frame, !hasCode && (write || (t.dirty && t.writable)), Engine.BANK_SUPERVISOR);
+    const writable = (write || (t.dirty && t.writable)) && this.#ram.claimWrite(frame / PAGE, this.vcpu);
+    if (write && !writable) return -1;
+    this.#enter(low, high, frame, writable, Engine.BANK_SUPERVISOR);
     if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
     return frame + (low & (PAGE - 1));
   }
@@ -477,6 +474,11 @@ export class Mmu {
     const known = this.#inTlb(low, high, true, privilege);
     if (known >= 0) return this.#physical.writeFrame(known, size, value);
     this.#physical.write(this.#translate(low, high, Walk.WRITE, privilege), size, value);
+  }
+  /** Does the byte's page lie outside RAM? Throws what a write there would. */
+  isDevice(address: bigint): boolean {
+    const [low, high] = [Number(BigInt.asIntN(32, address)), Number(BigInt.asIntN(32, address >> 32n))];
+    return this.#ram.frameAddress(Math.floor(this.#translate(low, high, Walk.WRITE, "current") / PAGE)) < 0;
   }
   readVector(address: bigint): void {
     const view = this.#regs.view;

@@ -64,7 +64,7 @@ export class PhysicalMemory implements PhysicalReader {
     const frame = this.#ram.frameAddress(Math.floor(gpa / PAGE));
     if (frame < 0) return this.#writeDevice(gpa, size, value);
     this.writeFrame(frame + (gpa % PAGE), size, value);
-    if (this.#ram.code[frame / 1024] & 1) this.#blocks.codeWritten(frame, gpa % PAGE, size);
+    if (this.#ram.codeHoldersAfterWrite(frame / PAGE) !== 0) this.#blocks.codeWritten(frame, gpa % PAGE, size);
   }
   /** @param at byte offset in the frames memory; no code is there */
   writeFrame(at: number, size: number, value: bigint): void {

@@ -2,11 +2,11 @@
  * with code, accesses that cross pages, alignment checks and data breakpoints (NO_REFILL). It raises nothing and needs no decoded entry, so that code with the guest's
  * registers in locals may call it anywhere. @source SDM vol. 3A §4.6 */
 import { Reg, Rflags } from "../../isa/registers.ts";
-import { CODE_ENTRY_BYTES, Tables } from "../../memory/guest-ram.ts";
+import { CodeEntry } from "../../memory/guest-ram.ts";
 import { FunctionBuilder, type Local } from "../../wasm/function.ts";
 import { pushTlbEntry } from "./emit-memory.ts";
 import { BankSet, Engine, FEW_ENTRIES, Tlb } from "./layout.ts";
-import { PAGE, Pte, TABLES, WalkWriter } from "./walk.ts";
+import { type CodeTables, PAGE, Pte, TABLES, WalkWriter } from "./walk.ts";
 
 const ADDRESS = 1;
 const ACCESS = 2;
@@ -15,8 +15,11 @@ const CR0_WP = 1 << 16;
 const CR4_SMAP = 1 << 21;
 
 class RefillWriter extends WalkWriter {
-  constructor() {
+  readonly #tables: CodeTables;
+
+  constructor(tables: CodeTables) {
     super(new FunctionBuilder(["i32", "i64", "i32", "i32"], ["i32"]), ADDRESS, 1);
+    this.#tables = tables;
   }
 
   write(): FunctionBuilder {
@@ -59,22 +62,31 @@ class RefillWriter extends WalkWriter {
   /** Writes the TLB entry: for writes too if the page is known to be dirty and writable, unless code was decoded from it. */
   #enter(): void {
     const { f } = this;
-    const [hasCode, entry, page] = [f.local("i32"), f.local("i32"), f.local("i64")];
-    f.get(this.frame).i32(Math.log2(CODE_ENTRY_BYTES)).op("i32.shl");
-    f.i32(0).memory("i32.load", Tables.CODE, TABLES).op("i32.add").memory("i32.load", 0, TABLES);
-    f.i32(1).op("i32.and").tee(hasCode).get(ACCESS).op("i32.and");
+    const [writable, entry, page] = [f.local("i32"), f.local("i32"), f.local("i64")];
+    this.#claimWrite(writable);
+    f.get(writable).op("i32.eqz").get(ACCESS).op("i32.and");
     this.giveUpIf();
     pushTlbEntry(f, () => f.get(ADDRESS));
     f.tee(entry).get(ADDRESS).i64(-PAGE).op("i64.and").tee(page).memory("i64.store", Tlb.READ);
-    f.get(entry).get(page).i64(-1);
-    f.get(this.low).i32(Pte.D).op("i32.and").op("i32.eqz").op("i32.eqz");
-    f.get(this.rights).i32(Pte.RW).op("i32.and").op("i32.eqz").op("i32.eqz").op("i32.and");
-    f.get(ACCESS).op("i32.or").get(hasCode).op("i32.eqz").op("i32.and");
-    f.op("select").memory("i64.store", Tlb.WRITE);
+    f.get(entry).get(page).i64(-1).get(writable).op("select").memory("i64.store", Tlb.WRITE);
     f.get(entry);
     this.pushFrameAddress().get(page).op("i64.sub").memory("i64.store", Tlb.ADDEND);
     this.#record(entry);
     this.noteLarge();
+  }
+  /** Sets `writable` if the entry is to be for writes, and may be: GuestRam.claimWrite. */
+  #claimWrite(writable: Local): void {
+    const { f } = this;
+    const code = f.local("i32");
+    f.get(this.low).i32(Pte.D).op("i32.and").op("i32.eqz").op("i32.eqz");
+    f.get(this.rights).i32(Pte.RW).op("i32.and").op("i32.eqz").op("i32.eqz").op("i32.and");
+    f.get(ACCESS).op("i32.or").tee(writable).if();
+    this.pushCodeEntry(this.#tables).tee(code).memory("i32.load", CodeEntry.WRITERS, TABLES);
+    this.field(Engine.WRITER).op("i32.and").op("i32.eqz").if();
+    f.get(code);
+    this.field(Engine.WRITER).memory("i32.atomic.rmw.or", CodeEntry.WRITERS, TABLES, 2).op("drop").end();
+    f.get(code).memory("i32.atomic.load", CodeEntry.HOLDERS, TABLES, 2).i32(CodeEntry.HOLDERS_MASK).op("i32.and");
+    f.op("i32.eqz").set(writable).end();
   }
   /** Flushing must know which entries were filled, while they are few. */
   #record(entry: Local): void {
@@ -88,4 +100,4 @@ class RefillWriter extends WalkWriter {
 }
 
 /** The function refill (core.ts CORE_FUNCTIONS). */
-export const refill = (): FunctionBuilder => new RefillWriter().write();
+export const refill = (tables: CodeTables): FunctionBuilder => new RefillWriter(tables).write();

@@ -18,6 +18,7 @@ import { Reg, Rflags, Shadow } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import { hostNanos } from "../clock.ts";
 import { Attention, type EngineVcpu, type Exit, type VcpuPorts } from "../engine.ts";
+import { Word } from "../wakeups.ts";
 import { Delivery } from "./delivery.ts";
 import type { WasmEngine } from "./engine.ts";
 import { Engine } from "./layout.ts";
@@ -44,10 +45,13 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     port: 0,
     shutdown: 0,
   };
+  /** All decoded blocks went while another vCPU ran: the jump cache may lead to where they were. */
+  blocksGone = false;
   readonly #engine: WasmEngine;
   readonly #ports: VcpuPorts;
   readonly #words: Int32Array;
   readonly #attention: number;
+  readonly #kicked: number;
   readonly #delivery: Delivery;
   /** Fuel of this slice: what is gone of it is the instructions done. */
   #granted = 0;
@@ -67,24 +71,41 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.regs = new RegisterFile(buffer, address);
     this.#words = new Int32Array(buffer);
     this.#attention = (address + Reg.ATTENTION) >> 2;
+    this.#kicked = (address >> 2) + Word.KICKED;
     const counted: DevicePorts = {
       mmioRead: (gpa, size) => (this.exits["mmio"]++, ports.mmioRead(gpa, size)),
       mmioWrite: (gpa, size, value) => (this.exits["mmio"]++, ports.mmioWrite(gpa, size, value)),
     };
     this.mmu = new Mmu(address, buffer, this.regs, ram, counted, engine.blocks);
     this.#delivery = new Delivery(address, this.#words, new Int32Array(ram.pool.shared.memory.buffer), this.mmu);
-    this.mmu.modeChanged();
+    this.mmu.reset();
+  }
+
+  /** Another executor had it meanwhile: what is kept here beside the register file is made anew. */
+  takeOver(): void {
+    this.mmu.reset();
+    this.#inNmi = this.regs.get32(Reg.NMI_BLOCKED) !== 0;
+    this.entry = 0;
   }
 
   // ——— running ———
-  run(budget: number): Exit {
+  run(budget: number, untilNs = Infinity): Exit {
     this.#engine.current = this;
+    if (this.blocksGone) this.mmu.flushJumpCache();
+    this.blocksGone = false;
+    const { world } = this.#engine;
     let left = budget;
     try {
       while (left > 0) {
-        const exit = this.#prepare();
-        if (exit) return exit;
-        left -= this.#slice(Math.min(left, SLICE));
+        world.enter(this.address);
+        try {
+          const exit = this.#prepare();
+          if (exit) return exit;
+          left -= this.#slice(Math.min(left, SLICE));
+        } finally {
+          world.leave();
+        }
+        if (untilNs !== Infinity && hostNanos() >= untilNs) break;
       }
     } catch (error) {
       if (!(error instanceof TripleFault)) throw error;
@@ -106,9 +127,13 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     if (deadline >= 0n && hostNanos() >= Number(deadline)) this.#ports.deadlinePassed();
     if (this.regs.get32(Reg.PENDING_DEBUG) & DR6_BS) singleStepTrap(this);
     if (!this.#deliverNmi()) this.#deliverInterrupt();
-    const state = this.regs.get32(Reg.RUN_STATE);
+    let state = this.regs.get32(Reg.RUN_STATE);
+    if (state === HALTED && Atomics.exchange(this.#words, this.#kicked, 0) !== 0) {
+      this.regs.set32(Reg.RUN_STATE, 0);
+      state = 0;
+    }
     if (state === SHUT_DOWN) return { kind: "shutdown", reason: "the vCPU was shut down before" };
-    if (state !== HALTED) return undefined;
+    if (state === 0) return undefined;
     this.exits["halted"]++;
     return { kind: "halted" };
   }
@@ -304,7 +329,9 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.entry = 0;
     if (this.#resume) return this.#resume();
     const { view } = this.regs;
-    const entry = this.#engine.blocks.findPlain(...this.#fetch(), (at) => this.#engine.regions.isRegion(at));
+    const fetch = this.#fetch();
+    this.#engine.dropStaleCode();
+    const entry = this.#engine.blocks.findPlain(...fetch, (at) => this.#engine.regions.isRegion(at));
     view.setInt32(Reg.PAGE_VA, view.getInt32(Reg.RIP, true) & ~0xfff, true);
     view.setInt32(Reg.PAGE_VA + 4, view.getInt32(Reg.RIP + 4, true), true);
     return entry;
@@ -320,20 +347,52 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   #look(): void {
     const regions = this.#engine.regions;
     regions.install();
-    const address = this.mmu.codeAddress(this.regs.view.getInt32(Reg.RIP, true), this.regs.view.getInt32(Reg.RIP + 4, true));
+    const address = this.mmu.codeAddress(
+      this.regs.view.getInt32(Reg.RIP, true),
+      this.regs.view.getInt32(Reg.RIP + 4, true),
+    );
     if (address >= 0) regions.see(this, address);
   }
 
   /** The run loop missed the jump cache. @returns first entry of the block at RIP */
   lookUp(): number {
     this.entry = 0;
-    let entry = this.#engine.blocks.find(...this.#fetch());
+    const fetch = this.#fetch();
+    // What this thread has decoded is only as good as what it has been told.
+    this.#engine.dropStaleCode();
+    let entry = this.#engine.blocks.find(...fetch);
     if (this.#engine.regions.translatesAll) entry = this.#translated(entry);
     const low = this.regs.view.getInt32(Reg.RIP, true);
     const high = this.regs.view.getInt32(Reg.RIP + 4, true);
     const spans = this.#engine.blocks.isUnchained(entry);
     this.mmu.cacheJump(low, high, entry, spans);
     return entry;
+  }
+
+  // ——— LOCKed accesses that no atomic instruction of the host can do ———
+  /** Stores a value where the expected one still is. @returns 0: something else is there now; else 1 */
+  storeLocked(address: bigint, size: number, expected: bigint, value: bigint): number {
+    return this.#engine.world.alone(() => {
+      // A device window's word was read once; it is not to change what reading again may do.
+      if (!this.mmu.isDevice(address) && this.mmu.read(address, size) !== expected) return 0;
+      this.mmu.write(address, size, value);
+      return 1;
+    });
+  }
+  /** CMPXCHG16B. @param halves expected and replacement, low half first  @returns equal; what was there is in SCRATCH */
+  exchangePair(address: bigint, halves: readonly bigint[]): number {
+    const { view } = this.regs;
+    return this.#engine.world.alone(() => {
+      this.mmu.readVector(address);
+      const [low, high] = [0, 8].map((half) => view.getBigUint64(Engine.SCRATCH + half, true));
+      if (low !== halves[0] || high !== halves[1]) return 0;
+      view.setBigUint64(Engine.SCRATCH, halves[2], true);
+      view.setBigUint64(Engine.SCRATCH + 8, halves[3], true);
+      this.mmu.writeVector(address);
+      view.setBigUint64(Engine.SCRATCH, low, true);
+      view.setBigUint64(Engine.SCRATCH + 8, high, true);
+      return 1;
+    });
   }
 
   // ——— Cpu ———

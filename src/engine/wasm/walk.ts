@@ -11,6 +11,16 @@ import { BankSet, Engine, LARGE_HALF } from "./layout.ts";
 export const RAM = 1;
 export const TABLES = 2;
 export const PAGE = 4096;
+/** What generated code knows of GuestRam's tables. */
+export interface CodeTables {
+  /** Size of their memory, in wasm pages. */
+  readonly pages: number;
+  /** Bytes of the code table a frame. */
+  readonly entryBytes: number;
+  /** The executor that runs the code. */
+  readonly executor: number;
+}
+
 const LARGE_PAGES = [
   { level: 3, mask: 0x3fff_ffffn, reserved: 0x3fff_e000n, bits: BankSet.LARGE_1G, shift: 30 },
   { level: 2, mask: 0x1f_ffffn, reserved: 0x1f_e000n, bits: BankSet.LARGE_2M, shift: 21 },
@@ -85,6 +95,11 @@ export abstract class WalkWriter {
     f.get(gpa).i64(10).op("i64.shr_u").op("i32.wrap_i64").i32(-4).op("i32.and");
     f.memory("i32.load", Tables.MAP, TABLES).tee(frame).i32(0).op("i32.le_s");
     this.giveUpIf();
+  }
+  /** Pushes the address of FRAME's entry in the code table. */
+  protected pushCodeEntry({ entryBytes }: CodeTables): FunctionBuilder {
+    const { f } = this;
+    return f.get(this.frame).i32(entryBytes).op("i32.mul").i32(0).memory("i32.load", Tables.CODE, TABLES).op("i32.add");
   }
   protected pushFrameAddress(): FunctionBuilder {
     return this.f.get(this.frame).op("i64.extend_i32_u").i64(12).op("i64.shl");

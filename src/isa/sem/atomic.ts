@@ -1,4 +1,4 @@
-/* XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B. LOCK is the implementation's work: put() of a LOCKed operand is a compare-and-swap.
+/* XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B, MFENCE. LOCK is the implementation's work: put() of a LOCKed operand is a compare-and-swap.
  * @source SDM vol. 2A "CMPXCHG", "CMPXCHG8B/CMPXCHG16B"; vol. 2C "XADD" */
 import { semantics } from "../sem.ts";
 
@@ -52,25 +52,21 @@ export const CMPXCHG8B = semantics("x", (s) => {
   s.setFlags({ ZF: equal });
 });
 
-/** Two 64-bit halves: no implementation has a 128-bit compare-and-swap. The address must be aligned. */
+export const MFENCE = semantics("", (s) => s.fence());
+
+/** The address must be aligned. */
 export const CMPXCHG16B = semantics("-", (s) => {
   const address = s.linearAddress(0);
   s.when(s.ne(s.and(address, s.const(15)), s.const(0)), () => s.raise("#GP"));
   s.probeWrite(address, 16);
-  const upper = s.add(address, s.const(8));
-  const low = s.load(address, 8);
-  const high = s.load(upper, 8);
-  const equal = s.and(s.eq(low, s.reg(RAX, 8)), s.eq(high, s.reg(RDX, 8)));
-  s.when(
-    equal,
-    () => {
-      s.store(address, 8, s.reg(RBX, 8));
-      s.store(upper, 8, s.reg(RCX, 8));
-    },
-    () => {
-      s.setReg(RAX, 8, low);
-      s.setReg(RDX, 8, high);
-    },
+  const { equal, low, high } = s.exchangePair(
+    address,
+    { low: s.reg(RAX, 8), high: s.reg(RDX, 8) },
+    { low: s.reg(RBX, 8), high: s.reg(RCX, 8) },
   );
+  s.when(s.isZero(equal), () => {
+    s.setReg(RAX, 8, low);
+    s.setReg(RDX, 8, high);
+  });
   s.setFlags({ ZF: equal });
 });

@@ -23,10 +23,10 @@ export interface GuestEvent {
   readonly trap?: boolean;
 }
 
-/** An exception while delivering #DF: the processor shuts down. The engine ends run() with "shutdown". */
+/** An exception while delivering #DF, or what has no way on: the processor shuts down. The engine ends run() with "shutdown". */
 export class TripleFault extends Error {
-  constructor() {
-    super("triple fault: the guest's exception handlers cannot be reached");
+  constructor(reason = "triple fault: the guest's exception handlers cannot be reached") {
+    super(reason);
   }
 }
 

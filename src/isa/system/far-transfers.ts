@@ -1,5 +1,5 @@
 /* IRET, far RET, JMP and CALL, and the software interrupts. Targets are code for 64-bit mode: this processor has no compatibility mode (#GP(selector)
- * where the code segment has L = 0) and no call gates or task switches (#GP(selector)).
+ * where the code segment has L = 0, but for the way of a vCPU that wakes up: wakeup-path.ts) and no call gates or task switches (#GP(selector)).
  * @source SDM vol. 2A "IRET", "RET", "JMP", "CALL", "INT n"; vol. 3A §5.8 */
 import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
@@ -12,6 +12,7 @@ import { deliverSoftware } from "./exceptions.ts";
 import { isCanonical, requireCanonical } from "./linear-address.ts";
 import { ioPrivilege } from "./rflags.ts";
 import { setSegmentFrom, stackDescriptor } from "./segments.ts";
+import { passThrough32 } from "./wakeup-path.ts";
 
 const RSP = 4;
 
@@ -124,6 +125,7 @@ function targetCode(cpu: Cpu, selector: number): Descriptor {
 }
 
 function jmpFar(cpu: Cpu, selector: number, offset: bigint): void {
+  if (cpu.regs.get64(Reg.WAKING) !== 0n && passThrough32(cpu, selector, offset)) return;
   const code = targetCode(cpu, selector);
   requireCanonical(offset);
   markAccessed(cpu, code);

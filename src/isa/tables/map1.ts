@@ -3,7 +3,7 @@
 import { SegmentIndex } from "../registers.ts";
 import { rowsOf, type Row, type RowOptions } from "../row.ts";
 import { CONDITIONS } from "../sem.ts";
-import { CMPXCHG, CMPXCHG16B, CMPXCHG8B, XADD } from "../sem/atomic.ts";
+import { CMPXCHG, CMPXCHG16B, CMPXCHG8B, MFENCE, XADD } from "../sem/atomic.ts";
 import { BIT_IMMEDIATE, BSF, BSR, BT, BTC, BTR, BTS, LZCNT, POPCNT, TZCNT } from "../sem/bits.ts";
 import { JCC, NOP, NOP_OPERAND, TOUCH, UNDEFINED } from "../sem/control.ts";
 import { CLAC, STAC, SWAPGS, SYSCALL, SYSRET } from "../sem/kernel-entry.ts";
@@ -77,7 +77,7 @@ const systemRows: Row[] = [
   row(0x33, "rdpmc", plainCall("rdpmc")),
   row(0x34, "sysenter", plainCall("sysenter"), [], { feature: "sep", ends: true }),
   row(0x35, "sysexit", sizedCall("sysexit"), [], { feature: "sep", ...privileged }),
-  row(0xa2, "cpuid", plainCall("cpuid")),
+  row(0xa2, "cpuid", plainCall("cpuid"), [], { ends: true }), // it serializes: code that other vCPUs wrote is seen after it
   ...group7,
   ...registerRows,
 ];
@@ -89,10 +89,10 @@ const hintRows: Row[] = [
   row(0x1e, "endbr64", NOP, [], { mod: "reg", ext: 7, rm: 2, prefix: "F3" }),
 ];
 
-/** Fences order nothing that one vCPU's in-order execution does not; CLFLUSH has no cache to flush. */
+/** In x86's memory order only MFENCE orders what is not ordered anyway; CLFLUSH has no cache to flush. */
 const fenceRows: Row[] = [
   row(0xae, "lfence", NOP, [], { mod: "reg", ext: 5, prefix: "none" }),
-  row(0xae, "mfence", NOP, [], { mod: "reg", ext: 6, prefix: "none" }),
+  row(0xae, "mfence", MFENCE, [], { mod: "reg", ext: 6, prefix: "none" }),
   row(0xae, "sfence", NOP, [], { mod: "reg", ext: 7, prefix: "none" }),
   row(0xae, "clflush", TOUCH, ["Mb"], { ext: 7, prefix: "none", feature: "clflush" }),
   row(0xae, "clflushopt", TOUCH, ["Mb"], { ext: 7, prefix: "66", feature: "clflushopt" }),

@@ -58,6 +58,9 @@ class SparseMemory implements GuestMemory {
   writeU16 = (gpa: number, value: number): boolean => this.#scalar(gpa, 2, (b) => b.writeUInt16LE(value));
   writeU32 = (gpa: number, value: number): boolean => this.#scalar(gpa, 4, (b) => b.writeUInt32LE(value));
   writeU64 = (gpa: number, value: bigint): boolean => this.#scalar(gpa, 8, (b) => b.writeBigUInt64LE(value));
+  exchangeU8(): number | undefined {
+    return undefined;
+  }
   slices(): Uint8Array[] | undefined {
     return undefined;
   }

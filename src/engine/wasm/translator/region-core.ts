@@ -101,6 +101,8 @@ function pairFunction(wanted: number): FunctionBuilder {
 /** All cases of an operation: what EmitVectors makes of it. */
 class GeneralWriter extends EmitVectors {
   size: Size = 8;
+  readonly lock = false;
+  protected override restart(): void {} // nothing here is LOCKed
   write(op: FpOp, width: 4 | 8): void {
     const [a, b]: Value[] = [1, 2].map((local) => ({ type: "i64", local }));
     this.push(this.fp(op, width, a, b));

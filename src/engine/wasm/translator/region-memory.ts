@@ -1,12 +1,13 @@
 /* Third layer of the translator's Sem<V>: guest memory. The TLB probe is inline; a miss calls `refill`, which walks the page tables without knowing the guest's
  * registers; what that cannot do (faults, devices, pages with code, accesses across pages) is a side exit. */
-import type { Size } from "../../../isa/sem.ts";
+import type { Pair, Size } from "../../../isa/sem.ts";
 import type { Local } from "../../../wasm/function.ts";
 import type { ValueTypeName } from "../../../wasm/opcodes.ts";
 import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
 import { Access } from "../core.ts";
 import { Engine, Tlb, TLB_ENTRIES, TLB_ENTRY_BYTES } from "../layout.ts";
+import { pushIsInPair } from "../locked.ts";
 import { frameKey, isSmallStep, operandKey, type PageReuse, stackKey, usesStack } from "./page-reuse.ts";
 import { RegionFlags } from "./region-flags.ts";
 import { Unsupported, type KnownValue } from "./region-state.ts";
@@ -178,6 +179,11 @@ export abstract class RegionMemory extends RegionFlags {
     return (this.#read = this.#loaded(size));
   }
   protected override storeUpdated(host: Value, _address: Value, size: Size, v: Value): void {
+    if (this.#atomic) {
+      this.push(host);
+      pushIsInPair(this.f);
+      this.f.likely(false).brIf(this.retry);
+    }
     this.push(host);
     if (this.#atomic) {
       this.push(this.#read!);
@@ -191,6 +197,14 @@ export abstract class RegionMemory extends RegionFlags {
     }
     this.memoryEffects++;
   }
+  protected override restart(): void {
+    this.f.br(this.retry);
+  }
+  override exchangePair(address: Value, expected: Pair<Value>, replacement: Pair<Value>): Pair<Value> & { equal: Value } {
+    if (this.lock) throw new Unsupported("a locked pair");
+    return super.exchangePair(address, expected, replacement);
+  }
+
   override loadVector(address: Value): Value {
     this.f.get(this.#host(address, 16, Access.READ)).memory("v128.load", 0, 1);
     return this.keep("v128");

@@ -13,7 +13,7 @@ import {
   MAX_REGIONS,
   REGION_HANDLERS,
   REGION_RECORD_BYTES,
-  REGION_RECORDS,
+  regionRecordsOf,
 } from "../layout.ts";
 import type { WasmVcpu } from "../vcpu.ts";
 import type { RegionRequest, TranslatedModule } from "./module.ts";
@@ -73,6 +73,7 @@ export class Regions {
   readonly #memories: Record<string, unknown>;
   readonly #translator: RegionTranslator;
   readonly #limits: RegionLimits;
+  readonly #records: number;
   readonly #seen = new Map<number, number>();
   readonly #places = new Map<number, Place>();
   readonly #byFrame = new Map<number, Set<Region>>();
@@ -94,7 +95,9 @@ export class Regions {
     resolve: (name: string) => unknown,
     translator: RegionTranslator,
     limits: RegionLimits,
+    executor: number,
   ) {
+    this.#records = regionRecordsOf(executor);
     this.#blocks = blocks;
     this.#words = new Int32Array(state.buffer);
     this.#halves = new Uint16Array(state.buffer);
@@ -120,7 +123,6 @@ export class Regions {
   // ——— what is hot ———
   /** A slice ended at this address. @param address in the frames memory */
   see(vcpu: WasmVcpu, address: number): void {
-    const g = globalThis as any; const k = "0x" + vcpu.regs.get64(0xc0).toString(16) + (this.#places.has(address) ? " P" : this.#refused.has(address) ? " R" : " -"); (g.sm ??= new Map()).set(k, (g.sm.get(k) ?? 0) + 1);
     if (this.#places.has(address) || this.#refused.has(address)) return;
     const times = (this.#seen.get(address) ?? 0) + 1;
     if (times < this.#limits.threshold) {
@@ -254,7 +256,7 @@ export class Regions {
     });
   }
   #record(handler: number): number {
-    return REGION_RECORDS + (handler - REGION_HANDLERS) * REGION_RECORD_BYTES;
+    return this.#records + (handler - REGION_HANDLERS) * REGION_RECORD_BYTES;
   }
   #enterAt(place: Place, entry: number): void {
     const word = entry >> 2;

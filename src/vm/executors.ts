@@ -1,0 +1,90 @@
+/* The executors of one machine as the main thread sees them: worker threads, started together, stopped together. @source docs/vcpus.md */
+import { Worker } from "node:worker_threads";
+import { Attention } from "../engine/engine.ts";
+import type { Wakeups } from "../engine/wakeups.ts";
+import { Control, type ExecutorMessage, type ExecutorStart, type VcpuState } from "./executor-protocol.ts";
+import { TranslatorThread } from "./translator-thread.ts";
+
+/** How they came to their end: a vCPU shut down, or they were asked to. */
+export interface ExecutorsEnd {
+  readonly shutdown: boolean;
+  /** By vCPU number; empty if nobody wanted to know. */
+  readonly states: readonly VcpuState[];
+}
+
+export class Executors {
+  readonly #workers: readonly Worker[];
+  /** One for all. */
+  readonly #translator: TranslatorThread;
+  readonly #control: Int32Array;
+  readonly #wakeups: Wakeups;
+  readonly #end = Promise.withResolvers<ExecutorsEnd>();
+  readonly #states: VcpuState[] = [];
+  #stopped = 0;
+  #shutdown = false;
+
+  /** Their threads make their engines while this one goes on, and then wait for start().
+   *  @param start what each is told besides; its control word is NOT_YET */
+  constructor(count: number, start: Omit<ExecutorStart, "executor" | "translator">, wakeups: Wakeups) {
+    this.#translator = new TranslatorThread({ options: start.region, ramPages: start.ram.frames.frames / 16 });
+    this.#control = new Int32Array(start.control);
+    this.#wakeups = wakeups;
+    this.#workers = Array.from({ length: count }, (_, executor) =>
+      this.#start({ ...start, executor, translator: this.#translator.connect() }),
+    );
+    this.#end.promise.catch(() => undefined); // whoever waits hears of it
+  }
+
+  #start(workerData: ExecutorStart): Worker {
+    const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+    const worker = new Worker(new URL(`./executor${extension}`, import.meta.url), {
+      workerData,
+      transferList: [workerData.translator.port],
+      // What an executor allocates is dead at once (bigints, faults): a small nursery holds it, and stays in the cache.
+      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+    });
+    worker.once("message", (message: ExecutorMessage) => this.#hear(message));
+    worker.once("error", (error: Error) => {
+      this.#hear({ kind: "failed", message: error.message, detail: error.stack ?? "" });
+    });
+    worker.unref(); // until it runs
+    return worker;
+  }
+
+  /** Lets the vCPUs run. */
+  start(): void {
+    for (const worker of this.#workers) worker.ref();
+    Atomics.compareExchange(this.#control, 0, Control.NOT_YET, Control.RUN);
+    Atomics.notify(this.#control, 0);
+  }
+  /** Asks all to come to an end, also those that never ran. @param tell with their vCPUs' states */
+  stop(tell: boolean): void {
+    for (const worker of this.#workers) worker.ref();
+    Atomics.store(this.#control, 0, tell ? Control.STOP_AND_TELL : Control.STOP);
+    Atomics.notify(this.#control, 0);
+    this.#wakeups.wakeAll(Attention.COME_OUT);
+  }
+  /** Resolves when none runs any more; rejects for a defect of Mere's. */
+  get end(): Promise<ExecutorsEnd> {
+    return this.#end.promise;
+  }
+  /** Ends the threads, wherever they are. */
+  async terminate(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    await this.#translator.terminate();
+  }
+
+  #hear(message: ExecutorMessage): void {
+    if (message.kind === "failed") {
+      const text = `Mere itself failed, which is a defect: ${message.message}\n${message.detail}`;
+      return this.#end.reject(new Error(text));
+    }
+    this.#states.push(...message.states);
+    if (message.kind === "shutdown") {
+      if (!this.#shutdown) this.stop(true);
+      this.#shutdown = true;
+    }
+    if (++this.#stopped < this.#workers.length) return;
+    this.#end.resolve({ shutdown: this.#shutdown, states: this.#states.toSorted((a, b) => a.vcpu - b.vcpu) });
+  }
+}
