@@ -7,7 +7,13 @@ import { attachDevices, createDeviceShared, type Devices } from "../../src/devic
 import { vcpuPorts } from "../../src/device/ports.ts";
 import { hostNanos } from "../../src/engine/clock.ts";
 import type { Exit, VcpuPorts } from "../../src/engine/engine.ts";
-import { createStateMemory, TRANSLATE_ALL, TRANSLATION, vcpuAddress, WasmEngine } from "../../src/engine/wasm/engine.ts";
+import {
+  createStateMemory,
+  TRANSLATE_ALL,
+  TRANSLATION,
+  vcpuAddress,
+  WasmEngine,
+} from "../../src/engine/wasm/engine.ts";
 import type { WasmVcpu } from "../../src/engine/wasm/vcpu.ts";
 import type { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg, Rflags, SegmentIndex } from "../../src/isa/registers.ts";
@@ -100,7 +106,11 @@ let bench: Bench | undefined;
 const ports = {} as VcpuPorts;
 function setUp(): Bench {
   const ram = GuestRam.create(FramePool.create(2 * RAM_BYTES), RAM_BYTES);
-  const engine = new WasmEngine(createStateMemory(), ram, process.env["MERE_TRANSLATE"] === "all" ? TRANSLATE_ALL : TRANSLATION);
+  const engine = new WasmEngine(
+    createStateMemory(),
+    ram,
+    process.env["MERE_TRANSLATE"] === "all" ? TRANSLATE_ALL : TRANSLATION,
+  );
   return { ram, engine, vcpu: engine.vcpu(0, cpuModel(1), ports) };
 }
 

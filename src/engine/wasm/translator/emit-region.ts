@@ -170,7 +170,10 @@ export class EmitRegion extends RegionFloat implements Sem<Value> {
     this.writtenXmms.add(n);
     if (width === 16) this.pushV128(v);
     else if (v.type === "f64" || v.type === "f32")
-      this.f.get(local).get(v.local).laneOp(v.type === "f64" ? "f64x2.replace_lane" : "f32x4.replace_lane", 0);
+      this.f
+        .get(local)
+        .get(v.local)
+        .laneOp(v.type === "f64" ? "f64x2.replace_lane" : "f32x4.replace_lane", 0);
     else {
       this.f.get(local);
       if (width === 8) this.push(v);

@@ -21,7 +21,8 @@ import { bitsOf, RegionState, type KnownValue, type RegionOptions } from "./regi
 export const FlagsKind = { PAIR: 0, ADD: 1, SUB: 2, ADC: 3, SBB: 4, LOGIC: 5, INC: 6, DEC: 7, ORDER: 8 } as const;
 const SIZE_LOG = { 1: 0, 2: 1, 4: 2, 8: 3 } as const;
 const SIZES: readonly Size[] = [1, 2, 4, 8];
-export const flagsCode = (kind: number, size: Size): number => (kind === FlagsKind.PAIR ? 0 : kind * 4 + SIZE_LOG[size]);
+export const flagsCode = (kind: number, size: Size): number =>
+  kind === FlagsKind.PAIR ? 0 : kind * 4 + SIZE_LOG[size];
 export const flagsKindOf = (code: number): { kind: number; size: Size } => ({ kind: code >> 2, size: SIZES[code & 3] });
 
 /** What is known of the flags at a point of the code. */
@@ -35,8 +36,15 @@ export interface FlagsState {
 }
 const COMI_FLAGS = 0x45_00_40_01;
 /** RFLAGS bits of an order. @source SDM vol. 2A "COMISD" */
-export const orderFlags = (e: { and(a: Value, b: Value): Value; shrU(a: Value, n: Value): Value; shl(a: Value, n: Value): Value; const(n: number): Value }, order: Value): Value =>
-  e.and(e.shrU(e.const(COMI_FLAGS), e.shl(order, e.const(3))), e.const(0xff));
+export const orderFlags = (
+  e: {
+    and(a: Value, b: Value): Value;
+    shrU(a: Value, n: Value): Value;
+    shl(a: Value, n: Value): Value;
+    const(n: number): Value;
+  },
+  order: Value,
+): Value => e.and(e.shrU(e.const(COMI_FLAGS), e.shl(order, e.const(3))), e.const(0xff));
 export const UNKNOWN_FLAGS: FlagsState = { code: undefined, b: undefined, local: undefined };
 
 export abstract class RegionFlags extends RegionState {
@@ -219,7 +227,11 @@ export abstract class RegionFlags extends RegionState {
       case FlagsKind.DEC: {
         if (cc === 2) return this.ne(this.known(this.fb, 1), this.const(0));
         const one = this.const(1);
-        return this.#ofResult(cc, size, kind === FlagsKind.INC ? super.add(this.#a(size), one) : super.sub(this.#a(size), one));
+        return this.#ofResult(
+          cc,
+          size,
+          kind === FlagsKind.INC ? super.add(this.#a(size), one) : super.sub(this.#a(size), one),
+        );
       }
       default:
         return undefined;
@@ -229,7 +241,10 @@ export abstract class RegionFlags extends RegionState {
   #ofOrder(cc: number): Value {
     const orders = { 2: 0b1001, 4: 0b1010, 6: 0b1011, 10: 0b1000 }[cc] ?? 0;
     const bit = this.and(this.shrU(this.const(orders), this.known(this.fa, 2)), this.const(1));
-    return this.ne(cc === 14 ? this.and(this.shrU(this.const(0b1010), this.known(this.fa, 2)), this.const(1)) : bit, this.const(0));
+    return this.ne(
+      cc === 14 ? this.and(this.shrU(this.const(0b1010), this.known(this.fa, 2)), this.const(1)) : bit,
+      this.const(0),
+    );
   }
   #negative(v: Value, size: Size): Value {
     return this.ltS(this.sext(v, size), this.const(0));

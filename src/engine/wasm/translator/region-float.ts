@@ -29,8 +29,26 @@ interface Format {
   readonly most: number;
 }
 const FORMATS: Record<4 | 8, Format> = {
-  4: { type: "f32", bits: "i32", shape: "f32x4", lanes: "i32x4", fraction: 23, exponents: 0xff, least: 2 ** -126, most: 2 ** 127 * (2 - 2 ** -23) },
-  8: { type: "f64", bits: "i64", shape: "f64x2", lanes: "i64x2", fraction: 52, exponents: 0x7ff, least: 2 ** -1022, most: Number.MAX_VALUE },
+  4: {
+    type: "f32",
+    bits: "i32",
+    shape: "f32x4",
+    lanes: "i32x4",
+    fraction: 23,
+    exponents: 0xff,
+    least: 2 ** -126,
+    most: 2 ** 127 * (2 - 2 ** -23),
+  },
+  8: {
+    type: "f64",
+    bits: "i64",
+    shape: "f64x2",
+    lanes: "i64x2",
+    fraction: 52,
+    exponents: 0x7ff,
+    least: 2 ** -1022,
+    most: Number.MAX_VALUE,
+  },
 };
 
 export abstract class RegionFloat extends RegionMemory {
@@ -45,8 +63,15 @@ export abstract class RegionFloat extends RegionMemory {
   }
   /** Written where the region begins. */
   loadFpMode(): void {
-    this.f.get(STATE).memory("i32.load", Reg.MXCSR).i32(MXCSR_MODE | MXCSR_PE).op("i32.and");
-    this.f.i32(MXCSR_FAST | MXCSR_PE).op("i32.eq").set(this.fpMode);
+    this.f
+      .get(STATE)
+      .memory("i32.load", Reg.MXCSR)
+      .i32(MXCSR_MODE | MXCSR_PE)
+      .op("i32.and");
+    this.f
+      .i32(MXCSR_FAST | MXCSR_PE)
+      .op("i32.eq")
+      .set(this.fpMode);
   }
   #pushMode(): void {
     this.usesFpMode = true;
@@ -141,7 +166,11 @@ export abstract class RegionFloat extends RegionMemory {
   #pushLanesNormal(width: 4 | 8, operands: readonly Value[], result: Value): void {
     const { f } = this;
     const { shape, least, most } = FORMATS[width];
-    const splat = (n: number): void => void f.f64(n).op(width === 4 ? "f32.demote_f64" : "nop").op(`${shape}.splat`);
+    const splat = (n: number): void =>
+      void f
+        .f64(n)
+        .op(width === 4 ? "f32.demote_f64" : "nop")
+        .op(`${shape}.splat`);
     const compare = (v: Value, op: "ge" | "le", n: number): void => {
       f.get(v.local).op(`${shape}.abs`);
       splat(n);
@@ -166,7 +195,8 @@ export abstract class RegionFloat extends RegionMemory {
     const { row } = this.d;
     if (this.options.passes.fastFloat && row.semantics === MOVE_CLEARING && size >= 4)
       return this.loadAs(address, size, size === 8 ? "v128.load64_zero" : "v128.load32_zero", "v128");
-    if (!this.floats || (size !== 8 && size !== 4) || row.mnemonic === "cvtsi2sd" || row.mnemonic === "cvtsi2ss") return super.load(address, size);
+    if (!this.floats || (size !== 8 && size !== 4) || row.mnemonic === "cvtsi2sd" || row.mnemonic === "cvtsi2ss")
+      return super.load(address, size);
     const { type } = FORMATS[size];
     return this.loadAs(address, size, `${type}.load`, type);
   }

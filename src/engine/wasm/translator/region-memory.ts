@@ -109,7 +109,14 @@ export abstract class RegionMemory extends RegionFlags {
     const likely = (this.likelyPages & bit) !== 0;
     this.likelyPages |= bit;
     // the whole access lies in the page: also false where it begins in the page before
-    if (likely) f.get(at).get(known.page).op("i64.sub").i64(PAGE - size).op("i64.gt_u").likely(false).if();
+    if (likely)
+      f.get(at)
+        .get(known.page)
+        .op("i64.sub")
+        .i64(PAGE - size)
+        .op("i64.gt_u")
+        .likely(false)
+        .if();
     const page = this.#probe(at, size, access, known.addend);
     f.get(page).set(known.page);
     if (access === Access.WRITE) {
@@ -200,7 +207,11 @@ export abstract class RegionMemory extends RegionFlags {
   protected override restart(): void {
     this.f.br(this.retry);
   }
-  override exchangePair(address: Value, expected: Pair<Value>, replacement: Pair<Value>): Pair<Value> & { equal: Value } {
+  override exchangePair(
+    address: Value,
+    expected: Pair<Value>,
+    replacement: Pair<Value>,
+  ): Pair<Value> & { equal: Value } {
     if (this.lock) throw new Unsupported("a locked pair");
     return super.exchangePair(address, expected, replacement);
   }

@@ -8,13 +8,7 @@
  * thus finds the region. @source docs/translator.md */
 import type { GuestRam } from "../../../memory/guest-ram.ts";
 import { BlockEnd, type Block, type BlockCache } from "../blocks.ts";
-import {
-  Entry,
-  MAX_REGIONS,
-  REGION_HANDLERS,
-  REGION_RECORD_BYTES,
-  regionRecordsOf,
-} from "../layout.ts";
+import { Entry, MAX_REGIONS, REGION_HANDLERS, REGION_RECORD_BYTES, regionRecordsOf } from "../layout.ts";
 import type { WasmVcpu } from "../vcpu.ts";
 import type { RegionRequest, TranslatedModule } from "./module.ts";
 import type { RegionCode } from "./region.ts";
@@ -174,7 +168,8 @@ export class Regions {
       ranges.push({ frame: frame / PAGE, from: block.from, to: block.to });
       const next = at * PAGE + block.to;
       const target = at * PAGE + block.target;
-      if (block.end === BlockEnd.BRANCH || block.end === BlockEnd.CALL || block.end === BlockEnd.INDIRECT_CALL) push(next);
+      if (block.end === BlockEnd.BRANCH || block.end === BlockEnd.CALL || block.end === BlockEnd.INDIRECT_CALL)
+        push(next);
       if (block.end !== BlockEnd.OTHER && block.end !== BlockEnd.INDIRECT_CALL) push(target);
     }
     const bytes = new Uint8Array(size);
@@ -214,7 +209,8 @@ export class Regions {
       const region = this.#pending.get(id);
       if (region === undefined) return; // another's
       this.#pending.delete(id);
-      if (entries.length === 0 || !region.alive || exports === undefined) return this.#discard(region, entries.length > 0);
+      if (entries.length === 0 || !region.alive || exports === undefined)
+        return this.#discard(region, entries.length > 0);
       const handler = this.#freeHandlers.pop() ?? this.#nextHandler++;
       if (handler >= REGION_HANDLERS + MAX_REGIONS) return this.#discard(region, true);
       this.#table.set(handler, exports[`r${i}`]);

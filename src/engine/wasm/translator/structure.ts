@@ -110,7 +110,6 @@ export class Structure {
   }
 }
 
-
 /** Writes all nodes that are reached from the root. Leaves the code unreachable behind it.
  *  @param isTableTarget nodes that the root reaches by a table, and so need a label  @param write writes one node and its end */
 export function writeStructured(

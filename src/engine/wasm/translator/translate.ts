@@ -231,7 +231,13 @@ class RegionWriter {
     f.get(STATE).memory("i64.load", Reg.PAGE_VA).get(ENTRY).memory("i64.load32_s", RegionEntry.BASE).op("i64.add");
     f.set(emit.base);
     if (this.#usesUnits()) {
-      f.get(STATE).memory("i32.load", Engine.SSE_TRAP).get(STATE).memory("i32.load", Engine.X87_TRAP).op("i32.or").likely(false).if();
+      f.get(STATE)
+        .memory("i32.load", Engine.SSE_TRAP)
+        .get(STATE)
+        .memory("i32.load", Engine.X87_TRAP)
+        .op("i32.or")
+        .likely(false)
+        .if();
       this.#decline();
       f.end();
     }
@@ -240,7 +246,14 @@ class RegionWriter {
       f.get(ENTRY).memory("i32.load", RegionEntry.RECORD).set(record);
       for (const tag of [Engine.CODE_TAG, Engine.CODE_TAG_GLOBAL])
         f.get(record).memory("i32.load", RegionRecord.TAG).get(STATE).memory("i32.load", tag).op("i32.ne");
-      f.op("i32.and").get(record).memory("i64.load", RegionRecord.BASE).get(emit.base).op("i64.ne").op("i32.or").likely(false).if();
+      f.op("i32.and")
+        .get(record)
+        .memory("i64.load", RegionRecord.BASE)
+        .get(emit.base)
+        .op("i64.ne")
+        .op("i32.or")
+        .likely(false)
+        .if();
       f.get(STATE).get(ENTRY).call(this.#imports.function("validate")).if();
       this.#decline();
       f.end().end();
@@ -254,8 +267,14 @@ class RegionWriter {
     f.get(STATE).memory("i32.load", Engine.FLAG_KIND).set(emit.fk);
     if (emit.usesFpMode) emit.loadFpMode();
     emit.startPages();
-    for (const n of emit.usedGprs) f.get(STATE).memory("i64.load", Reg.GPR + 8 * n).set(emit.gpr[n]);
-    for (const n of emit.usedXmms) f.get(STATE).memory("v128.load", Reg.XMM + 16 * n).set(emit.xmmLocals[n]);
+    for (const n of emit.usedGprs)
+      f.get(STATE)
+        .memory("i64.load", Reg.GPR + 8 * n)
+        .set(emit.gpr[n]);
+    for (const n of emit.usedXmms)
+      f.get(STATE)
+        .memory("v128.load", Reg.XMM + 16 * n)
+        .set(emit.xmmLocals[n]);
   }
   /** Is there an SSE, MMX or x87 instruction? Those trap as CR0 and CR4 say. */
   #usesUnits(): boolean {
@@ -274,8 +293,14 @@ class RegionWriter {
     const emit = this.#emit;
     f.get(STATE).get(emit.rip).memory("i64.store", Reg.RIP);
     f.get(STATE).get(emit.fuel).memory("i32.store", Engine.FUEL);
-    for (const n of emit.writtenGprs) f.get(STATE).get(emit.gpr[n]).memory("i64.store", Reg.GPR + 8 * n);
-    for (const n of emit.writtenXmms) f.get(STATE).get(emit.xmmLocals[n]).memory("v128.store", Reg.XMM + 16 * n);
+    for (const n of emit.writtenGprs)
+      f.get(STATE)
+        .get(emit.gpr[n])
+        .memory("i64.store", Reg.GPR + 8 * n);
+    for (const n of emit.writtenXmms)
+      f.get(STATE)
+        .get(emit.xmmLocals[n])
+        .memory("v128.store", Reg.XMM + 16 * n);
     f.get(STATE).get(emit.fa).memory("i64.store", Reg.FLAG_RESULT);
     f.get(STATE).get(emit.fb).memory("i64.store", Reg.FLAG_AUX);
     f.get(STATE).get(emit.fr).memory("i64.store", Engine.FLAG_THIRD);
@@ -284,7 +309,11 @@ class RegionWriter {
 }
 
 /** Translates a region. @returns undefined if not even its first instruction can be */
-export function translateRegion(code: RegionCode, imports: Imports, options: RegionOptions): RegionFunction | undefined {
+export function translateRegion(
+  code: RegionCode,
+  imports: Imports,
+  options: RegionOptions,
+): RegionFunction | undefined {
   const graph = buildGraph(code, (d) => isSupported(d, options), GRAPH_LIMITS, options.passes.inlineCalls);
   if (graph.entries.length === 0) return undefined;
   const writer = new RegionWriter(graph, imports, options);
