@@ -96,7 +96,7 @@ const DEBIAN: readonly SuiteEntry[] = [
   debian("openssl-aes", `openssl enc -aes-256-cbc ${AES_KEY} -nosalt`, "text.large", "openssl version"),
   signatures("rsa"),
   signatures("ecdsa"),
-  debian("gzip", "gzip -6 -c"),
+  debian("gzip", "gzip -6 -n -c"),
   debian("xz", "xz -1 -c"),
   debian("zstd", "zstd -3 -q -c", "text.large"),
   debian("bzip2", "bzip2 -9 -c", "text", "bzip2 --help"),

@@ -1,9 +1,15 @@
 /* The executors of one machine as the main thread sees them: worker threads, started together, stopped together. @source docs/vcpus.md */
+import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { Attention } from "../engine/engine.ts";
 import type { Wakeups } from "../engine/wakeups.ts";
 import { Control, type ExecutorMessage, type ExecutorStart, type VcpuState } from "./executor-protocol.ts";
 import { TranslatorThread } from "./translator-thread.ts";
+
+// Baseline code is made where a module is compiled, on the translator's thread, and not on an executor's at the first call.
+setFlagsFromString("--no-wasm-lazy-compilation");
+// Bytes of baseline code that run before the optimizing compiler has its turn: enough that code of a boot is not worth it.
+setFlagsFromString("--wasm-tiering-budget=40000000");
 
 /** How they came to their end: a vCPU shut down, or they were asked to. */
 export interface ExecutorsEnd {

@@ -151,7 +151,7 @@ class GraphBuilder {
     if (!isJump(last.d)) node.end = { kind: "go", to: this.#edge(next, context) };
     else if (name === "call") {
       node.end = isRelative(last.d) ? { kind: "go", to: this.#call(last, context) } : { kind: "dynamic" };
-      if (node.end.kind === "dynamic" || "exit" in node.end.to) this.#enter(next);
+      if (this.#returnsHere(node.end)) this.#enter(next);
     } else if (name === "jmp") {
       node.end = isRelative(last.d) ? { kind: "go", to: this.#edge(targetOf(last), context) } : { kind: "dynamic" };
     } else if (isRelative(last.d)) {
@@ -162,11 +162,16 @@ class GraphBuilder {
       node.end = { kind: "return", address, to: this.#edge(address, context.slice(0, -1)) };
     }
   }
-  /** A callee is inlined unless it is in the middle of itself. */
+  /** A callee is inlined unless it is in the middle of itself; else it is a part of the region once for all its callers, and returns through the dispatcher. */
   #call(call: Instruction, context: readonly number[]): Edge {
     const [target, back] = [targetOf(call), nextOf(call)];
-    if (!this.#inline || context.length >= this.#limits.depth || context.includes(back)) return { exit: target };
-    return this.#edge(target, [...context, back]);
+    if (!this.#inline || context.length >= this.#limits.depth || context.includes(back)) return this.#edge(target, []);
+    const inlined = this.#edge(target, [...context, back]);
+    return "node" in inlined ? inlined : this.#edge(target, []);
+  }
+  /** Does the call's callee come back to the address behind it as any address? */
+  #returnsHere(end: End): boolean {
+    return end.kind === "dynamic" || (end.kind === "go" && ("exit" in end.to || this.nodes[end.to.node].context.length === 0));
   }
 }
 

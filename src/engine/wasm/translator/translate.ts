@@ -6,6 +6,7 @@ import { FunctionBuilder, type Label } from "../../../wasm/function.ts";
 import { STATE } from "../emit-flags.ts";
 import { ENTRY, type Imports } from "../emit-memory.ts";
 import { addressForm, shapeKey } from "../handlers.ts";
+import { pushCachedBlock, pushJumpCacheHit } from "../jump-cache.ts";
 import { Engine, Entry } from "../layout.ts";
 import { EmitRegion } from "./emit-region.ts";
 import { buildGraph, GRAPH_LIMITS, type Edge, type RegionCode, type RegionGraph, type RegionNode } from "./region.ts";
@@ -60,6 +61,7 @@ class RegionWriter {
   /** Nodes that the dispatcher (node 0 of the structure; node n of the region is n + 1 there) goes to by label. */
   readonly targets: number[];
   readonly #label = this.f.local("i32");
+  readonly #at = this.f.local("i32");
   readonly #structure: Structure;
   /** Edges, as source · 2^20 + target, that go through the dispatcher. */
   readonly #dispatched = new Set<number>();
@@ -79,7 +81,8 @@ class RegionWriter {
   // ——— structure ———
   #successors(node: number): number[] {
     const { end } = this.#nodes[node - 1];
-    const edges: Edge[] = end.kind === "branch" ? [end.next, end.taken] : end.kind === "dynamic" ? [] : [end.to];
+    if (end.kind === "dynamic") return [0];
+    const edges: Edge[] = end.kind === "branch" ? [end.next, end.taken] : [end.to];
     return edges
       .filter((edge) => "node" in edge)
       .map((edge) => (this.#dispatched.has(node * 2 ** 20 + edge.node + 1) ? 0 : edge.node + 1));
@@ -197,11 +200,7 @@ class RegionWriter {
       this.#follow(node, edge, goTo);
     };
     if (end.kind === "go") return follow(end.to);
-    if (end.kind === "dynamic") {
-      f.get(emit.target).set(emit.rip);
-      emit.exitToRip();
-      return;
-    }
+    if (end.kind === "dynamic") return this.#goAnywhere(goTo);
     if (end.kind === "return") {
       f.get(emit.target);
       emit.pushAddress(end.address);
@@ -216,6 +215,22 @@ class RegionWriter {
       emit.exitToRip();
     } else follow(end.next);
     f.end().op("unreachable");
+  }
+  /** To the address in `target`: through the dispatcher if this region can be entered there, else out. */
+  #goAnywhere(goTo: (to: number) => void): void {
+    const { f } = this;
+    const emit = this.#emit;
+    f.get(emit.target).set(emit.rip);
+    pushJumpCacheHit(f, emit.rip, this.#at);
+    f.if();
+    pushCachedBlock(f, this.#at);
+    f.tee(this.#at).memory("i32.load16_u", Entry.HANDLER).get(ENTRY).memory("i32.load16_u", Entry.HANDLER).op("i32.eq");
+    f.get(emit.rip).i64(-PAGE).op("i64.and").get(this.#at).memory("i64.load32_s", RegionEntry.BASE).op("i64.add");
+    f.get(emit.base).op("i64.eq").op("i32.and").if();
+    f.get(this.#at).memory("i32.load", RegionEntry.LABEL).set(this.#label);
+    goTo(0);
+    f.end().end();
+    emit.exitToRip();
   }
   #follow(node: number, edge: Edge, goTo: (to: number) => void): void {
     if ("exit" in edge) return this.#emit.exitTo(edge.exit);
