@@ -4,6 +4,7 @@ import { Worker } from "node:worker_threads";
 import { Attention } from "../engine/engine.ts";
 import type { Wakeups } from "../engine/wakeups.ts";
 import { Control, type ExecutorMessage, type ExecutorStart, type VcpuState } from "./executor-protocol.ts";
+import { lowerCompilers } from "./thread-priority.ts";
 import { TranslatorThread } from "./translator-thread.ts";
 
 // Baseline code is made where a module is compiled, on the translator's thread, and not on an executor's at the first call.
@@ -33,6 +34,7 @@ export class Executors {
    *  @param start what each is told besides; its control word is NOT_YET */
   constructor(count: number, start: Omit<ExecutorStart, "executor" | "translator">, wakeups: Wakeups) {
     this.#translator = new TranslatorThread({ options: start.region, ramPages: start.ram.frames.frames / 16 });
+    lowerCompilers();
     this.#control = new Int32Array(start.control);
     this.#wakeups = wakeups;
     this.#workers = Array.from({ length: count }, (_, executor) =>

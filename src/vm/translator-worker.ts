@@ -9,8 +9,10 @@ import {
   type TranslatedRegion,
 } from "../engine/wasm/translator/module.ts";
 import type { RegionCode } from "../engine/wasm/translator/region.ts";
+import { lowerThisThread } from "./thread-priority.ts";
 import type { TranslatorConnection, TranslatorStart } from "./translator-thread.ts";
 
+lowerThisThread();
 const { options, ramPages } = workerData as TranslatorStart;
 /** Regions that are put into one module: more would make the first of them wait. */
 const MOST_IN_A_MODULE = 8;

@@ -1,0 +1,32 @@
+/* Which threads go first where there are fewer cores than threads: guests before compilers. Linux gives each thread a nice value of its own; anyone may raise it.
+ * @source setpriority(2), "C library/kernel differences"; proc(5), /proc/thread-self */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { constants, getPriority, setPriority } from "node:os";
+
+/** Added to the nice value: beside an executor on one core, compiling gets about a tenth. */
+const LOWER = 10;
+
+/** Names of V8's threads, which optimize wasm functions. */
+const V8_WORKER = "node-V8Worker";
+
+function beNice(thread: number): void {
+  try {
+    setPriority(thread, Math.min(getPriority(process.pid) + LOWER, constants.priority.PRIORITY_LOW));
+  } catch {
+    // a thread that has ended, or a system that does not allow it: then it competes
+  }
+}
+/** Lowers V8's compiling threads of this process. */
+export function lowerCompilers(): void {
+  for (const thread of readdirSync("/proc/self/task")) {
+    try {
+      if (readFileSync(`/proc/self/task/${thread}/comm`, "utf8").trim() === V8_WORKER) beNice(Number(thread));
+    } catch {
+      // ended in between
+    }
+  }
+}
+/** Lowers the thread that calls. */
+export function lowerThisThread(): void {
+  beNice(Number(readlinkSync("/proc/thread-self").split("/").at(-1)));
+}
