@@ -11,6 +11,7 @@ import {
   createStateMemory,
   TRANSLATE_ALL,
   TRANSLATION,
+  type TranslationOptions,
   vcpuAddress,
   WasmEngine,
 } from "../../src/engine/wasm/engine.ts";
@@ -91,27 +92,34 @@ export interface DeviceAccess {
 export interface GuestOptions {
   /** CR4 bits besides PAE, PGE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE. */
   readonly cr4?: bigint;
+  readonly translation?: TranslationOptions;
 }
 export const Cr4 = { PCIDE: 1n << 17n, SMEP: 1n << 20n, SMAP: 1n << 21n } as const;
 const CR4 = 0x5_06a0n;
 
-/** To make an engine takes longer than a guest lives: all guests of a test file use one. */
+/** To make an engine takes longer than a guest lives: all guests of a test file that are translated alike use one. */
 interface Bench {
   readonly ram: GuestRam;
   readonly engine: WasmEngine;
   readonly vcpu: WasmVcpu;
+  /** The last guest's. */
+  readonly ports: VcpuPorts;
 }
-let bench: Bench | undefined;
-/** The last guest's. */
-const ports = {} as VcpuPorts;
-function setUp(): Bench {
+const benches = new Map<TranslationOptions, Bench>();
+function benchFor(translation: TranslationOptions): Bench {
+  const known = benches.get(translation);
+  if (known) return known;
   const ram = GuestRam.create(FramePool.create(2 * RAM_BYTES), RAM_BYTES);
-  const engine = new WasmEngine(
-    createStateMemory(),
-    ram,
-    process.env["MERE_TRANSLATE"] === "all" ? TRANSLATE_ALL : TRANSLATION,
-  );
-  return { ram, engine, vcpu: engine.vcpu(0, cpuModel(1), ports) };
+  const engine = new WasmEngine(createStateMemory(), ram, translation);
+  const ports = {} as VcpuPorts;
+  const bench = { ram, engine, ports, vcpu: engine.vcpu(0, cpuModel(1), ports) };
+  benches.set(translation, bench);
+  return bench;
+}
+/** How guests that do not say so are translated; translated.test.ts has everything translated before it runs. */
+let usual = process.env["MERE_TRANSLATE"] === "all" ? TRANSLATE_ALL : TRANSLATION;
+export function translateUsually(translation: TranslationOptions): void {
+  usual = translation;
 }
 
 /** Only the guest made last may run. */
@@ -128,8 +136,8 @@ export class SmallGuest {
   deviceValue = 0x1122_3344_5566_7788n;
   #nextTable: number = At.TABLES;
 
-  constructor({ cr4 = 0n }: GuestOptions = {}) {
-    const { ram, engine, vcpu } = (bench ??= setUp());
+  constructor({ cr4 = 0n, translation = usual }: GuestOptions = {}) {
+    const { ram, engine, vcpu, ports } = benchFor(translation);
     this.ram = ram;
     this.engine = engine;
     this.vcpu = vcpu;
@@ -347,8 +355,12 @@ export class SmallGuest {
 }
 
 /** A guest that is about to run a program in the kernel. @param registers general registers by number */
-export function kernelGuest(program: Listing, registers: Readonly<Record<number, bigint | number>> = {}): SmallGuest {
-  const g = new SmallGuest();
+export function kernelGuest(
+  program: Listing,
+  registers: Readonly<Record<number, bigint | number>> = {},
+  options: GuestOptions = {},
+): SmallGuest {
+  const g = new SmallGuest(options);
   g.load(program);
   for (const [n, value] of Object.entries(registers)) g.regs.setGpr(Number(n), BigInt(value));
   return g;

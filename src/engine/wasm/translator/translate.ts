@@ -30,14 +30,16 @@ export interface RegionFunction {
 const HANDLER: readonly ["i32", "i32"] = ["i32", "i32"];
 const PAGE = 4096;
 
-const supportedShapes = new Map<string, boolean>();
+const supportedShapes = new WeakMap<RegionOptions, Map<string, boolean>>();
 /** Can the instruction be a part of a region? Found by writing it once. */
 export function isSupported(d: Decoded, options: RegionOptions): boolean {
   if (d.row.ends && d.row.size !== "64") return false;
   // An immediate that chooses among ways of computing (PCMPxSTRx, ENTER) can be what makes the difference.
   const chosen = d.row.map === 3 ? d.imm32 : d.imm2;
-  const key = `${shapeKey(d, addressForm(d))} ${chosen} ${options.parallel ? 1 : 0}`;
-  let answer = supportedShapes.get(key);
+  const key = `${shapeKey(d, addressForm(d))} ${chosen}`;
+  const shapes = supportedShapes.get(options) ?? new Map<string, boolean>();
+  supportedShapes.set(options, shapes);
+  let answer = shapes.get(key);
   if (answer === undefined) {
     const trial = new EmitRegion(new FunctionBuilder(HANDLER, ["i32"]), { function: () => 0 }, options);
     try {
@@ -48,7 +50,7 @@ export function isSupported(d: Decoded, options: RegionOptions): boolean {
       if (!(error instanceof Unsupported)) throw error;
       answer = false;
     }
-    supportedShapes.set(key, answer);
+    shapes.set(key, answer);
   }
   return answer;
 }

@@ -1,0 +1,177 @@
+/* Flags of a region: each kind, size and condition, once where the kind is known while translating and once where `fk` says it, against the processor's manual. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { unpackFlags } from "../../../isa/flags.ts";
+import { Rflags } from "../../../isa/registers.ts";
+import type { Size } from "../../../isa/sem.ts";
+import { FunctionBuilder } from "../../../wasm/function.ts";
+import { ModuleBuilder } from "../../../wasm/module.ts";
+import { EmitRegion } from "./emit-region.ts";
+import { REGION_FUNCTIONS, regionCoreModule } from "./region-core.ts";
+import { flagsCode, FlagsKind, flagsKindOf } from "./region-flags.ts";
+import { ALL_PASSES } from "./region-state.ts";
+import { createStateMemory } from "../engine.ts";
+
+const SIZES = [1, 2, 4, 8] as const;
+type Kind = keyof typeof FlagsKind;
+const KINDS = Object.keys(FlagsKind) as Kind[];
+/** 64 KiB: regions and their shared functions only want one to be there. */
+const RAM_PAGES = 1;
+
+type Words = readonly [fa: bigint, fb: bigint, fr: bigint];
+interface Case {
+  readonly words: Words;
+  /** OSZAPC as the manual has them. */
+  readonly flags: number;
+}
+
+const mask = (v: bigint, size: Size): bigint => BigInt.asUintN(8 * size, v);
+const signed = (v: bigint, size: Size): bigint => BigInt.asIntN(8 * size, v);
+function resultFlags(r: bigint, size: Size): number {
+  let ones = 0;
+  for (let bit = 0n; bit < 8n; bit++) ones += Number((r >> bit) & 1n);
+  return (mask(r, size) === 0n ? Rflags.ZF : 0) | (signed(r, size) < 0n ? Rflags.SF : 0) | (ones % 2 ? 0 : Rflags.PF);
+}
+/** @source SDM vol. 1 §3.4.3.1 */
+function sumFlags(a: bigint, b: bigint, carry: bigint, size: Size): number {
+  const r = a + b + carry;
+  const exact = signed(a, size) + signed(b, size) + carry;
+  return (
+    resultFlags(r, size) |
+    (r !== mask(r, size) ? Rflags.CF : 0) |
+    (exact !== signed(exact, size) ? Rflags.OF : 0) |
+    ((a & 15n) + (b & 15n) + carry > 15n ? Rflags.AF : 0)
+  );
+}
+function differenceFlags(a: bigint, b: bigint, borrow: bigint, size: Size): number {
+  const exact = signed(a, size) - signed(b, size) - borrow;
+  return (
+    resultFlags(mask(a - b - borrow, size), size) |
+    (a < b + borrow ? Rflags.CF : 0) |
+    (exact !== signed(exact, size) ? Rflags.OF : 0) |
+    ((a & 15n) < (b & 15n) + borrow ? Rflags.AF : 0)
+  );
+}
+
+const operands = (size: Size): bigint[] => {
+  const top = 1n << BigInt(8 * size - 1);
+  return [0n, 1n, 2n, 7n, 8n, 15n, 16n, 0x55n, top - 1n, top, top + 1n, mask(-2n, size), mask(-1n, size)];
+};
+const ORDERS = [Rflags.CF, Rflags.ZF, 0, Rflags.CF | Rflags.ZF | Rflags.PF];
+
+function pairCases(): Case[] {
+  const results = [0n, 1n, -1n, 0x80n, -0x8000n, 3n];
+  const auxes = [0n, 1n, 2n, 3n, 8n].flatMap((low) => [0n, 1n, 2n, 3n].map((high) => (high << 62n) | low));
+  return results.flatMap((r) => auxes.map((aux): Case => ({ words: [r, aux, 0n], flags: unpackFlags(r, aux) })));
+}
+/** What a region would have in fa, fb and fr. */
+function casesOf(kind: Kind, size: Size): Case[] {
+  if (kind === "PAIR") return pairCases();
+  if (kind === "ORDER") return ORDERS.map((flags, order) => ({ words: [BigInt(order), 99n, 99n], flags }));
+  const list = operands(size);
+  if (kind === "LOGIC") return list.map((a) => ({ words: [a, 99n, 99n], flags: resultFlags(a, size) }));
+  const pairs = list.flatMap((a) => [...(kind === "INC" || kind === "DEC" ? [] : list)].map((b) => [a, b] as const));
+  switch (kind) {
+    case "ADD":
+      return pairs.map(([a, b]) => ({ words: [a, b, 99n], flags: sumFlags(a, b, 0n, size) }));
+    case "SUB":
+      return pairs.map(([a, b]) => ({ words: [a, b, 99n], flags: differenceFlags(a, b, 0n, size) }));
+    case "ADC":
+      return pairs.flatMap(([a, b]) =>
+        [0n, 1n].map((c): Case => ({ words: [a, b, a + b + c], flags: sumFlags(a, b, c, size) })),
+      );
+    case "SBB":
+      return pairs.flatMap(([a, b]) =>
+        [0n, 1n].map((c): Case => ({ words: [a, b, a - b - c], flags: differenceFlags(a, b, c, size) })),
+      );
+    default: {
+      const flags = kind === "INC" ? sumFlags : differenceFlags;
+      return list.flatMap((a) =>
+        [0, 1].map((cf): Case => ({
+          words: [a, BigInt(cf), 99n],
+          flags: (flags(a, 1n, 0n, size) & ~Rflags.CF) | (cf ? Rflags.CF : 0),
+        })),
+      );
+    }
+  }
+}
+const sizesOf = (kind: Kind): readonly Size[] => (kind === "PAIR" || kind === "ORDER" ? [8] : SIZES);
+
+/** Conditions in encoding order, of OSZAPC. @source SDM vol. 1 appendix B */
+function condition(cc: number, flags: number): boolean {
+  const [of, cf, zf] = [Rflags.OF, Rflags.CF, Rflags.ZF].map((bit) => (flags & bit) !== 0);
+  const [sf, pf] = [Rflags.SF, Rflags.PF].map((bit) => (flags & bit) !== 0);
+  const positive = [of, cf, zf, cf || zf, sf, pf, sf !== of, sf !== of || zf][cc >> 1]!;
+  return cc & 1 ? !positive : positive;
+}
+
+const core = new WebAssembly.Instance(new WebAssembly.Module(regionCoreModule(RAM_PAGES)), {
+  host: { fpArithmeticLane: () => 0n },
+  mere: {
+    state: createStateMemory(),
+    ram: new WebAssembly.Memory({ initial: 1n, maximum: 1n, shared: true, address: "i64" }),
+    handlers: new WebAssembly.Table({ element: "anyfunc", initial: 1 }),
+  },
+}).exports as Record<"flagsResult" | "flagsAux", (fk: number, fa: bigint, fb: bigint, fr: bigint) => bigint>;
+
+/** What is read of the flags: a condition by number, or all of them as RFLAGS has them. */
+type Question = number | "all";
+type Reader = (fk: number, fa: bigint, fb: bigint, fr: bigint) => bigint;
+const QUESTIONS: readonly Question[] = [...Array.from({ length: 16 }, (_, cc) => cc), "all"];
+
+/** Functions (fk, fa, fb, fr) → answer, made by the emitter of regions. @param code of the flags; undefined: fk says it  @param b fb, if it is a constant */
+function readers(code: number | undefined, b?: bigint): Map<Question, Reader> {
+  const m = new ModuleBuilder();
+  const names = ["flagsResult", "flagsAux"] as const;
+  for (const name of names) m.importFunction("host", name, ...REGION_FUNCTIONS[name]);
+  const imports = { function: (name: string): number => names.indexOf(name as (typeof names)[number]) };
+  const options = { passes: ALL_PASSES, parallel: false };
+  for (const question of QUESTIONS) {
+    const f = new FunctionBuilder(["i32", "i64", "i64", "i64"], ["i64"]);
+    const emit = new EmitRegion(f, imports, options);
+    f.get(0).set(emit.fk).get(1).set(emit.fa).get(2).set(emit.fb).get(3).set(emit.fr);
+    emit.flagsState = { code, b, local: code };
+    emit.push(emit.zext(question === "all" ? emit.readFlags() : emit.cond(question), 8));
+    m.export(String(question), m.add(f));
+  }
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(m.finish()), { host: core });
+  return new Map(QUESTIONS.map((question) => [question, exports[String(question)] as Reader]));
+}
+function check(known: Map<Question, Reader>, fk: number, { words, flags }: Case): void {
+  for (const [question, read] of known) {
+    const expected = question === "all" ? flags & Rflags.OSZAPC : Number(condition(question, flags));
+    const { kind, size } = flagsKindOf(fk);
+    assert.equal(Number(read(fk, ...words)), expected, `${KINDS[kind]} ${size} ${question}: ${words.join()}`);
+  }
+}
+
+describe("flags of each kind and size", () => {
+  const dynamic = readers(undefined);
+  for (const kind of KINDS) {
+    test(kind, () => {
+      for (const size of sizesOf(kind)) {
+        const code = flagsCode(FlagsKind[kind], size);
+        const known = readers(code);
+        const cases = casesOf(kind, size);
+        assert.ok(cases.length >= 4);
+        for (const each of cases) {
+          const pair = [core.flagsResult(code, ...each.words), core.flagsAux(code, ...each.words)] as const;
+          assert.equal(unpackFlags(...pair), each.flags & Rflags.OSZAPC, `${kind} ${size}: ${each.words.join()}`);
+          check(known, code, each);
+          check(dynamic, code, each);
+        }
+      }
+    });
+  }
+  test("with a constant as second operand", () => {
+    for (const kind of ["ADD", "SUB"] as const) {
+      for (const size of SIZES) {
+        const code = flagsCode(FlagsKind[kind], size);
+        for (const b of operands(size)) {
+          const known = readers(code, BigInt.asIntN(64, b));
+          for (const each of casesOf(kind, size)) if (each.words[1] === b) check(known, code, each);
+        }
+      }
+    }
+  });
+});
