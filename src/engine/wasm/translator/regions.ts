@@ -117,7 +117,7 @@ export class Regions {
   // ——— what is hot ———
   /** A slice ended at this address. @param address in the frames memory */
   see(vcpu: WasmVcpu, address: number): void {
-    if (this.#places.has(address) || this.#refused.has(address)) return;
+    if (this.#places.has(address) || this.#refused.has(address) || this.#changesOften(address)) return;
     const times = (this.#seen.get(address) ?? 0) + 1;
     if (times < this.#limits.threshold) {
       this.#seen.set(address, times);
@@ -189,9 +189,13 @@ export class Regions {
     if (known !== undefined) return known;
     if (pages.size >= this.#limits.pages) return -1;
     const frame = vcpu.codeFrame(base + at);
-    if (frame < 0 || (this.#drops.get(frame / PAGE) ?? 0) > MOST_DROPS) return -1;
+    if (frame < 0 || this.#changesOften(frame)) return -1;
     pages.set(at, frame);
     return frame;
+  }
+
+  #changesOften(address: number): boolean {
+    return (this.#drops.get(Math.floor(address / PAGE)) ?? 0) > MOST_DROPS;
   }
 
   // ——— what is ready ———

@@ -1,0 +1,274 @@
+/* Regions on a small guest: what is asked of the translator, what becomes of its answers, and what changes of code do to both. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { code, type Listing } from "../../../../tests/guests/listing.ts";
+import { At, kernelGuest, Pte, type SmallGuest } from "../../../../tests/guests/small-guest.ts";
+import { Reg } from "../../../isa/registers.ts";
+import { TRANSLATION } from "../engine.ts";
+import { type RegionRequest, translateModule, type TranslatedModule } from "./module.ts";
+import { REGION_LIMITS, type RegionLimits, type RegionTranslator } from "./regions.ts";
+
+const [RAX, RCX, RBX, RSI, RDI] = [0, 1, 3, 6, 7];
+const PAGE = 4096;
+
+/** A translator that answers when it is told to. */
+class LateTranslator implements RegionTranslator {
+  readonly asked: RegionRequest[] = [];
+  /** Of the guest that asks. */
+  ramPages = 0;
+  #ready: TranslatedModule[] = [];
+  request(request: RegionRequest): void {
+    this.asked.push(request);
+  }
+  take(): TranslatedModule[] {
+    const ready = this.#ready;
+    this.#ready = [];
+    return ready;
+  }
+  /** Makes what was asked for and not answered yet. */
+  answer(): void {
+    this.#ready.push(translateModule(this.asked.splice(0), TRANSLATION.region, this.ramPages));
+  }
+  /** Says that it cannot be done. */
+  refuse(): void {
+    const regions = this.asked.splice(0).map(({ id }) => ({ id, entries: [], instructions: 0 }));
+    this.#ready.push({ regions, module: undefined, imports: [], bytes: 0 });
+  }
+}
+
+const LOOP = code(`
+  again:
+  83 c0 01                        add eax, 1
+  ff c9                           dec ecx
+  75 f9                           jne again
+  f4                              hlt
+`);
+const ROUNDS = 1000;
+const SLICE = 30;
+
+interface Watched {
+  readonly g: SmallGuest;
+  readonly translator: LateTranslator;
+  readonly counts: { readonly regions: number; readonly dropped: number; readonly declined: number };
+  /** Runs so many slices, each of which ends somewhere in the loop. */
+  slices(n: number): void;
+  /** Does a region begin at this guest-physical address? */
+  isRegion(gpa: number): boolean;
+}
+function watched(program: Listing, limits: Partial<RegionLimits> = {}): Watched {
+  const translator = new LateTranslator();
+  const all = { ...REGION_LIMITS, threshold: 1, ...limits };
+  const g = kernelGuest(program, { [RCX]: ROUNDS }, { translation: { ...TRANSLATION, limits: all, translator } });
+  translator.ramPages = g.ram.pool.pages;
+  const { blocks, regions } = g.engine;
+  return {
+    g,
+    translator,
+    counts: regions.counts,
+    slices: (n) => {
+      for (let i = 0; i < n; i++) assert.equal(g.exit(SLICE).kind, "budget");
+    },
+    isRegion: (gpa) => {
+      const block = blocks.blockAt(g.ram.frameAddress((gpa / PAGE) | 0) + (gpa % PAGE));
+      return block !== undefined && regions.isRegion(block.entry);
+    },
+  };
+}
+
+describe("a hot place", () => {
+  test("is asked for once it was seen often enough, and runs as a region when that is there", () => {
+    const { g, translator, counts, slices, isRegion } = watched(LOOP, { threshold: 3 });
+    slices(2);
+    assert.equal(translator.asked.length, 0);
+    slices(4);
+    assert.equal(translator.asked.length, 1, "not asked for again while it is under way");
+    const { seed, bytes } = translator.asked[0].code;
+    assert.deepEqual([seed, Buffer.from(bytes).toString("hex")], [At.CODE % PAGE, "83c001ffc975f9"]);
+    assert.equal(isRegion(At.CODE), false);
+    translator.answer();
+    slices(1);
+    assert.deepEqual([counts.regions, isRegion(At.CODE)], [1, true]);
+    g.run();
+    assert.deepEqual([g.gpr(RAX), g.retired], [BigInt(ROUNDS), 3 * ROUNDS + 1]);
+    assert.equal(translator.asked.length, 0);
+  });
+  test("waits while too many are under way", () => {
+    const { translator, slices } = watched(LOOP, { pending: 0 });
+    slices(5);
+    assert.equal(translator.asked.length, 0);
+  });
+  test("that the translator refuses is not asked for again, until all blocks have gone", () => {
+    const { g, translator, slices, isRegion } = watched(LOOP);
+    slices(1);
+    assert.equal(translator.asked.length, 1);
+    translator.refuse();
+    slices(10);
+    assert.deepEqual([translator.asked.length, isRegion(At.CODE)], [0, false]);
+    g.engine.blocks.clear();
+    slices(2);
+    assert.equal(translator.asked.length, 1);
+  });
+  test("an answer that nobody here asked for changes nothing", () => {
+    const { translator, slices, counts } = watched(LOOP);
+    slices(1);
+    const [{ id, code: region }] = translator.asked;
+    translator.asked.splice(0, 1, { id: id + 1000, code: region });
+    translator.answer();
+    slices(2);
+    assert.equal(counts.regions, 0);
+  });
+});
+
+describe("code that changes", () => {
+  test("drops its region: the loop goes on as written", () => {
+    const { g, translator, counts, slices, isRegion } = watched(LOOP);
+    slices(1);
+    translator.answer();
+    slices(1);
+    assert.ok(isRegion(At.CODE));
+    const done = g.gpr(RAX);
+    assert.equal(g.gpr(RCX), BigInt(ROUNDS) - done);
+    g.ram.write(At.CODE + 2, Uint8Array.of(3));
+    g.run();
+    assert.deepEqual([counts.dropped, g.gpr(RAX)], [1, done + 3n * (BigInt(ROUNDS) - done)]);
+  });
+  test("while it is being translated: the answer is not used, and the new code is asked for", () => {
+    const { g, translator, counts, slices, isRegion } = watched(LOOP);
+    slices(1);
+    assert.equal(translator.asked.length, 1);
+    translator.answer();
+    g.ram.write(At.CODE + 2, Uint8Array.of(3));
+    const done = g.gpr(RAX);
+    slices(3);
+    assert.deepEqual([counts.regions, isRegion(At.CODE)], [0, false]);
+    assert.deepEqual(
+      translator.asked.map((request) => request.code.bytes[2]),
+      [3],
+    );
+    translator.answer();
+    slices(1);
+    g.run();
+    assert.deepEqual([counts.regions, g.gpr(RAX)], [1, done + 3n * (BigInt(ROUNDS) - done)]);
+  });
+  test("elsewhere in the page leaves the region alone", () => {
+    const { counts, slices, translator, isRegion } = watched(
+      code(`
+      again:
+      89 0d fa 01 00 00               mov [rip + 0x1fa], ecx
+      83 c0 01                        add eax, 1
+      ff c9                           dec ecx
+      75 f3                           jne again
+      f4                              hlt
+    `),
+    );
+    slices(1);
+    translator.answer();
+    slices(1);
+    assert.deepEqual([counts.dropped, isRegion(At.CODE)], [0, true]);
+  });
+  test("clearing the block cache drops all regions, and frees them for what comes next", () => {
+    const { g, translator, counts, slices, isRegion } = watched(LOOP);
+    slices(1);
+    translator.answer();
+    slices(1);
+    g.engine.blocks.clear();
+    assert.equal(counts.dropped, 1);
+    slices(2);
+    assert.equal(isRegion(At.CODE), false);
+    translator.answer();
+    slices(1);
+    assert.ok(isRegion(At.CODE));
+    g.run();
+    assert.equal(g.gpr(RAX), BigInt(ROUNDS));
+  });
+  test("again and again: its page is left to the interpreter", () => {
+    const { g, translator, counts, slices } = watched(LOOP);
+    let asked = 0;
+    for (let n = 0; n < 60; n++) {
+      g.regs.setGpr(RCX, BigInt(ROUNDS));
+      slices(2);
+      asked += translator.asked.length;
+      translator.answer();
+      slices(1);
+      g.ram.write(At.CODE + 2, Uint8Array.of(n % 100));
+    }
+    assert.ok(asked > 10 && asked < 25, `asked ${asked} times`);
+    assert.ok(counts.dropped < 25, `dropped ${counts.dropped} times`);
+  });
+});
+
+describe("a region of several pages", () => {
+  const VA = 0x60_0000;
+  const CALLS = code(`
+    again:
+    ff d3                           call rbx
+    ff c9                           dec ecx
+    75 fa                           jne again
+    f4                              hlt
+  `);
+  /** The callee adds n and jumps to the next page, where it returns. */
+  const callee = (n: number): number[] => [0x83, 0xc0, n, 0xe9, 0xf8, 0x0f, 0, 0];
+  function twoPages(limits: Partial<RegionLimits> = {}): Watched {
+    const all = watched(CALLS, limits);
+    const { g } = all;
+    g.regs.setGpr(RBX, BigInt(VA));
+    g.map(VA, At.FREE, Pte.W);
+    g.map(VA + PAGE, At.FREE + PAGE, Pte.W);
+    g.write(At.FREE, callee(1));
+    g.write(At.FREE + PAGE, [0xc3]); // ret
+    g.write(At.FREE + 2 * PAGE, [0xff, 0xc0, 0xc3]); // inc eax; ret
+    return all;
+  }
+  /** Gives all a chance to become regions. */
+  function settle({ translator, g }: Watched): void {
+    for (let n = 0; n < 30; n++) {
+      assert.equal(g.exit(1 + n).kind, "budget");
+      if (translator.asked.length > 0) translator.answer();
+    }
+  }
+  test("runs while its pages are mapped as it was translated", () => {
+    const all = twoPages();
+    settle(all);
+    assert.ok(all.isRegion(At.FREE));
+    all.g.run();
+    assert.deepEqual([all.g.gpr(RAX), all.counts.declined], [BigInt(ROUNDS), 0]);
+  });
+  test("is the interpreter's after the second page was mapped elsewhere and INVLPG said so", () => {
+    const all = twoPages();
+    settle(all);
+    const { g, counts } = all;
+    const done = g.gpr(RAX);
+    const left = g.gpr(RCX);
+    const where = g.regs.get64(Reg.RIP);
+    assert.ok(all.isRegion(At.FREE));
+    g.map(VA + PAGE, At.FREE + 2 * PAGE, Pte.W);
+    g.write(
+      At.CODE + 0x100,
+      code(`
+      0f 01 3f                        invlpg [rdi]
+      ff e6                           jmp rsi
+    `).bytes,
+    );
+    g.regs.setGpr(RDI, BigInt(VA + PAGE));
+    g.regs.setGpr(RSI, where);
+    g.regs.set64(Reg.RIP, BigInt(At.CODE + 0x100));
+    g.run();
+    assert.ok(counts.declined > 0);
+    const extra = g.gpr(RAX) - done - left;
+    assert.ok(
+      extra === left || extra === left - 1n || extra === left + 1n,
+      `${extra} of ${left} calls came to the new page`,
+    );
+  });
+  test("has no more pages than the limit", () => {
+    const all = twoPages({ pages: 1 });
+    const pages = new Set<number>();
+    for (let n = 0; n < 30; n++) {
+      assert.equal(all.g.exit(1 + n).kind, "budget");
+      for (const { code: region } of all.translator.asked)
+        pages.add(new Set(region.runs.filter((_, i) => i % 2 === 0).map((offset) => Math.floor(offset / PAGE))).size);
+      all.translator.answer();
+    }
+    assert.deepEqual([...pages], [1]);
+  });
+});
