@@ -13,8 +13,9 @@ import { RegionFlags } from "./region-flags.ts";
 import { Unsupported, type KnownValue } from "./region-state.ts";
 
 const PAGE = 4096;
-/** Stands for no page: no canonical address lies in it. With its addend, an access there would end in frame 0, which is nobody's. */
-export const NO_PAGE = 0x7a5b_3c1d_9e8f_6000n;
+/** Stands for no page. One compare cannot refuse all addresses: this page is not canonical, and no guest can know it or find it by trying. With its addend, an access
+ *  there would end in frame 0, which is nobody's. */
+const NO_PAGE = (1n << 62n) | (crypto.getRandomValues(new BigUint64Array(1))[0] & 0x3fff_ffff_ffff_f000n);
 const SIGNED_LOADS: Record<Size, string> = { 1: "i64.load8_s", 2: "i64.load16_s", 4: "i64.load32_s", 8: "i64.load" };
 const LOADS: Record<Size, string> = { 1: "i64.load8_u", 2: "i64.load16_u", 4: "i64.load32_u", 8: "i64.load" };
 const STORES: Record<Size, string> = { 1: "i64.store8", 2: "i64.store16", 4: "i64.store32", 8: "i64.store" };
