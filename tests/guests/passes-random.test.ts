@@ -8,8 +8,8 @@ import { compare } from "./passes.ts";
 import { FRAMES, makeRandom, quietProgram, randomProgram } from "./random-program.ts";
 import { At, type SmallGuest } from "./small-guest.ts";
 
-/** Data, and the stack in both directions. */
-const DATA = [At.DATA, ...Array.from({ length: 6 }, (_, n) => At.STACK + 4096 * (n - 4))];
+/** Data and the stack, each in both directions. */
+const DATA = [At.DATA - 4096, At.DATA, ...Array.from({ length: 6 }, (_, n) => At.STACK + 4096 * (n - 4))];
 
 test("programs that do not change, as large regions", () => {
   const passes = Object.keys(ALL_PASSES) as (keyof RegionPasses)[];
