@@ -61,6 +61,11 @@ export abstract class RegionFloat extends RegionMemory {
   protected get floats(): boolean {
     return this.options.passes.fastFloat && this.d.row.unit === "sse" && FLOATS.test(this.d.row.mnemonic);
   }
+  /** LDMXCSR changes the mode. */
+  override setField(offset: number, size: 4 | 8, v: Value): void {
+    super.setField(offset, size, v);
+    if (offset === Reg.MXCSR) this.loadFpMode();
+  }
   /** Written where the region begins. */
   loadFpMode(): void {
     this.f
