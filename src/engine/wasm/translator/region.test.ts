@@ -83,10 +83,20 @@ describe("the graph of a region", () => {
       "12: mov jmp → out 23",
     ]);
   });
-  test("without inlining a call leaves, and its return comes in at an entry", () => {
+  test("without inlining a callee is there once, returns anywhere, and the address after the call is an entry", () => {
     const graph = graphOf(LOOP_AND_CALL, { inline: false });
-    assert.deepEqual(describeGraph(graph), ["0: add cmp jnz → 0 | 7", "7: call → out 16", "12: mov jmp → out 23"]);
-    assert.deepEqual(graph.entries, [0, 2]);
+    assert.deepEqual(describeGraph(graph), [
+      "0: add cmp jnz → 0 | 7",
+      "7: call → 16",
+      "16: test jz → 22 | 20",
+      "12: mov jmp → out 23",
+      "22: ret → ?",
+      "20: inc → 22",
+    ]);
+    assert.deepEqual(
+      graph.entries.map((node) => graph.nodes[node].offset),
+      [0, 12],
+    );
   });
   test("two calls of one function are two copies, and a call in it a third and fourth", () => {
     assert.deepEqual(describeGraph(graphOf(NESTED)), [
@@ -106,13 +116,14 @@ describe("the graph of a region", () => {
       "23: call → 19<28",
       "19<28: dec jz → 28<28 | 23<28",
       "28<28: ret → 28 if 28",
-      "23<28: call → out 19",
+      "23<28: call → 19",
     ]);
   });
-  test("calls deeper than the limit leave", () => {
+  test("callees deeper than the limit are there once", () => {
     assert.deepEqual(describeGraph(graphOf(NESTED, { limits: { depth: 1 } })), [
       "0: call → 6<5",
-      "6<5: call → out 17",
+      "6<5: call → 17",
+      "17: nop ret → ?",
       "11: call → 17<16",
       "17<16: nop ret → 16 if 16",
       "16: ret → ?",

@@ -171,7 +171,10 @@ class GraphBuilder {
   }
   /** Does the call's callee come back to the address behind it as any address? */
   #returnsHere(end: End): boolean {
-    return end.kind === "dynamic" || (end.kind === "go" && ("exit" in end.to || this.nodes[end.to.node].context.length === 0));
+    return (
+      end.kind === "dynamic" ||
+      (end.kind === "go" && ("exit" in end.to || this.nodes[end.to.node].context.length === 0))
+    );
   }
 }
 
