@@ -57,7 +57,6 @@ const MORE: Readonly<Record<string, string>> = {
   misaligned: "",
   mprotect: "",
   mremap: "--mremap-bytes 16M",
-  prime: "",
   radixsort: "",
   regs: "",
   sem: "",
@@ -69,7 +68,6 @@ const MORE: Readonly<Record<string, string>> = {
   syscall: "",
   "tlb-shootdown": "",
   tree: "",
-  trig: "",
   tsearch: "",
   vecfp: "",
   vecmath: "",
@@ -77,7 +75,8 @@ const MORE: Readonly<Record<string, string>> = {
   wcs: "",
 };
 /** Of the kernel's messages. Signals that stressors ask for are no trouble. */
-const TROUBLE = /WARNING|BUG:|Oops|[Uu]nable to|Call Trace|general protection|traps:|segfault|stall|lockup|I\/O error|EXT4-fs (error|warning)/;
+const TROUBLE =
+  /WARNING|BUG:|Oops|[Uu]nable to|Call Trace|general protection|traps:|segfault|stall|lockup|I\/O error|EXT4-fs (error|warning)/;
 const [DONE, MESSAGES] = ["=== done ", "=== dmesg"];
 
 const { values: options } = parseArgs({
@@ -131,12 +130,12 @@ function onLine(machine: Machine, line: string): void {
   }
 }
 function report(machine: Machine, status: number): void {
-  const said = output.find((line) => /fail|unsuccessful/i.test(line));
+  const said = output.find((line) => /: fail: |: error: |unsuccessful run/.test(line));
   const failed = status !== 0 || said !== undefined;
   const { translated, seconds: since } = machine.stats();
   const rss = Math.round(process.memoryUsage().rss / MIB);
   console.log(
-    `${since.toFixed(0).padStart(5)} s  ${stressor.padEnd(14)} ${failed ? `FAILED (${status})` : "ok"}  rss ${rss} MiB, ${translated["regions"]} regions, ${translated["dropped"]} dropped`,
+    `${since.toFixed(0).padStart(5)} s  ${stressor.padEnd(14)} ${failed ? `FAILED (${status})` : "ok"}  rss ${rss} MiB, ${translated["regions"]} regions, ${translated["dropped"]} dropped (${translated["evicted"]} for want of room), ${(translated["bytes"]! / MIB).toFixed(1)} MiB of wasm`,
   );
   if (!failed) return;
   failures.push(stressor);
@@ -156,10 +155,8 @@ async function configuration(): Promise<MachineConfig> {
     commandLine,
     disks: [await openRawDisk(await debianDisk(PACKAGES, { sizeMib: DISK_MIB }), { readOnly: true })],
     passes: Object.fromEntries(off.map((name) => [name, false])),
-    regionLimits: {
-      ...(options.threshold !== undefined && { threshold: Number(options.threshold) }),
-      ...(options["code-cache"] !== undefined && { codeCacheBytes: Number(options["code-cache"]) * MIB }),
-    },
+    ...(options.threshold !== undefined && { regionLimits: { threshold: Number(options.threshold) } }),
+    ...(options["code-cache"] !== undefined && { codeCacheBytes: Number(options["code-cache"]) * MIB }),
   };
 }
 

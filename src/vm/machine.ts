@@ -69,6 +69,8 @@ export interface MachineConfig {
   cpuFeatures?: readonly string[];
   /** Passes of the translator that are not as in ALL_PASSES: for tests and benchmarks that turn one off. */
   passes?: Partial<RegionPasses>;
+  /** Memory for translated code, about; 256 MiB if absent. */
+  codeCacheBytes?: number;
   /** Limits of the translator that are not as in REGION_LIMITS: for tests and benchmarks; a threshold of Infinity leaves all to the interpreter. */
   regionLimits?: Partial<RegionLimits>;
   /** What the guest writes to its 16550; owns the bytes. */
@@ -202,7 +204,7 @@ export class Machine {
   }
 
   #startExecutors(count: number, config: MachineConfig): Executors {
-    const { kvmFeatures = ~0, cpuFeatures, passes, regionLimits } = config;
+    const { kvmFeatures = ~0, cpuFeatures, passes, regionLimits, codeCacheBytes } = config;
     const control = new SharedArrayBuffer(4);
     new Int32Array(control)[0] = Control.NOT_YET;
     const smp = this.#cpus > 1 ? KVM_FEATURES_SMP : 0;
@@ -215,7 +217,7 @@ export class Machine {
       kvmFeatures: features & kvmFeatures,
       cpuFeatures,
       region: { passes: { ...ALL_PASSES, ...passes }, parallel: this.#cpus > 1 },
-      limits: { ...REGION_LIMITS, ...regionLimits },
+      limits: { ...REGION_LIMITS, ...regionLimits, ...(codeCacheBytes !== undefined && { codeCacheBytes }) },
       exits: this.#exits,
       regionCounts: this.#regionCounts,
       control,

@@ -11,6 +11,7 @@ import {
   createStateMemory,
   TRANSLATE_ALL,
   TRANSLATION,
+  type TranslationOptions,
   vcpuAddress,
   WasmEngine,
 } from "../../src/engine/wasm/engine.ts";
@@ -91,6 +92,8 @@ export interface DeviceAccess {
 export interface GuestOptions {
   /** CR4 bits besides PAE, PGE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE. */
   readonly cr4?: bigint;
+  /** The guest has an engine of its own, which translates so. */
+  readonly translation?: TranslationOptions;
 }
 export const Cr4 = { PCIDE: 1n << 17n, SMEP: 1n << 20n, SMAP: 1n << 21n } as const;
 const CR4 = 0x5_06a0n;
@@ -102,15 +105,12 @@ interface Bench {
   readonly vcpu: WasmVcpu;
 }
 let bench: Bench | undefined;
+const USUAL = process.env["MERE_TRANSLATE"] === "all" ? TRANSLATE_ALL : TRANSLATION;
 /** The last guest's. */
 const ports = {} as VcpuPorts;
-function setUp(): Bench {
+function setUp(translation: TranslationOptions): Bench {
   const ram = GuestRam.create(FramePool.create(2 * RAM_BYTES), RAM_BYTES);
-  const engine = new WasmEngine(
-    createStateMemory(),
-    ram,
-    process.env["MERE_TRANSLATE"] === "all" ? TRANSLATE_ALL : TRANSLATION,
-  );
+  const engine = new WasmEngine(createStateMemory(), ram, translation);
   return { ram, engine, vcpu: engine.vcpu(0, cpuModel(1), ports) };
 }
 
@@ -128,8 +128,8 @@ export class SmallGuest {
   deviceValue = 0x1122_3344_5566_7788n;
   #nextTable: number = At.TABLES;
 
-  constructor({ cr4 = 0n }: GuestOptions = {}) {
-    const { ram, engine, vcpu } = (bench ??= setUp());
+  constructor({ cr4 = 0n, translation }: GuestOptions = {}) {
+    const { ram, engine, vcpu } = translation ? setUp(translation) : (bench ??= setUp(USUAL));
     this.ram = ram;
     this.engine = engine;
     this.vcpu = vcpu;
