@@ -7,7 +7,7 @@ import { Control, type ExecutorMessage, type ExecutorStart, type VcpuState } fro
 import { TranslatorThread } from "./translator-thread.ts";
 
 /** Part of the memory for translated code that is the translator's: for code that an executor has dropped, or another one wants too. */
-const KEPT_PART = 0.25;
+const KEPT_PART = 0.125;
 
 /** How they came to their end: a vCPU shut down, or they were asked to. */
 export interface ExecutorsEnd {
