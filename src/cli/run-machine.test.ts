@@ -33,7 +33,14 @@ const ownInit = {
   console: false,
   stdin: false,
 } as const;
-const options: RunOptions = { cpus: 1, memoryBytes: 2 ** 26, disks: [], stats: false, boot: ownInit };
+const options: RunOptions = {
+  cpus: 1,
+  memoryBytes: 2 ** 26,
+  codeCacheBytes: 2 ** 28,
+  disks: [],
+  stats: false,
+  boot: ownInit,
+};
 const exact: RunOptions = {
   ...options,
   boot: { kind: "exact", kernel: { file: disk }, initrd: disk, append: "a=b", console: false },

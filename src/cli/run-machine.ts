@@ -72,6 +72,7 @@ function machineConfig(
   return {
     cpus: options.cpus,
     memoryBytes: options.memoryBytes,
+    codeCacheBytes: options.codeCacheBytes,
     kernel: guest.kernel,
     initrd: guest.initrd,
     commandLine: guest.commandLine,

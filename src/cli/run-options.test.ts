@@ -36,6 +36,7 @@ describe("a command", () => {
     assert.deepEqual(parse("--", "uname", "-a"), {
       cpus: 1,
       memoryBytes: 512 * 2 ** 20,
+      codeCacheBytes: 256 * 2 ** 20,
       disks: [],
       stats: false,
       boot: { kind: "own-init", kernel: undefined, append: "", command: ["uname", "-a"], console: false, stdin: false },
@@ -58,6 +59,8 @@ describe("a command", () => {
       "--cpus",
       "8",
       "--memory=1G",
+      "--code-cache",
+      "64M",
       "--kernel",
       file,
       "--append",
@@ -71,6 +74,7 @@ describe("a command", () => {
     assert.deepEqual(options, {
       cpus: 8,
       memoryBytes: 2 ** 30,
+      codeCacheBytes: 2 ** 26,
       disks: [{ path: file, readOnly: false }],
       stats: true,
       boot: { kind: "own-init", kernel: { file }, append: "a b", command: ["cat"], console: false, stdin: true },

@@ -3,16 +3,18 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { KernelName } from "../image/kernel.ts";
 import { usageError } from "./cli-error.ts";
-import { parseCount, parseFile, parseMemory, quote } from "./values.ts";
+import { parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
 
 /** As many as the engine keeps state for. */
 const MOST_CPUS = 8;
 const DEFAULT_MEMORY = "512M";
+const DEFAULT_CODE_CACHE = "256M";
 
 /** What a valid command line of `mere run` asks for. */
 export interface RunOptions {
   readonly cpus: number;
   readonly memoryBytes: number;
+  readonly codeCacheBytes: number;
   /** In order: the first is /dev/vda. */
   readonly disks: readonly DiskOption[];
   readonly boot: OwnInit | Exact;
@@ -56,6 +58,7 @@ export interface Exact {
 export interface RunValues {
   readonly cpus: number;
   readonly memory?: number;
+  readonly codeCache?: number;
   readonly kernel?: KernelChoice;
   readonly initrd?: string;
   readonly append?: string;
@@ -74,6 +77,9 @@ export function addRunOptions(command: Command): Command {
     .option("--cpus <count>", `virtual CPUs, 1 to ${MOST_CPUS}`, parseCpus, 1)
     .option("--memory <size>", `memory, such as 512M or 1G (default: ${DEFAULT_MEMORY})`, (text) =>
       parseMemory("--memory", text),
+    )
+    .option("--code-cache <size>", `memory for translated code, about (default: ${DEFAULT_CODE_CACHE})`, (text) =>
+      parseCodeCache("--code-cache", text),
     )
     .option(
       "--kernel <file>",
@@ -109,6 +115,7 @@ export function resolveRunOptions(values: RunValues, command: readonly string[])
   const machine = {
     cpus: values.cpus,
     memoryBytes: values.memory ?? parseMemory("--memory", DEFAULT_MEMORY),
+    codeCacheBytes: values.codeCache ?? parseCodeCache("--code-cache", DEFAULT_CODE_CACHE),
     disks: values.disk ?? [],
     stats: values.stats ?? false,
   };

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { CliError } from "./cli-error.ts";
-import { parseCount, parseFile, parseMemory, parseSize } from "./values.ts";
+import { parseCodeCache, parseCount, parseFile, parseMemory, parseSize } from "./values.ts";
 
 /** Runs fn, which must throw a usage error, and gives its sentence. */
 function mistake(fn: () => unknown): string {
@@ -66,6 +66,15 @@ test("memory is limited to what a VM can have", () => {
   assert.match(
     mistake(() => parseMemory("--memory", "100000001")),
     /choose a multiple of 4K/,
+  );
+});
+
+test("memory for translated code is limited to what there can be", () => {
+  assert.equal(parseCodeCache("--code-cache", "0"), 0);
+  assert.equal(parseCodeCache("--code-cache", "4G"), 4 * 2 ** 30);
+  assert.match(
+    mistake(() => parseCodeCache("--code-cache", "5G")),
+    /^--code-cache "5G" is too much; choose at most 4G/,
   );
 });
 

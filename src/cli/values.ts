@@ -33,6 +33,16 @@ export function parseMemory(option: string, text: string): number {
   return bytes;
 }
 
+/** What V8 has room for is about this much. */
+const MOST_CODE_CACHE_BYTES = 4 * 2 ** 30;
+
+/** Memory for translated code in bytes. 0: none stays for long. */
+export function parseCodeCache(option: string, text: string): number {
+  const bytes = parseSize(option, text);
+  if (bytes > MOST_CODE_CACHE_BYTES) throw usageError(`${option} ${quote(text)} is too much; choose at most 4G`);
+  return bytes;
+}
+
 /** A whole number between least and most. @param noun plural, for the sentence: "CPUs" */
 export function parseCount(option: string, text: string, noun: string, least: number, most: number): number {
   const count = /^\d{1,9}$/.test(text.trim()) ? Number(text) : Number.NaN;

@@ -1,12 +1,15 @@
 /* What the main thread and an executor say to each other. Plain data and shared memory. */
 import type { DeviceShared } from "../device/layout.ts";
 import type { RegionOptions } from "../engine/wasm/translator/region-state.ts";
+import type { RegionLimits } from "../engine/wasm/translator/regions.ts";
 import type { SharedGuestRam } from "../memory/guest-ram.ts";
 import type { TranslatorConnection } from "./translator-thread.ts";
 
 /** Why a vCPU came out of generated code, in the order of the shared counters. */
 export const EXIT_REASONS = ["interrupt", "halted", "mmio", "port", "fault", "budget", "shutdown"] as const;
 export type ExitReason = (typeof EXIT_REASONS)[number];
+/** What the translator has done, in the order of the shared counters: Regions.counts. */
+export const REGION_COUNTS = ["regions", "instructions", "bytes", "dropped", "evicted", "declined"] as const;
 
 /** Values of the control word. STOP_AND_TELL: with the processor's state, which takes a while to put into words.
  *  NOT_YET: the machine is still being made; the executor prepares its engine meanwhile. */
@@ -21,11 +24,14 @@ export interface ExecutorStart {
   vcpus: number;
   translator: TranslatorConnection;
   region: RegionOptions;
+  limits: RegionLimits;
   kvmFeatures: number;
   /** CPU_FEATURES if there are none. */
   cpuFeatures: readonly string[] | undefined;
   /** f64 a reason, for each executor. */
   exits: SharedArrayBuffer;
+  /** f64 a count of REGION_COUNTS, for each executor. */
+  regionCounts: SharedArrayBuffer;
   /** i32: see Control. */
   control: SharedArrayBuffer;
 }

@@ -7,7 +7,6 @@ import { hostNanos } from "../engine/clock.ts";
 import type { Exit } from "../engine/engine.ts";
 import { executorOf, hostMicros, RUNNING, Word } from "../engine/wakeups.ts";
 import { vcpuAddress, WasmEngine } from "../engine/wasm/engine.ts";
-import { REGION_LIMITS } from "../engine/wasm/translator/regions.ts";
 import type { WasmVcpu } from "../engine/wasm/vcpu.ts";
 import { Reg } from "../isa/registers.ts";
 import { type CpuModel, cpuModel } from "../isa/system/cpu-model.ts";
@@ -15,6 +14,7 @@ import { GuestRam } from "../memory/guest-ram.ts";
 import {
   Control,
   EXIT_REASONS,
+  REGION_COUNTS,
   type ExecutorMessage,
   type ExecutorStart,
   type VcpuState,
@@ -53,6 +53,7 @@ class Executor {
   /** Those that were here once, by number. */
   readonly #vcpus: (WasmVcpu | undefined)[] = [];
   readonly #exits: Float64Array;
+  readonly #regionCounts: Float64Array;
   readonly #control: Int32Array;
   #last = 0;
 
@@ -61,6 +62,8 @@ class Executor {
     const ram = GuestRam.attach(start.ram);
     const { buffer } = start.state;
     this.#exits = new Float64Array(start.exits, start.executor * EXIT_REASONS.length * 8, EXIT_REASONS.length);
+    const counts = REGION_COUNTS.length;
+    this.#regionCounts = new Float64Array(start.regionCounts, start.executor * counts * 8, counts);
     this.#control = new Int32Array(start.control);
     const numbers = Array.from({ length: start.vcpus }, (_, n) => n);
     this.#files = numbers.map((n) => new Int32Array(buffer, vcpuAddress(n), Reg.SIZE / 4));
@@ -73,7 +76,7 @@ class Executor {
     });
     this.#model = cpuModel(start.vcpus, start.kvmFeatures, start.cpuFeatures && new Set(start.cpuFeatures));
     const translator = new ConnectedTranslator(start.translator);
-    const translation = { limits: REGION_LIMITS, region: start.region, translator };
+    const translation = { limits: start.limits, region: start.region, translator };
     this.#engine = new WasmEngine(start.state, ram, translation, start.executor);
     Atomics.wait(this.#control, 0, Control.NOT_YET);
   }
@@ -215,6 +218,9 @@ class Executor {
   #count(): void {
     EXIT_REASONS.forEach((reason, i) => {
       this.#exits[i] = this.#vcpus.reduce((sum, vcpu) => sum + (vcpu?.exits[reason] ?? 0), 0);
+    });
+    REGION_COUNTS.forEach((name, i) => {
+      this.#regionCounts[i] = this.#engine.regions.counts[name];
     });
   }
   /** The vCPUs that were here last. @param reasons why, by number, if not just because they were asked to stop */

@@ -3,6 +3,7 @@ import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { Attention } from "../engine/engine.ts";
 import type { Wakeups } from "../engine/wakeups.ts";
+import { BYTES_PER_WASM_BYTE } from "../engine/wasm/translator/code-cache.ts";
 import { Control, type ExecutorMessage, type ExecutorStart, type VcpuState } from "./executor-protocol.ts";
 import { lowerCompilers } from "./thread-priority.ts";
 import { TranslatorThread } from "./translator-thread.ts";
@@ -11,6 +12,9 @@ import { TranslatorThread } from "./translator-thread.ts";
 setFlagsFromString("--no-wasm-lazy-compilation");
 // Bytes of baseline code that run before the optimizing compiler has its turn: enough that code of a boot is not worth it.
 setFlagsFromString("--wasm-tiering-budget=40000000");
+
+/** Part of the memory for translated code that is the translator's: for code that an executor has dropped, or another one wants too. */
+const KEPT_PART = 0.125;
 
 /** How they came to their end: a vCPU shut down, or they were asked to. */
 export interface ExecutorsEnd {
@@ -33,12 +37,18 @@ export class Executors {
   /** Their threads make their engines while this one goes on, and then wait for start().
    *  @param start what each is told besides; its control word is NOT_YET */
   constructor(count: number, start: Omit<ExecutorStart, "executor" | "translator">, wakeups: Wakeups) {
-    this.#translator = new TranslatorThread({ options: start.region, ramPages: start.ram.frames.frames / 16 });
+    const { codeCacheBytes } = start.limits;
+    this.#translator = new TranslatorThread({
+      options: start.region,
+      ramPages: start.ram.frames.frames / 16,
+      keptBytes: (KEPT_PART * codeCacheBytes) / BYTES_PER_WASM_BYTE,
+    });
+    const limits = { ...start.limits, codeCacheBytes: ((1 - KEPT_PART) * codeCacheBytes) / count };
     lowerCompilers();
     this.#control = new Int32Array(start.control);
     this.#wakeups = wakeups;
     this.#workers = Array.from({ length: count }, (_, executor) =>
-      this.#start({ ...start, executor, translator: this.#translator.connect() }),
+      this.#start({ ...start, limits, executor, translator: this.#translator.connect() }),
     );
     this.#end.promise.catch(() => undefined); // whoever waits hears of it
   }

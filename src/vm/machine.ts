@@ -15,6 +15,7 @@ import { hostNanos } from "../engine/clock.ts";
 import { Word } from "../engine/wakeups.ts";
 import { createStateMemory, vcpuAddress } from "../engine/wasm/engine.ts";
 import { ALL_PASSES, type RegionPasses } from "../engine/wasm/translator/region-state.ts";
+import { REGION_LIMITS, type RegionLimits } from "../engine/wasm/translator/regions.ts";
 import { RegisterFile } from "../isa/register-file.ts";
 import { Reg } from "../isa/registers.ts";
 import { KvmFeature } from "../isa/system/cpu-model.ts";
@@ -24,7 +25,7 @@ import { GuestRam } from "../memory/guest-ram.ts";
 import { E820, type E820Range } from "./boot/e820.ts";
 import { FIRMWARE_BYTES, writeFirmware } from "./boot/firmware.ts";
 import { loadLinux } from "./boot/linux.ts";
-import { Control, EXIT_REASONS } from "./executor-protocol.ts";
+import { Control, EXIT_REASONS, REGION_COUNTS } from "./executor-protocol.ts";
 import { Executors, type ExecutorsEnd } from "./executors.ts";
 import { PanicWatch } from "./panic-watch.ts";
 
@@ -68,6 +69,10 @@ export interface MachineConfig {
   cpuFeatures?: readonly string[];
   /** Passes of the translator that are not as in ALL_PASSES: for tests and benchmarks that turn one off. */
   passes?: Partial<RegionPasses>;
+  /** Memory for translated code, about; 256 MiB if absent. */
+  codeCacheBytes?: number;
+  /** Limits of the translator that are not as in REGION_LIMITS: for tests and benchmarks; a threshold of Infinity leaves all to the interpreter. */
+  regionLimits?: Partial<RegionLimits>;
   /** What the guest writes to its 16550; owns the bytes. */
   serialOutput?(bytes: Uint8Array): void;
   /** What the guest writes to its virtio console; owns the bytes. */
@@ -87,6 +92,8 @@ export interface MachineStats {
   seconds: number;
   framesInUse: number;
   exits: Record<string, number>;
+  /** What the translator has done: regions and instructions that were installed, bytes of their modules, regions that were dropped. */
+  translated: Record<string, number>;
 }
 
 export class Machine {
@@ -99,6 +106,7 @@ export class Machine {
   readonly #cpus: number;
   readonly #serialOutput: (bytes: Uint8Array) => void;
   readonly #exits: SharedArrayBuffer;
+  readonly #regionCounts: SharedArrayBuffer;
   readonly #end = Promise.withResolvers<MachineEnd>();
   #asked: MachineEnd["reason"] | undefined;
   readonly #executors: Executors;
@@ -117,6 +125,7 @@ export class Machine {
     this.#state = createStateMemory(executors);
     this.#ram = GuestRam.create(FramePool.create(config.memoryBytes), config.memoryBytes, executors);
     this.#exits = new SharedArrayBuffer(executors * EXIT_REASONS.length * 8);
+    this.#regionCounts = new SharedArrayBuffer(executors * REGION_COUNTS.length * 8);
     this.#console = new ConsoleDevice(TERMINAL, (bytes) => config.consoleOutput?.(bytes));
     this.#backs = [this.#console, new RngDevice(), ...config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`))];
     this.#shared = createDeviceShared({ vcpus: cpus, virtio: this.#backs.map((back) => back.description) });
@@ -194,7 +203,8 @@ export class Machine {
     this.#executors.start();
   }
 
-  #startExecutors(count: number, { kvmFeatures = ~0, cpuFeatures, passes }: MachineConfig): Executors {
+  #startExecutors(count: number, config: MachineConfig): Executors {
+    const { kvmFeatures = ~0, cpuFeatures, passes, regionLimits, codeCacheBytes } = config;
     const control = new SharedArrayBuffer(4);
     new Int32Array(control)[0] = Control.NOT_YET;
     const smp = this.#cpus > 1 ? KVM_FEATURES_SMP : 0;
@@ -207,7 +217,9 @@ export class Machine {
       kvmFeatures: features & kvmFeatures,
       cpuFeatures,
       region: { passes: { ...ALL_PASSES, ...passes }, parallel: this.#cpus > 1 },
+      limits: { ...REGION_LIMITS, ...regionLimits, ...(codeCacheBytes !== undefined && { codeCacheBytes }) },
       exits: this.#exits,
+      regionCounts: this.#regionCounts,
       control,
     };
     const executors = new Executors(count, start, this.#devices.wakeups);
@@ -278,16 +290,22 @@ export class Machine {
   }
 
   stats(): MachineStats {
-    const counters = new Float64Array(this.#exits);
-    const count = (reason: number): number =>
-      counters.reduce((sum, value, i) => (i % EXIT_REASONS.length === reason ? sum + value : sum), 0);
     return {
       retired: this.#registers().reduce((sum, regs) => sum + regs.get64(Reg.RETIRED), 0n),
       seconds: ((this.#endedAt || performance.now()) - this.#startedAt) / 1000,
       framesInUse: this.#ram.pool.inUse,
-      exits: Object.fromEntries(EXIT_REASONS.map((reason, i) => [reason, count(i)])),
+      exits: sums(EXIT_REASONS, this.#exits),
+      translated: sums(REGION_COUNTS, this.#regionCounts),
     };
   }
+}
+
+/** Executors' counters (f64, in the order of the names) added up. */
+function sums(names: readonly string[], counters: SharedArrayBuffer): Record<string, number> {
+  const values = [...new Float64Array(counters)];
+  return Object.fromEntries(
+    names.map((name, n) => [name, values.reduce((sum, v, i) => (i % names.length === n ? sum + v : sum), 0)]),
+  );
 }
 
 /** A machine that is ready to start. @throws KernelError when the kernel is not one, or does not fit */

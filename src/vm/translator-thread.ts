@@ -15,6 +15,8 @@ export interface TranslatorConnection {
 export interface TranslatorStart {
   readonly options: RegionOptions;
   readonly ramPages: number;
+  /** Bytes of modules that it keeps for who asks next. */
+  readonly keptBytes: number;
 }
 
 export class TranslatorThread {

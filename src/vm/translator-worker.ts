@@ -13,11 +13,11 @@ import { lowerThisThread } from "./thread-priority.ts";
 import type { TranslatorConnection, TranslatorStart } from "./translator-thread.ts";
 
 lowerThisThread();
-const { options, ramPages } = workerData as TranslatorStart;
+const { options, ramPages, keptBytes: mostKeptBytes } = workerData as TranslatorStart;
+/** What remembering a region takes besides. */
+const KEPT_ENTRY_BYTES = 512;
 /** Regions that are put into one module: more would make the first of them wait. */
 const MOST_IN_A_MODULE = 8;
-/** Bytes of modules that are kept for who asks next. */
-const KEPT_BYTES = 32 * 1024 ** 2;
 
 /** One region of an earlier answer. */
 interface Kept {
@@ -25,6 +25,7 @@ interface Kept {
   readonly region: number;
 }
 const kept = new Map<string, Kept>();
+/** Of their modules. */
 let keptBytes = 0;
 
 function contentKey({ seed, runs, bytes }: RegionCode): string {
@@ -53,15 +54,15 @@ function translate(connection: TranslatorConnection, requests: readonly RegionRe
   );
   answer(connection, made);
   fresh.forEach(({ key }, region) => kept.set(key, { made, region }));
-  keptBytes += made.bytes;
-  if (keptBytes <= KEPT_BYTES) return;
+  keptBytes += made.bytes + fresh.length * KEPT_ENTRY_BYTES;
+  if (keptBytes <= mostKeptBytes) return;
   kept.clear();
   keptBytes = 0;
 }
 /** A kept region as an answer of its own: the others of its module are nobody's. */
 function only({ made, region }: Kept, id: number): TranslatedModule {
   const none: TranslatedRegion = { id: 0, entries: [], instructions: 0 };
-  return { ...made, bytes: 0, regions: made.regions.map((r, i) => (i === region ? { ...r, id } : none)) };
+  return { ...made, regions: made.regions.map((r, i) => (i === region ? { ...r, id } : none)) };
 }
 
 function serve(connection: TranslatorConnection): void {

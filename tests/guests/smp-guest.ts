@@ -3,6 +3,7 @@
  * Linear = physical (the firmware's identity map), all of it supervisor, the devices' windows too. Each vCPU begins at At.CODE with its number in RDI and that
  * of all in RSI; the program is preceded by START and followed by FINISH, which ends the machine when all vCPUs have come there. */
 import { ALL_PASSES } from "../../src/engine/wasm/translator/region-state.ts";
+import { REGION_LIMITS } from "../../src/engine/wasm/translator/regions.ts";
 import { attachDevices, createDeviceShared, type Devices } from "../../src/device/layout.ts";
 import { STOPPED } from "../../src/device/mailbox.ts";
 import { hostNanos } from "../../src/engine/clock.ts";
@@ -14,7 +15,7 @@ import { initializeLongMode } from "../../src/isa/system/long-mode.ts";
 import { FramePool } from "../../src/memory/frames.ts";
 import { GuestRam } from "../../src/memory/guest-ram.ts";
 import { FIRMWARE_BYTES, writeFirmware } from "../../src/vm/boot/firmware.ts";
-import { Control, EXIT_REASONS } from "../../src/vm/executor-protocol.ts";
+import { Control, EXIT_REASONS, REGION_COUNTS } from "../../src/vm/executor-protocol.ts";
 import { Executors, type ExecutorsEnd } from "../../src/vm/executors.ts";
 import { code, type Listing } from "./listing.ts";
 
@@ -99,7 +100,8 @@ export class SmpGuest {
     new Int32Array(control)[0] = Control.NOT_YET;
     const exits = new SharedArrayBuffer(8 * EXIT_REASONS.length * executors);
     const region = { passes: ALL_PASSES, parallel: true };
-    const told = { kvmFeatures: 0, cpuFeatures: undefined, region };
+    const regionCounts = new SharedArrayBuffer(8 * REGION_COUNTS.length * executors);
+    const told = { kvmFeatures: 0, cpuFeatures: undefined, region, limits: REGION_LIMITS, regionCounts };
     const start = { state, ram: this.ram.shared, devices: shared, vcpus, exits, control, ...told };
     this.#executors = new Executors(executors, start, this.devices.wakeups);
   }

@@ -18,6 +18,8 @@ export interface TranslatedRegion {
   readonly instructions: number;
 }
 export interface TranslatedModule {
+  /** No other module of this thread has it. */
+  readonly number: number;
   /** Region i is the export `r{i}`. */
   readonly regions: readonly TranslatedRegion[];
   readonly module: WebAssembly.Module | undefined;
@@ -33,6 +35,8 @@ const FUNCTIONS: Record<string, Signature> = {
   ...REGION_HOST_FUNCTIONS,
   ...GENERAL_FUNCTIONS,
 };
+
+let modules = 0;
 
 /** @param ramPages size of the frames memory in 64-KiB pages */
 export function translateModule(
@@ -53,9 +57,11 @@ export function translateModule(
     entries: written[i]?.entries ?? [],
     instructions: written[i]?.instructions ?? 0,
   }));
-  if (written.every((region) => region === undefined)) return { regions, module: undefined, imports: [], bytes: 0 };
+  const number = modules++;
+  if (written.every((region) => region === undefined))
+    return { number, regions, module: undefined, imports: [], bytes: 0 };
   const bytes = assemble(written, names, ramPages);
-  return { regions, module: new WebAssembly.Module(bytes), imports: names, bytes: bytes.length };
+  return { number, regions, module: new WebAssembly.Module(bytes), imports: names, bytes: bytes.length };
 }
 
 function assemble(

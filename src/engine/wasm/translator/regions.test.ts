@@ -32,7 +32,7 @@ class LateTranslator implements RegionTranslator {
   /** Says that it cannot be done. */
   refuse(): void {
     const regions = this.asked.splice(0).map(({ id }) => ({ id, entries: [], instructions: 0 }));
-    this.#ready.push({ regions, module: undefined, imports: [], bytes: 0 });
+    this.#ready.push({ regions, number: 0, module: undefined, imports: [], bytes: 0 });
   }
 }
 

@@ -10,6 +10,7 @@ import type { GuestRam } from "../../../memory/guest-ram.ts";
 import { BlockEnd, type Block, type BlockCache } from "../blocks.ts";
 import { Entry, MAX_REGIONS, REGION_HANDLERS, REGION_RECORD_BYTES, regionRecordsOf } from "../layout.ts";
 import type { WasmVcpu } from "../vcpu.ts";
+import { CodeCache, type ModuleExports } from "./code-cache.ts";
 import type { RegionRequest, TranslatedModule } from "./module.ts";
 import type { RegionCode } from "./region.ts";
 import { RegionEntry, RegionRecord } from "./translate.ts";
@@ -25,9 +26,20 @@ export interface RegionLimits {
   readonly pages: number;
   /** Regions under way at once. */
   readonly pending: number;
+  /** After so many slices, some seconds of a busy vCPU, it is forgotten what was seen where and left alone: frames have other code by and by. */
+  readonly memory: number;
+  /** Memory for translated code: of a machine, which its executors and its translator share, and where there is no machine of the one executor. */
+  readonly codeCacheBytes: number;
 }
-export const REGION_LIMITS: RegionLimits = { threshold: 2, instructions: 250, pages: 24, pending: 32 };
-/** A page whose regions were dropped this often is left to the interpreter. */
+export const REGION_LIMITS: RegionLimits = {
+  threshold: 2,
+  instructions: 250,
+  pages: 24,
+  pending: 32,
+  memory: 16_384,
+  codeCacheBytes: 256 * 2 ** 20,
+};
+/** A page whose code changed this often is left to the interpreter, until what was seen is forgotten. */
 const MOST_DROPS = 16;
 
 /** Where regions are translated: elsewhere, or at once. */
@@ -76,10 +88,12 @@ export class Regions {
   readonly #pending = new Map<number, Region>();
   readonly #refused = new Set<number>();
   readonly #freeHandlers: number[] = [];
+  readonly #code: CodeCache<Region>;
   #nextHandler = REGION_HANDLERS;
   #nextId = 1;
-  /** What was translated so far. */
-  readonly counts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, declined: 0 };
+  #looks = 0;
+  /** What was installed so far; dropped for whatever reason, and of these for want of room. */
+  readonly counts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
 
   constructor(
     blocks: BlockCache,
@@ -101,6 +115,7 @@ export class Regions {
     this.#memories = { state, ram: ram.pool.shared.memory };
     this.#translator = translator;
     this.#limits = limits;
+    this.#code = new CodeCache(limits.codeCacheBytes);
     blocks.onBlock = (block) => this.#blockAdded(block);
     blocks.onChange = (frame, from, to) => this.#changed(frame, from, to);
     blocks.onClear = () => this.#blocksGone();
@@ -117,15 +132,24 @@ export class Regions {
   // ——— what is hot ———
   /** A slice ended at this address. @param address in the frames memory */
   see(vcpu: WasmVcpu, address: number): void {
-    if (this.#places.has(address) || this.#refused.has(address) || this.#changesOften(address)) return;
+    if (++this.#looks % this.#limits.memory === 0) this.#forget();
+    const place = this.#places.get(address);
+    if (place) this.#code.see(place.region);
+    if (place || this.#refused.has(address) || this.#changesOften(Math.floor(address / PAGE))) return;
     const times = (this.#seen.get(address) ?? 0) + 1;
     if (times < this.#limits.threshold) {
       this.#seen.set(address, times);
       return;
     }
-    if (this.#pending.size >= this.#limits.pending) return;
+    if (this.#pending.size >= this.#limits.pending || this.#changesOften((address - (address % PAGE)) / PAGE)) return;
     this.#seen.delete(address);
     this.#request(vcpu, address);
+  }
+  #forget(): void {
+    this.#seen.clear();
+    this.#drops.clear();
+    this.#refused.clear();
+    for (const { seed } of this.#pending.values()) this.#refused.add(seed);
   }
   #request(vcpu: WasmVcpu, address: number): void {
     const page = vcpu.ripPage();
@@ -189,26 +213,37 @@ export class Regions {
     if (known !== undefined) return known;
     if (pages.size >= this.#limits.pages) return -1;
     const frame = vcpu.codeFrame(base + at);
-    if (frame < 0 || this.#changesOften(frame)) return -1;
+    if (frame < 0 || this.#changesOften(frame / PAGE)) return -1;
     pages.set(at, frame);
     return frame;
   }
 
-  #changesOften(address: number): boolean {
-    return (this.#drops.get(Math.floor(address / PAGE)) ?? 0) > MOST_DROPS;
+  #changesOften(frame: number): boolean {
+    return (this.#drops.get(frame) ?? 0) >= MOST_DROPS;
   }
 
   // ——— what is ready ———
   /** Installs what the translator has finished. */
   install(): void {
-    for (const made of this.#translator.take()) this.#installModule(made);
+    for (const made of this.#translator.take()) {
+      this.#installModule(made);
+      for (const region of this.#code.excess()) {
+        this.counts.evicted++;
+        this.#drop(region);
+      }
+    }
   }
-  #installModule({ regions, module, imports, bytes }: TranslatedModule): void {
-    const alive = regions.some(({ id, entries }) => entries.length > 0 && this.#pending.get(id)?.alive === true);
+  #instantiate({ module, imports }: TranslatedModule): ModuleExports | undefined {
+    if (module === undefined) return undefined;
     const host = Object.fromEntries(imports.map((name) => [name, this.#resolve(name)]));
-    const exports =
-      alive && module ? new WebAssembly.Instance(module, { host, mere: this.#memories }).exports : undefined;
-    this.counts.bytes += bytes;
+    return new WebAssembly.Instance(module, { host, mere: this.#memories }).exports;
+  }
+  #installModule(made: TranslatedModule): void {
+    const { regions, number, bytes } = made;
+    const alive = regions.some(({ id, entries }) => entries.length > 0 && this.#pending.get(id)?.alive === true);
+    const known = this.#code.exportsOf(number);
+    const exports = known ?? (alive ? this.#instantiate(made) : undefined);
+    if (known === undefined) this.counts.bytes += bytes;
     regions.forEach(({ id, entries, instructions }, i) => {
       const region = this.#pending.get(id);
       if (region === undefined) return; // another's
@@ -218,6 +253,7 @@ export class Regions {
       const handler = this.#freeHandlers.pop() ?? this.#nextHandler++;
       if (handler >= REGION_HANDLERS + MAX_REGIONS) return this.#discard(region, true);
       this.#table.set(handler, exports[`r${i}`]);
+      this.#code.add(region, number, bytes, exports);
       this.#place(region, handler, entries);
       this.counts.regions++;
       this.counts.instructions += instructions;
@@ -227,10 +263,8 @@ export class Regions {
   single(bytes: Uint8Array, offset: number): number {
     const code = { seed: offset, runs: Int32Array.of(offset, bytes.length), bytes };
     this.#translator.request({ id: 0, code });
-    const [{ module, imports }] = this.#translator.take();
-    if (module === undefined) return 0;
-    const host = Object.fromEntries(imports.map((name) => [name, this.#resolve(name)]));
-    const { exports } = new WebAssembly.Instance(module, { host, mere: this.#memories });
+    const exports = this.#instantiate(this.#translator.take()[0]);
+    if (exports === undefined) return 0;
     this.#table.set(REGION_HANDLERS + MAX_REGIONS - 1, exports["r0"]);
     return this.#blocks.singleRegion(REGION_HANDLERS + MAX_REGIONS - 1, offset, bytes.length);
   }
@@ -275,24 +309,24 @@ export class Regions {
   #blocksGone(): void {
     for (const place of this.#places.values()) place.entry = 0;
     for (const region of [...this.#byHandler.values(), ...this.#pending.values()]) this.#drop(region);
-    this.#seen.clear();
-    this.#refused.clear();
-    this.#drops.clear();
+    this.#forget();
   }
 
   // ——— what is no longer so ———
   #changed(frame: number, from: number, to: number): void {
-    for (const region of this.#byFrame.get(frame) ?? []) {
-      if (!region.runs.some((run) => run.frame === frame && run.from < to && run.to > from)) continue;
-      this.#drops.set(frame, (this.#drops.get(frame) ?? 0) + 1);
-      this.#drop(region);
-    }
+    const hit = [...(this.#byFrame.get(frame) ?? [])].filter(({ runs }) =>
+      runs.some((run) => run.frame === frame && run.from < to && run.to > from),
+    );
+    if (hit.length === 0) return;
+    this.#drops.set(frame, (this.#drops.get(frame) ?? 0) + 1);
+    for (const region of hit) this.#drop(region);
   }
   #drop(region: Region): void {
     region.alive = false;
     this.#unlist(region);
     if (region.handler === 0) return; // still being translated
     this.counts.dropped++;
+    this.#code.remove(region);
     for (const address of region.places) {
       const place = this.#places.get(address)!;
       this.#places.delete(address);
