@@ -65,8 +65,7 @@ export function memoryDifferences(a: RepeatableMachine, b: RepeatableMachine): s
     const [here, there] = [mine, other].map((bytes) => new DataView(bytes.buffer, bytes.byteOffset, FRAME_BYTES));
     for (let at = 0; at < FRAME_BYTES && lines.length < MOST_SHOWN; at += 8) {
       const [value, expected] = [here!.getBigUint64(at, true), there!.getBigUint64(at, true)];
-      if (value !== expected)
-        lines.push(`physical ${hex(page * FRAME_BYTES + at)} ${hex(value)} ${hex(expected)}`);
+      if (value !== expected) lines.push(`physical ${hex(page * FRAME_BYTES + at)} ${hex(value)} ${hex(expected)}`);
     }
   }
   a.deviceState.forEach((byte, at) => {

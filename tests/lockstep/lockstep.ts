@@ -1,11 +1,18 @@
 /* Lockstep: two machines that boot the same: one translates and leads, the other interprets and follows. The leader runs for a slice as it likes; it stops where its
  * translated code looks at the fuel. The follower then runs to exactly the same place, block by block while that is far and instruction by instruction
  * when it is near, and takes interrupts exactly where the leader took them. Then they are compared. @source docs/translator.md "Lockstep" */
-import { TRANSLATE_NOTHING, type TranslationOptions } from "../../src/engine/wasm/engine.ts";
+import { TRANSLATE_NOTHING } from "../../src/engine/wasm/engine.ts";
 import type { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg } from "../../src/isa/registers.ts";
 import { memoryDifferences, registerDifferences } from "./differences.ts";
-import { type BootImage, type Place, RepeatableMachine, type RepeatableOptions } from "./repeatable-machine.ts";
+import {
+  type BootImage,
+  type Place,
+  RepeatableMachine,
+  type RepeatableOptions,
+  type Translation,
+} from "./repeatable-machine.ts";
+import type { Trace } from "./trace.ts";
 
 /** The follower's run stops at the end of the block that uses the fuel up: by this much before the place. */
 const MARGIN = 160;
@@ -25,14 +32,14 @@ export interface Slice {
 export class Lockstep {
   readonly leader: RepeatableMachine;
   readonly follower: RepeatableMachine;
-  /** Where the follower was before each of the last instructions, if it was asked to keep that. */
-  trace: bigint[] | undefined;
+  /** Keeps what the follower does, which then takes single steps all the way. */
+  trace: Trace | undefined;
   /** What the guest wrote to its serial port. */
   onSerial: (bytes: Uint8Array) => void = () => {};
 
-  constructor(image: BootImage, options: RepeatableOptions, translation: TranslationOptions) {
+  constructor(image: BootImage, options: RepeatableOptions, translation: Translation) {
     this.leader = new RepeatableMachine(image, options, translation, false);
-    this.follower = new RepeatableMachine(image, options, TRANSLATE_NOTHING, true);
+    this.follower = new RepeatableMachine(image, options, () => TRANSLATE_NOTHING, true);
   }
   get retired(): number {
     return this.leader.vcpu.retired;
@@ -97,7 +104,7 @@ export class Lockstep {
       if (this.trace === undefined && left > MARGIN) vcpu.run(Math.min(left - MARGIN, RUN));
       else if (left === 0 && isFar(regs, to)) vcpu.run(1);
       else {
-        this.trace?.push(regs.get64(Reg.RIP));
+        this.trace?.add(vcpu);
         vcpu.step();
       }
       idle = vcpu.retired === before ? idle + 1 : 0;

@@ -39,6 +39,9 @@ export interface RepeatableOptions {
   /** How fast guest time goes: a whole number, so that times are exact. */
   readonly nanosPerInstruction: number;
 }
+/** How a machine's engine translates. @param ramPages size of the frames memory in 64-KiB pages */
+export type Translation = (ramPages: number) => TranslationOptions;
+
 /** A point between two instructions, or inside of a REP: what retires nothing (a fault, an element) changes RIP or RCX. */
 export interface Place {
   readonly retired: number;
@@ -62,12 +65,12 @@ export class RepeatableMachine {
   arrivals: Arrival[] = [];
   readonly #follows: boolean;
 
-  constructor(image: BootImage, options: RepeatableOptions, translation: TranslationOptions, follows: boolean) {
+  constructor(image: BootImage, options: RepeatableOptions, translation: Translation, follows: boolean) {
     const { memoryBytes } = options;
     this.#rate = options.nanosPerInstruction;
     this.#follows = follows;
     this.ram = GuestRam.create(FramePool.create(memoryBytes), memoryBytes);
-    this.engine = new WasmEngine(createStateMemory(), this.ram, translation);
+    this.engine = new WasmEngine(createStateMemory(), this.ram, translation(this.ram.pool.pages));
     this.#shared = createDeviceShared({ vcpus: 1, virtio: [] });
     const registerFile = new Int32Array(this.engine.state.buffer, vcpuAddress(0), Reg.SIZE / 4);
     this.devices = attachDevices(this.#shared, {
