@@ -1,10 +1,10 @@
-/* Boots Linux on the translator and on the interpreter, and compares both all the way (docs/translator.md "Lockstep").
+/* Boots Linux on the translator and on the interpreter, and compares both all the way (docs/engine.md "Lockstep").
  *
- *   node tools/lockstep.ts [--instructions N] [--threshold N] [--pass NAME=off]… [--kernel FILE] [--program FILE]
- *                          [--slice N] [--memory-every N] [--memory MIB] [--nanos N] [--quiet]
+ *   node tools/lockstep.ts [--instructions N] [--threshold N] [--pass NAME=off]… [--kernel FILE]
+ *                          [--commands TEXT] [--program FILE] [--slice N] [--memory-every N] [--memory MIB] [--nanos N] [--quiet]
  *
- * Without --instructions the guest runs until it switches itself off: it boots, runs what is in tests/lockstep/boot-image.ts, and --program, a static
- * executable. Threshold 0 translates all that runs, 2 is Mere's. Prints what the guest prints; exit status 1 if there was a difference, which is then narrowed down.
+ * Without --instructions the guest runs until it switches itself off: it boots, runs --commands (else those in
+ * tests/lockstep/boot-image.ts), for which --program puts a static executable there as /program. Threshold 0 translates all that runs, 2 is Mere's. Prints what the guest prints; exit status 1 if there was a difference, which is then narrowed down.
  */
 import { parseArgs } from "node:util";
 import { TRANSLATION } from "../src/engine/wasm/engine.ts";
@@ -22,6 +22,7 @@ const { values } = parseArgs({
     threshold: { type: "string", default: String(REGION_LIMITS.threshold) },
     pass: { type: "string", multiple: true, default: [] },
     kernel: { type: "string" },
+    commands: { type: "string" },
     program: { type: "string" },
     slice: { type: "string", default: "100000" },
     "memory-every": { type: "string", default: "20" },
@@ -55,7 +56,7 @@ const translation = {
   region: { ...TRANSLATION.region, passes: passes(values.pass) },
 };
 const comparison: Comparison = {
-  image: await bootImage(values.kernel, values.program),
+  image: await bootImage(values),
   options: { memoryBytes: Number(values.memory) * MIB, nanosPerInstruction: Number(values.nanos) },
   translation: () => translation,
   instructions: Number(values.instructions),

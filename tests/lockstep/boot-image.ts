@@ -5,11 +5,8 @@ import { CpioWriter } from "../../src/image/cpio.ts";
 import { ensureBusybox, ensureKernel, vmlinuxPath } from "../../src/image/kernel.ts";
 import type { BootImage } from "./repeatable-machine.ts";
 
-const INIT = `#!/bin/sh
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-echo "init runs"
-head -c 300000 /bin/busybox >/tmp/data
+/** Integers, tables, long strings, floating point, processes. */
+const COMMANDS = `head -c 300000 /bin/busybox >/tmp/data
 sha256sum /tmp/data
 md5sum /tmp/data
 gzip -c /tmp/data >/tmp/data.gz
@@ -21,13 +18,27 @@ sed -e 's/1\\([0-9]\\)/\\1x/g' /tmp/words | grep -c x
 i=0; while [ $i -lt 2000 ]; do i=$((i + 1)); done; echo $i
 tar c /bin /init | bzip2 -c | wc -c
 sleep 0.05
-[ -x /program ] && /program
-head -3 /proc/interrupts
+head -3 /proc/interrupts`;
+
+const init = (commands: string): string => `#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+echo "init runs"
+${commands}
 poweroff -f
 `;
 
-/** @param kernelFile bzImage or vmlinux; without it Debian's, downloaded if it must be  @param program static executable that init runs too */
-export async function bootImage(kernelFile?: string, program?: string): Promise<BootImage> {
+export interface BootImageOptions {
+  /** bzImage or vmlinux; without it Debian's, downloaded if it must be. */
+  readonly kernel?: string | undefined;
+  /** A static executable to be /program in the guest. */
+  readonly program?: string | undefined;
+  /** What init runs, instead of COMMANDS. */
+  readonly commands?: string | undefined;
+}
+
+/** Reads and makes what is to be booted. */
+export async function bootImage({ kernel, program, commands }: BootImageOptions = {}): Promise<BootImage> {
   const busybox = readFileSync(await ensureBusybox());
   const cpio = new CpioWriter();
   for (const path of ["bin", "dev", "proc", "sys", "tmp"]) cpio.directory(path);
@@ -35,9 +46,9 @@ export async function bootImage(kernelFile?: string, program?: string): Promise<
   cpio.file("bin/busybox", busybox, 0o755);
   for (const applet of busyboxApplets(busybox)) if (applet !== "busybox") cpio.symlink(`bin/${applet}`, "busybox");
   if (program !== undefined) cpio.file("program", readFileSync(program), 0o755);
-  cpio.file("init", INIT, 0o755);
+  cpio.file("init", init(commands ?? COMMANDS), 0o755);
   return {
-    kernel: readFileSync(kernelFile ?? vmlinuxPath(await ensureKernel({}, "debian"))),
+    kernel: readFileSync(kernel ?? vmlinuxPath(await ensureKernel({}, "debian"))),
     initrd: cpio.finish(),
     commandLine: "console=ttyS0 earlyprintk=ttyS0 panic=-1",
   };

@@ -1,6 +1,6 @@
 /* Lockstep: two machines that boot the same: one translates and leads, the other interprets and follows. The leader runs for a slice as it likes; it stops where its
  * translated code looks at the fuel. The follower then runs to exactly the same place, block by block while that is far and instruction by instruction
- * when it is near, and takes interrupts exactly where the leader took them. Then they are compared. @source docs/translator.md "Lockstep" */
+ * when it is near, and takes interrupts exactly where the leader took them. Then they are compared. @source docs/engine.md "Lockstep" */
 import { TRANSLATE_NOTHING } from "../../src/engine/wasm/engine.ts";
 import type { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg } from "../../src/isa/registers.ts";

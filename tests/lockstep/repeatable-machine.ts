@@ -1,6 +1,6 @@
 /* RepeatableMachine: Linux on one vCPU with a serial port, in this thread, that runs the same way each time. Its time is a function of the instructions retired, its
  * random numbers come from a seed, and what comes from outside (timer, interrupts) comes where the machine stops between slices. A machine can write down where that was
- * (`arrivals`), or follow what another one wrote down. @source docs/translator.md "Lockstep" */
+ * (`arrivals`), or follow what another one wrote down. @source docs/engine.md "Lockstep" */
 import { buildAcpiTables } from "../../src/device/acpi.ts";
 import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "../../src/device/layout.ts";
 import { vcpuPorts } from "../../src/device/ports.ts";
