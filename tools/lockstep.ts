@@ -1,10 +1,11 @@
 /* Boots Linux on the translator and on the interpreter, and compares both all the way (docs/engine.md "Lockstep").
  *
  *   node tools/lockstep.ts [--instructions N] [--threshold N] [--pass NAME=off]… [--kernel FILE]
- *                          [--commands TEXT] [--program FILE] [--slice N] [--memory-every N] [--memory MIB] [--nanos N] [--quiet]
+ *                          [--commands TEXT] [--program FILE]… [--slice N] [--memory-every N] [--memory MIB] [--nanos N] [--quiet]
  *
- * Without --instructions the guest runs until it switches itself off: it boots, runs --commands (else those in
- * tests/lockstep/boot-image.ts), for which --program puts a static executable there as /program. Threshold 0 translates all that runs, 2 is Mere's. Prints what the guest prints; exit status 1 if there was a difference, which is then narrowed down.
+ * Without --instructions the guest runs until it switches itself off: it boots and runs --commands, else those in tests/lockstep/boot-image.ts; each --program, a
+ * static executable, is in its /bin. Threshold 0 translates all that runs, 2 is Mere's. Prints what the guest prints; exit status 1 if there was a difference, which
+ * is then narrowed down.
  */
 import { parseArgs } from "node:util";
 import { TRANSLATION } from "../src/engine/wasm/engine.ts";
@@ -23,7 +24,7 @@ const { values } = parseArgs({
     pass: { type: "string", multiple: true, default: [] },
     kernel: { type: "string" },
     commands: { type: "string" },
-    program: { type: "string" },
+    program: { type: "string", multiple: true, default: [] },
     slice: { type: "string", default: "100000" },
     "memory-every": { type: "string", default: "20" },
     memory: { type: "string", default: "256" },

@@ -1,5 +1,6 @@
 /* What Lockstep boots: Debian's kernel with an initramfs of busybox, whose init runs a few programs and switches the machine off. */
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { busyboxApplets } from "../../src/image/busybox.ts";
 import { CpioWriter } from "../../src/image/cpio.ts";
 import { ensureBusybox, ensureKernel, vmlinuxPath } from "../../src/image/kernel.ts";
@@ -31,21 +32,21 @@ poweroff -f
 export interface BootImageOptions {
   /** bzImage or vmlinux; without it Debian's, downloaded if it must be. */
   readonly kernel?: string | undefined;
-  /** A static executable to be /program in the guest. */
-  readonly program?: string | undefined;
+  /** Static executables to be in the guest's /bin. */
+  readonly program?: readonly string[] | undefined;
   /** What init runs, instead of COMMANDS. */
   readonly commands?: string | undefined;
 }
 
 /** Reads and makes what is to be booted. */
-export async function bootImage({ kernel, program, commands }: BootImageOptions = {}): Promise<BootImage> {
+export async function bootImage({ kernel, program = [], commands }: BootImageOptions = {}): Promise<BootImage> {
   const busybox = readFileSync(await ensureBusybox());
   const cpio = new CpioWriter();
   for (const path of ["bin", "dev", "proc", "sys", "tmp"]) cpio.directory(path);
   cpio.characterDevice("dev/console", 5, 1);
   cpio.file("bin/busybox", busybox, 0o755);
   for (const applet of busyboxApplets(busybox)) if (applet !== "busybox") cpio.symlink(`bin/${applet}`, "busybox");
-  if (program !== undefined) cpio.file("program", readFileSync(program), 0o755);
+  for (const file of program) cpio.file(`bin/${basename(file)}`, readFileSync(file), 0o755);
   cpio.file("init", init(commands ?? COMMANDS), 0o755);
   return {
     kernel: readFileSync(kernel ?? vmlinuxPath(await ensureKernel({}, "debian"))),
