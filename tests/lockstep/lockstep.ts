@@ -18,9 +18,9 @@ import type { Trace } from "./trace.ts";
 const MARGIN = 160;
 const RUN = 20_000;
 /** Elements of a REP that one bulk does at most, and some. */
-const BULK = 70_000;
-/** Steps that retire nothing, elements of a REP mostly, before the place is taken to be nowhere. */
-const MOST_IDLE = 2 * BULK;
+const BULK = 70_000n;
+/** Steps that retire nothing, elements of a REP mostly (of which a bulk may leave BULK), before the place is taken to be nowhere. */
+const MOST_IDLE = 150_000;
 const HALTED = 1;
 
 /** How a slice ended: as it should; with differences; or the guest came to an end. */
@@ -95,26 +95,29 @@ export class Lockstep {
   #advance(to: Place): boolean {
     const { vcpu } = this.follower;
     const { regs } = vcpu;
+    let last = -1n;
     for (let idle = 0; idle < MOST_IDLE;) {
       const before = vcpu.retired;
+      const rip = regs.get64(Reg.RIP);
       const left = to.retired - before;
       if (left < 0) return false;
       if (left === 0 && this.follower.isAt(to)) return true;
       if (regs.get32(Reg.RUN_STATE) >= HALTED) return false;
       if (this.trace === undefined && left > MARGIN) vcpu.run(Math.min(left - MARGIN, RUN));
-      else if (left === 0 && isFar(regs, to)) vcpu.run(1);
+      else if (idle > 0 && rip === last && elementsTo(regs, to, left) > BULK) vcpu.run(1);
       else {
         this.trace?.add(vcpu);
         vcpu.step();
       }
+      last = rip;
       idle = vcpu.retired === before ? idle + 1 : 0;
     }
     return false;
   }
 }
 
-/** In the middle of a REP, with more to do than a bulk does at once? */
-const isFar = (regs: RegisterFile, to: Place): boolean =>
-  regs.get64(Reg.RIP) === to.rip && regs.gpr(1) > to.rcx + BigInt(BULK);
+/** In the middle of a REP: elements until the place, or until the REP is done. */
+const elementsTo = (regs: RegisterFile, to: Place, left: number): bigint =>
+  regs.gpr(1) - (left === 0 && regs.get64(Reg.RIP) === to.rip ? to.rcx : 0n);
 
 const describe = ({ retired, rip, rcx }: Place): string => `${retired} at ${rip.toString(16)}, RCX ${rcx.toString(16)}`;
