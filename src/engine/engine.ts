@@ -1,6 +1,7 @@
 /* Engine: runs a vCPU until something outside it is needed. Machine, devices, pools, snapshots and API do not know which engine runs.
  * Called on an executor thread. @source docs/design.md "Two engines under one machine" */
 import type { RegisterFile } from "../isa/register-file.ts";
+import { hostNanos } from "./clock.ts";
 
 /** Why run() came back. "attention": somebody set ATTENTION.COME_OUT (interrupts are handled inside). */
 export type Exit =
@@ -39,3 +40,15 @@ export interface EngineVcpu {
    *  @param untilNs host time at which "budget" is reached in any case, to some tens of microseconds */
   run(budget: number, untilNs?: number): Exit;
 }
+
+/** What a vCPU takes from the host by itself. A run that is to be repeated exactly has its own. */
+export interface HostSources {
+  /** Nanoseconds of a monotonic clock: the devices' hostNs. */
+  nanos(): number;
+  /** For RDRAND and RDSEED. */
+  random64(): bigint;
+}
+export const HOST: HostSources = {
+  nanos: hostNanos,
+  random64: () => crypto.getRandomValues(new BigUint64Array(1))[0]!,
+};

@@ -23,9 +23,6 @@ const REGISTERS: readonly ((n: number) => bigint)[] = [
   (n) => BigInt(n * 0x11),
 ];
 
-/** Steps count each element of a REP, the run loop counts a run of them once. */
-const isRep = (bytes: Uint8Array): boolean => /f[23](66|48)?a[4-7a-f]/.test(Buffer.from(bytes).toString("hex"));
-
 interface Outcome {
   readonly frame: Stop;
 }
@@ -61,7 +58,7 @@ function run(
     rip: regs.get64(Reg.RIP),
     rflags: regs.rflags,
     cr2: g.cr2,
-    retired: isRep(bytes) ? 0 : g.retired,
+    retired: g.retired,
     data: createHash("sha256").update(g.read(At.DATA, 4096)).digest("hex"),
     frame: g.stop(),
   };

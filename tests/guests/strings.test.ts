@@ -1,6 +1,7 @@
 /* REP: long runs, faults in the middle, overlap, both directions. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { Reg, Rflags } from "../../src/isa/registers.ts";
 import { code } from "./listing.ts";
 import { At, kernelGuest, Pte, type SmallGuest } from "./small-guest.ts";
 
@@ -37,6 +38,33 @@ describe("REP", () => {
   const target = (g: SmallGuest, from: number, length: number): number[] =>
     Array.from({ length }, (_, i) => g.read(TARGET_FRAMES[(from + i) >> 12]! + ((from + i) & 0xfff), 1)[0]!);
   const rest = (g: SmallGuest): bigint[] => [g.gpr(RCX), g.gpr(RSI), g.gpr(RDI)];
+
+  test("counts as one instruction, in bulk, element by element, stepwise, and when it is taken up again", () => {
+    const count = (length: number, backwards: boolean, stepping: boolean, fault: boolean): number => {
+      const to = VA + (backwards ? 0x1fff : 0x1000);
+      const g = mapped(kernelGuest(MOVSB, { [RCX]: length, [RSI]: 0x80_2000, [RDI]: to }));
+      if (backwards) g.regs.rflags = Rflags.DF | 2;
+      // a breakpoint that is never met makes the engine step
+      if (stepping) g.regs.set64(Reg.DR + 56, 0x480n);
+      const page = VA + (backwards ? 0 : 0x2000);
+      if (!fault) g.run();
+      else {
+        g.unmap(page);
+        assert.deepEqual([g.run().vector, g.retired], [14, 1], "the handler's HLT");
+        g.map(page, TARGET_FRAMES[backwards ? 0 : 2]!, Pte.W);
+        g.run();
+      }
+      assert.equal(g.gpr(RCX), 0n);
+      return g.retired;
+    };
+    for (const length of [0, 1, 3, 5000]) {
+      for (const backwards of [false, true])
+        for (const stepping of [false, true]) assert.equal(count(length, backwards, stepping, false), 2);
+    }
+    // #PF's HLT, ADD RSP and IRETQ come on top
+    for (const backwards of [false, true])
+      for (const stepping of [false, true]) assert.equal(count(5000, backwards, stepping, true), 5);
+  });
 
   test("MOVSB over pages, at every kind of misalignment", () => {
     for (const [from, to, length] of [

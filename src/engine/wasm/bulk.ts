@@ -18,7 +18,7 @@ function wanted(vcpu: WasmVcpu, size: number): number {
   const { view } = vcpu.regs;
   const most = MOST_BYTES / size;
   if (view.getUint32(RCX + 4, true) === 0 && view.getUint32(RCX, true) <= most) return view.getUint32(RCX, true);
-  vcpu.endSlice();
+  vcpu.retirement.endSlice();
   return most;
 }
 function addTo(view: DataView, register: number, n: number): void {

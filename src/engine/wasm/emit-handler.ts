@@ -433,9 +433,12 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     else this.f.i32(-1);
     this.f.call(this.imports.function("raise")).op("unreachable");
   }
+  /** Elements take fuel, so that interrupts need not wait; only the last one is the end of an instruction. */
   repeat(cond: Value): void {
     this.pushCondition(cond);
     this.f.if();
+    this.f.get(STATE).get(STATE).memory("i32.load", Engine.REPEATED).i32(1).op("i32.add");
+    this.f.memory("i32.store", Engine.REPEATED);
     this.f.get(STATE).get(STATE).memory("i32.load", Engine.FUEL).i32(1).op("i32.sub");
     const fuel = this.f.local("i32");
     this.f.tee(fuel).memory("i32.store", Engine.FUEL).get(fuel).i32(0).op("i32.ge_s").if();

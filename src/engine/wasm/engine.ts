@@ -15,7 +15,7 @@ import {
   type FpResult,
 } from "../../isa/softfloat/index.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import { Attention, type VcpuPorts } from "../engine.ts";
+import { Attention, HOST, type HostSources, type VcpuPorts } from "../engine.ts";
 import { BlockCache } from "./blocks.ts";
 import { bulkMove, bulkStore } from "./bulk.ts";
 import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
@@ -60,6 +60,11 @@ export const TRANSLATION: TranslationOptions = {
 };
 /** For tests: everything is translated before it runs. */
 export const TRANSLATE_ALL: TranslationOptions = { ...TRANSLATION, limits: { ...REGION_LIMITS, threshold: 0 } };
+/** For tests: nothing is ever translated. */
+export const TRANSLATE_NOTHING: TranslationOptions = {
+  ...TRANSLATION,
+  limits: { ...REGION_LIMITS, threshold: Infinity },
+};
 
 export class WasmEngine {
   readonly regions: Regions;
@@ -131,8 +136,8 @@ export class WasmEngine {
   }
 
   /** vCPU n on this executor's engine. Its register file must be filled already, and no other executor may have it. */
-  vcpu(n: number, model: CpuModel, ports: VcpuPorts): WasmVcpu {
-    const vcpu = new WasmVcpu(this, vcpuAddress(n), this.#ram, model, ports);
+  vcpu(n: number, model: CpuModel, ports: VcpuPorts, host: HostSources = HOST): WasmVcpu {
+    const vcpu = new WasmVcpu(this, vcpuAddress(n), this.#ram, model, ports, host);
     this.#vcpus.push(vcpu);
     return vcpu;
   }

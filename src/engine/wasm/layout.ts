@@ -158,6 +158,8 @@ export const Engine = {
   BLOCK_TABLE: Reg.ENGINE + 92,
   /** The vCPU's bit in word 1 of the code table (GuestRam). */
   WRITER: Reg.ENGINE + 96,
+  /** Fuel of this slice that elements of REP instructions took, which are no instructions. */
+  REPEATED: Reg.ENGINE + 100,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;

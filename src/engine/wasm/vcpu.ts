@@ -16,14 +16,14 @@ import { GuestFault, Vector, type Cpu, type Privilege } from "../../isa/cpu.ts";
 import { RegisterFile } from "../../isa/register-file.ts";
 import { Reg, Rflags, Shadow } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import { hostNanos } from "../clock.ts";
-import { Attention, type EngineVcpu, type Exit, type VcpuPorts } from "../engine.ts";
+import { Attention, type EngineVcpu, type Exit, type HostSources, type VcpuPorts } from "../engine.ts";
 import { Word } from "../wakeups.ts";
 import { Delivery } from "./delivery.ts";
 import type { WasmEngine } from "./engine.ts";
 import { Engine } from "./layout.ts";
 import { Mmu, type FlushScope } from "./mmu.ts";
 import type { DevicePorts } from "./physical.ts";
+import { Retirement } from "./retirement.ts";
 
 /** Instructions between looks at the clock and at what other threads want: some tens of microseconds. */
 const SLICE = 20_000;
@@ -53,8 +53,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly #attention: number;
   readonly #kicked: number;
   readonly #delivery: Delivery;
-  /** Fuel of this slice: what is gone of it is the instructions done. */
-  #granted = 0;
+  readonly #host: HostSources;
+  readonly retirement: Retirement;
   /** In tests: what a region's way to the interpreter runs. */
   #resume: (() => number) | undefined;
   /** An NMI was delivered and its end not seen yet. */
@@ -62,13 +62,22 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   /** Entry of the instruction that called out of generated code; 0 between instructions. */
   entry = 0;
 
-  constructor(engine: WasmEngine, address: number, ram: GuestRam, model: CpuModel, ports: VcpuPorts) {
+  constructor(
+    engine: WasmEngine,
+    address: number,
+    ram: GuestRam,
+    model: CpuModel,
+    ports: VcpuPorts,
+    host: HostSources,
+  ) {
     this.#engine = engine;
+    this.#host = host;
     this.address = address;
     this.model = model;
     this.#ports = ports;
     const buffer = engine.state.buffer;
     this.regs = new RegisterFile(buffer, address);
+    this.retirement = new Retirement(this.regs);
     this.#words = new Int32Array(buffer);
     this.#attention = (address + Reg.ATTENTION) >> 2;
     this.#kicked = (address >> 2) + Word.KICKED;
@@ -99,32 +108,45 @@ export class WasmVcpu implements EngineVcpu, Cpu {
       while (left > 0) {
         world.enter(this.address);
         try {
-          const exit = this.#prepare();
+          const exit = this.look();
           if (exit) return exit;
           left -= this.#slice(Math.min(left, SLICE));
         } finally {
           world.leave();
         }
-        if (untilNs !== Infinity && hostNanos() >= untilNs) break;
+        if (untilNs !== Infinity && this.#host.nanos() >= untilNs) break;
       }
     } catch (error) {
-      if (!(error instanceof TripleFault)) throw error;
-      this.regs.set32(Reg.RUN_STATE, SHUT_DOWN);
-      this.exits["shutdown"]++;
-      return { kind: "shutdown", reason: error.message };
+      return this.#shutDown(error);
     }
     this.exits["budget"]++;
     return { kind: "budget" };
   }
+  #shutDown(error: unknown): Exit {
+    if (!(error instanceof TripleFault)) throw error;
+    this.regs.set32(Reg.RUN_STATE, SHUT_DOWN);
+    this.exits["shutdown"]++;
+    return { kind: "shutdown", reason: error.message };
+  }
+  /** For tools that follow a run: one instruction (of a REP: one element) and nothing that comes from outside. The vCPU must not be halted. */
+  step(): Exit {
+    this.#engine.current = this;
+    try {
+      this.#step();
+    } catch (error) {
+      return this.#shutDown(error);
+    }
+    return { kind: "budget" };
+  }
 
-  /** Looks at clock, attention and interrupts before a slice. */
-  #prepare(): Exit | undefined {
+  /** Looks at clock, attention and interrupts; before each slice. @returns why no slice may begin */
+  look(): Exit | undefined {
     this.entry = 0;
     const wanted = Atomics.exchange(this.#words, this.#attention, 0);
     if (wanted & Attention.COME_OUT) return { kind: "attention" };
     this.#engine.dropStaleCode();
     const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
-    if (deadline >= 0n && hostNanos() >= Number(deadline)) this.#ports.deadlinePassed();
+    if (deadline >= 0n && this.#host.nanos() >= Number(deadline)) this.#ports.deadlinePassed();
     if (this.regs.get32(Reg.PENDING_DEBUG) & DR6_BS) singleStepTrap(this);
     if (!this.#deliverNmi()) this.#deliverInterrupt();
     let state = this.regs.get32(Reg.RUN_STATE);
@@ -172,45 +194,35 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     if (regs.get32(Reg.RFLAGS) & Rflags.TF || hasBreakpoints(regs)) return this.#step();
     this.mmu.watch([]);
     regs.set32(Reg.INTERRUPT_SHADOW, 0);
-    regs.set32(Engine.FUEL, fuel);
     regs.set32(Engine.LINK, 0);
-    this.#granted = fuel;
+    this.retirement.grant(fuel);
     try {
       this.#engine.run(this.address, 0);
     } catch (error) {
       return this.#fault(error);
     }
     if ((regs.get32(Engine.FUEL) | 0) < 0) this.#look();
-    return this.#retire(this.#granted - (regs.get32(Engine.FUEL) | 0));
+    this.entry = 0;
+    return Math.max(this.retirement.retire(), 1);
   }
-  /** Ends the slice at the next look at the fuel: an instruction has taken long. */
-  endSlice(): void {
-    const left = this.regs.get32(Engine.FUEL) | 0;
-    if (left <= 0) return;
-    this.#granted -= left;
-    this.regs.set32(Engine.FUEL, 0);
-  }
-  #retire(count: number): number {
-    const { view } = this.regs;
-    const low = view.getUint32(Reg.RETIRED, true) + count;
-    view.setUint32(Reg.RETIRED, low, true);
-    if (low >= TWO_32) view.setUint32(Reg.RETIRED + 4, view.getUint32(Reg.RETIRED + 4, true) + 1, true);
-    return Math.max(count, 1);
+  /** Instructions retired, exact between instructions and inside of one that calls out of generated code. */
+  get retired(): number {
+    return this.retirement.total + (this.entry === 0 ? 0 : this.#engine.blocks.positionOf(this.entry));
   }
   /** Makes the state exact for the instruction that faulted and delivers the fault. */
   #fault(error: unknown): number {
     if (!(error instanceof GuestFault)) throw error;
     const { regs } = this;
-    let count = this.#granted - (regs.get32(Engine.FUEL) | 0);
+    let before = 0;
     if (this.entry !== 0) {
-      count += this.#engine.blocks.positionOf(this.entry);
+      before = this.#engine.blocks.positionOf(this.entry);
       const { view } = regs;
       view.setInt32(Reg.RIP, view.getInt32(Reg.PAGE_VA, true) | this.#engine.blocks.offsetOf(this.entry), true);
       view.setInt32(Reg.RIP + 4, view.getInt32(Reg.PAGE_VA + 4, true), true);
     }
     regs.set32(Engine.LINK, 0);
     this.exits["fault"]++;
-    this.#retire(count);
+    const count = this.retirement.retire(before);
     const { vector, errorCode, address } = error;
     if (address !== undefined && vector === Vector.PF) regs.set64(Reg.CR2, address);
     const simple = vector >= Vector.UD || vector === Vector.DE;
@@ -242,8 +254,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.mmu.watchHits = 0;
     regs.set32(Reg.INTERRUPT_SHADOW, 0);
     regs.set32(Reg.RFLAGS, regs.get32(Reg.RFLAGS) & ~Rflags.RF);
-    regs.set32(Engine.FUEL, 0);
-    this.#granted = 0;
+    this.retirement.grant(0);
     regs.set32(Engine.LINK, 0);
     regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
     this.entry = 0;
@@ -255,7 +266,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     }
     regs.set32(Engine.LINK, 0);
     this.entry = 0;
-    this.#retire(-(regs.get32(Engine.FUEL) | 0));
+    this.retirement.retire();
     this.#trap(stepping, pending | this.mmu.watchHits);
     return 1;
   }
@@ -433,16 +444,16 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     if (hasBreakpoints(this.regs)) this.interruptsMayBeOpen(true);
   }
   tsc(): bigint {
-    return BigInt(Math.floor(hostNanos())) + BigInt.asIntN(64, this.regs.get64(Reg.TSC_OFFSET));
+    return BigInt(Math.floor(this.#host.nanos())) + BigInt.asIntN(64, this.regs.get64(Reg.TSC_OFFSET));
   }
   ticks(): number {
     const { view } = this.regs;
     const offset = view.getInt32(Reg.TSC_OFFSET + 4, true) * TWO_32 + view.getUint32(Reg.TSC_OFFSET, true);
-    const ticks = Math.floor(hostNanos()) + offset;
+    const ticks = Math.floor(this.#host.nanos()) + offset;
     return Number.isSafeInteger(offset) && Number.isSafeInteger(ticks) ? ticks : -1;
   }
   random64(): bigint {
-    return crypto.getRandomValues(new BigUint64Array(1))[0];
+    return this.#host.random64();
   }
   readDeviceMsr(index: number): bigint | undefined {
     return this.#ports.readMsr(index);

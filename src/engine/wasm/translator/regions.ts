@@ -19,7 +19,7 @@ const PAGE = 4096;
 const TWO_20 = 2 ** 20;
 
 export interface RegionLimits {
-  /** Times that a place is seen before it is translated; 0: what runs at all. */
+  /** Times that a place is seen before it is translated; 0: what runs at all; Infinity: never. */
   readonly threshold: number;
   /** Of one region. */
   readonly instructions: number;
@@ -128,10 +128,15 @@ export class Regions {
   isRegion(entry: number): boolean {
     return this.#halves[entry >> 1] >= REGION_HANDLERS;
   }
+  /** For tools: the region that is entered at an address in the frames memory: its runs of code, and where else it is entered. */
+  at(address: number): Pick<Region, "runs" | "places" | "seed"> | undefined {
+    return this.#places.get(address)?.region;
+  }
 
   // ——— what is hot ———
   /** A slice ended at this address. @param address in the frames memory */
   see(vcpu: WasmVcpu, address: number): void {
+    if (this.#limits.threshold === Infinity) return;
     if (++this.#looks % this.#limits.memory === 0) this.#forget();
     const place = this.#places.get(address);
     if (place) this.#code.see(place.region);
