@@ -5,6 +5,8 @@
  */
 
 export const FRAME_BYTES = 4096;
+/** A memory of more 64-KiB pages takes 64-bit addresses. Others are behind guard pages, so that generated code need not compare addresses with a bound. */
+export const MOST_NARROW_PAGES = 65535;
 const NEXT = 0;
 const FREE_LENGTH = 1;
 const LOCK = 2;
@@ -43,8 +45,11 @@ export class FramePool {
   /** A new pool. @param sizeBytes rounded up to 64 KiB; address space only until frames are touched */
   static create(sizeBytes: number): FramePool {
     const pages = Math.ceil(sizeBytes / 65536) + 1;
-    const descriptor = { initial: BigInt(pages), maximum: BigInt(pages), shared: true, address: "i64" } as const;
-    const memory = new WebAssembly.Memory(descriptor);
+    const memory = new WebAssembly.Memory(
+      pages > MOST_NARROW_PAGES
+        ? { initial: BigInt(pages), maximum: BigInt(pages), shared: true, address: "i64" }
+        : { initial: pages, maximum: pages, shared: true },
+    );
     const frames = pages * 16;
     const control = new SharedArrayBuffer(16);
     new Int32Array(control)[NEXT] = 1;

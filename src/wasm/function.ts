@@ -3,6 +3,8 @@
 import { ByteWriter } from "./bytes.ts";
 import { OPCODES, ValueType, type ValueTypeName } from "./opcodes.ts";
 
+const NOP = 0x01;
+
 export type Local = number;
 export type Label = number;
 
@@ -20,8 +22,14 @@ export class FunctionBuilder {
   #depth = 0;
   /** Branch hints: position in the code of an `if` or `br_if`, and whether its condition is likely to hold. */
   #hints: { at: number; likely: boolean }[] = [];
+  /** Positions of ramAddress(). */
+  #ramAddresses: number[] = [];
 
-  constructor(parameters: readonly ValueTypeName[], results: readonly ValueTypeName[]) {
+  /** Memories 0 and 1 change places in the module: engines address memory 0 with fewer instructions. */
+  readonly #swapped: boolean;
+
+  constructor(parameters: readonly ValueTypeName[], results: readonly ValueTypeName[], swapped = false) {
+    this.#swapped = swapped;
     this.parameters = parameters;
     this.results = results;
   }
@@ -47,6 +55,11 @@ export class FunctionBuilder {
     this.#scope = undefined;
   }
 
+  /** The address on the stack (i64) becomes one of memory 1: finish() says how wide those are. @source docs/design.md "Memories" */
+  ramAddress(): this {
+    this.#ramAddresses.push(this.code.length);
+    return this.op("i32.wrap_i64");
+  }
   /** Tells the compiler about the condition of the `if` or `br_if` that is written next. @source WebAssembly branch hinting proposal */
   likely(likely: boolean): this {
     this.#hints.push({ at: this.code.length, likely });
@@ -56,12 +69,15 @@ export class FunctionBuilder {
   prepend(write: () => void): void {
     const body = this.code.view().slice();
     const hints = this.#hints;
+    const ramAddresses = this.#ramAddresses;
     this.code.length = 0;
     this.#hints = [];
+    this.#ramAddresses = [];
     write();
     const shift = this.code.length;
     this.code.raw(body);
     this.#hints.push(...hints.map(({ at, likely }) => ({ at: at + shift, likely })));
+    this.#ramAddresses.push(...ramAddresses.map((at) => at + shift));
   }
   /** Any instruction without immediates, by its text name. */
   op(name: string): this {
@@ -133,8 +149,9 @@ export class FunctionBuilder {
   /** Load or store by text name. Alignment hint is 1 byte except for atomics, which need their natural one. */
   memory(name: string, offset = 0, memory: MemoryIndex = 0, alignLog2 = 0): this {
     this.op(name);
-    this.code.u(memory === 0 ? alignLog2 : alignLog2 | 0x40);
-    if (memory !== 0) this.code.u(memory);
+    const index = this.#swapped && memory < 2 ? 1 - memory : memory;
+    this.code.u(index === 0 ? alignLog2 : alignLog2 | 0x40);
+    if (index !== 0) this.code.u(index);
     this.code.u(offset);
     return this;
   }
@@ -221,10 +238,11 @@ export class FunctionBuilder {
     return this;
   }
 
-  /** The code section's entry (locals, body, end), and the branch hints by offset in it. */
-  finish(): { body: ByteWriter; hints: readonly { at: number; likely: boolean }[] } {
+  /** The code section's entry (locals, body, end), and the branch hints by offset in it. @param wideRam memory 1 takes 64-bit addresses */
+  finish(wideRam = true): { body: ByteWriter; hints: readonly { at: number; likely: boolean }[] } {
     const out = this.#localDeclarations();
     const start = out.length;
+    if (wideRam) for (const at of this.#ramAddresses) this.code.bytes[at] = NOP;
     out.raw(this.code.view());
     out.u8(0x0b);
     return { body: out, hints: this.#hints.map(({ at, likely }) => ({ at: at + start, likely })) };

@@ -139,7 +139,7 @@ export class ModuleBuilder {
     }
     section(7, exports);
     const code = new ByteWriter(4096);
-    const finished = this.#functions.map((f) => f.builder.finish());
+    const finished = this.#functions.map((f) => f.builder.finish(this.#memories.some((memory) => memory.is64)));
     const hints = this.#hintSection(finished.map((f) => f.hints));
     if (hints) section(0, hints);
     code.u(this.#functions.length);

@@ -1,5 +1,6 @@
 /* The core module: the interpreter's run loop and the out-of-line halves of memory access. Generated once; handlers import what they need.
  * All functions take the register file's address first and the decoded entry's second, like handlers. */
+import { MOST_NARROW_PAGES } from "../../memory/frames.ts";
 import { Reg } from "../../isa/registers.ts";
 import { FunctionBuilder } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
@@ -75,10 +76,14 @@ export type CoreFunction = keyof typeof CORE_FUNCTIONS;
 const HANDLER_TYPE: [ValueTypeName[], ValueTypeName[]] = [["i32", "i32"], ["i32"]];
 const ADDRESS = 2;
 
-/** Declares the two memories; every generated module has them. */
-export function importMemories(m: ModuleBuilder, ramPages: number): void {
-  m.importMemory("mere", "state", statePages(1), statePages(MAX_EXECUTORS), false);
-  m.importMemory("mere", "ram", ramPages, ramPages, true);
+/** Does a frames memory of this many 64-KiB pages take 64-bit addresses? The same rule as FramePool.create's. */
+const isWideRam = (ramPages: number): boolean => ramPages > MOST_NARROW_PAGES;
+/** Declares the two memories; every generated module has them. @param swapped for functions that are (FunctionBuilder) */
+export function importMemories(m: ModuleBuilder, ramPages: number, swapped = false): void {
+  const state = (): void => m.importMemory("mere", "state", statePages(1), statePages(MAX_EXECUTORS), false);
+  if (!swapped) state();
+  m.importMemory("mere", "ram", ramPages, ramPages, isWideRam(ramPages));
+  if (swapped) state();
 }
 
 class CoreWriter {
@@ -161,9 +166,9 @@ class CoreWriter {
       [2, "i64.load16_u"],
     ] as const) {
       f.get(size).i32(n).op("i32.eq").if();
-      f.get(at).memory(name, 0, 1).op("return").end();
+      f.get(at).ramAddress().memory(name, 0, 1).op("return").end();
     }
-    f.get(at).memory("i64.load8_u", 0, 1);
+    f.get(at).ramAddress().memory("i64.load8_u", 0, 1);
     return f;
   }
   store(): FunctionBuilder {
@@ -183,9 +188,9 @@ class CoreWriter {
       [2, "i64.store16"],
     ] as const) {
       f.get(size).i32(n).op("i32.eq").if();
-      f.get(at).get(value).memory(name, 0, 1).op("return").end();
+      f.get(at).ramAddress().get(value).memory(name, 0, 1).op("return").end();
     }
-    f.get(at).get(value).memory("i64.store8", 0, 1);
+    f.get(at).ramAddress().get(value).memory("i64.store8", 0, 1);
     return f;
   }
   update(): FunctionBuilder {
@@ -205,7 +210,7 @@ class CoreWriter {
     f.else();
     f.get(STATE);
     this.#hostAddress(f);
-    f.memory("v128.load", 0, 1).memory("v128.store", Engine.SCRATCH).end();
+    f.ramAddress().memory("v128.load", 0, 1).memory("v128.store", Engine.SCRATCH).end();
     return f;
   }
   storeVector(): FunctionBuilder {
@@ -216,7 +221,7 @@ class CoreWriter {
     this.#host(f, "writeVectorSlow");
     f.else();
     this.#hostAddress(f);
-    f.get(STATE).memory("v128.load", Engine.SCRATCH).memory("v128.store", 0, 1).end();
+    f.ramAddress().get(STATE).memory("v128.load", Engine.SCRATCH).memory("v128.store", 0, 1).end();
     return f;
   }
 

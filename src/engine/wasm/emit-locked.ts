@@ -69,7 +69,9 @@ export abstract class EmitLocked extends EmitMemory {
         .op("i64.and")
         .op("i64.eqz");
     this.f.if("i32");
-    for (const operand of [host, value, v]) this.push(operand);
+    this.push(host);
+    this.f.ramAddress();
+    for (const operand of [value, v]) this.push(operand);
     this.f.memory(COMPARE_EXCHANGES[size], 0, 1, Math.log2(size));
     this.push(value);
     this.f.op("i64.eq").else();

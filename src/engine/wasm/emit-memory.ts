@@ -66,7 +66,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.i32(size).call(this.imports.function("load"));
     this.f.else();
     this.#pushHost(address, entry);
-    this.f.memory(LOADS[size], 0, 1).end();
+    this.f.ramAddress().memory(LOADS[size], 0, 1).end();
     return this.keep("i64");
   }
 
@@ -78,6 +78,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.i32(size).call(this.imports.function("store"));
     this.f.else();
     this.#pushHost(address, entry);
+    this.f.ramAddress();
     this.push(v);
     this.f.memory(STORES[size], 0, 1).end();
   }
@@ -100,7 +101,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.i32(size).call(this.imports.function("load"));
     this.f.else();
     this.push(host);
-    this.f.memory(LOADS[size], 0, 1).end();
+    this.f.ramAddress().memory(LOADS[size], 0, 1).end();
     return this.keep("i64");
   }
   protected storeUpdated(host: Value, address: Value, size: Size, v: Value): void {
@@ -111,6 +112,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.i32(size).call(this.imports.function("store"));
     this.f.else();
     this.push(host);
+    this.f.ramAddress();
     this.push(v);
     this.f.memory(STORES[size], 0, 1).end();
   }
@@ -123,7 +125,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.get(STATE).memory("v128.load", Engine.SCRATCH);
     this.f.else();
     this.#pushHost(address, entry);
-    this.f.memory("v128.load", 0, 1).end();
+    this.f.ramAddress().memory("v128.load", 0, 1).end();
     return this.keep("v128");
   }
   storeVector(address: Value, v: Value): void {
@@ -136,6 +138,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.call(this.imports.function("storeVector"));
     this.f.else();
     this.#pushHost(address, entry);
+    this.f.ramAddress();
     this.pushV128(v);
     this.f.memory("v128.store", 0, 1).end();
   }

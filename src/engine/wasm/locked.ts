@@ -31,13 +31,13 @@ export function writeStoreLocked(f: FunctionBuilder, slow: number): FunctionBuil
   // an operand of 8 bytes is aligned here, and has no business here
   f.i64(1).get(size).op("i64.extend_i32_u").i64(3).op("i64.shl").op("i64.shl").i64(1).op("i64.sub").set(mask);
   const again = f.loop();
-  f.get(at).memory("i64.atomic.load", 0, 1, 3).tee(old);
+  f.get(at).ramAddress().memory("i64.atomic.load", 0, 1, 3).tee(old);
   f.get(shift).op("i64.shr_u").get(mask).op("i64.and").get(EXPECTED).op("i64.ne");
   f.get(at);
   pushIsInPair(f);
   f.op("i32.or").if();
   f.i32(0).op("return").end();
-  f.get(at).get(old);
+  f.get(at).ramAddress().get(old);
   f.get(old).get(mask).get(shift).op("i64.shl").i64(-1).op("i64.xor").op("i64.and");
   f.get(value).get(mask).op("i64.and").get(shift).op("i64.shl").op("i64.or");
   f.memory("i64.atomic.rmw.cmpxchg", 0, 1, 3).get(old).op("i64.ne").brIf(again);
@@ -63,12 +63,12 @@ export function writeExchangePair(f: FunctionBuilder, slow: number): FunctionBui
   f.i32(0).get(HOST).memory("i64.atomic.store", World.PAIR, 0, 3);
   const done = f.block();
   const again = f.loop();
-  f.get(HOST).memory("i64.atomic.load", 0, 1, 3).set(oldLow);
-  f.get(HOST).memory("i64.atomic.load", 8, 1, 3).set(oldHigh);
+  f.get(HOST).ramAddress().memory("i64.atomic.load", 0, 1, 3).set(oldLow);
+  f.get(HOST).ramAddress().memory("i64.atomic.load", 8, 1, 3).set(oldHigh);
   f.get(oldLow).get(EXPECTED).op("i64.eq").get(oldHigh).get(expectedHigh).op("i64.eq").op("i32.and").tee(equal);
   f.op("i32.eqz").brIf(done);
   const half = (at: number, from: number, to: number): FunctionBuilder =>
-    f.get(HOST).get(from).get(to).memory("i64.atomic.rmw.cmpxchg", at, 1, 3).get(from);
+    f.get(HOST).ramAddress().get(from).get(to).memory("i64.atomic.rmw.cmpxchg", at, 1, 3).get(from);
   half(0, EXPECTED, low).op("i64.ne").brIf(again);
   half(8, expectedHigh, high).op("i64.eq").brIf(done);
   half(0, low, EXPECTED).op("drop").op("drop").br(again);

@@ -122,7 +122,14 @@ export abstract class WalkWriter {
         .i64(0xff8)
         .op("i64.and")
         .op("i64.or");
-      f.tee(this.#at).memory("i64.load", 0, RAM).tee(entry).get(this.#checked).op("i64.and").i64(Pte.P).op("i64.ne");
+      f.tee(this.#at)
+        .ramAddress()
+        .memory("i64.load", 0, RAM)
+        .tee(entry)
+        .get(this.#checked)
+        .op("i64.and")
+        .i64(Pte.P)
+        .op("i64.ne");
       this.giveUpIf();
       if (looksAtXd) f.get(this.#either).get(entry).op("i64.or").set(this.#either);
       if (level > 1) this.#largePage(level, leaf);
@@ -156,7 +163,7 @@ export abstract class WalkWriter {
     f.get(this.entry).op("i32.wrap_i64").tee(low);
     pushWrite();
     f.i32(Math.log2(Pte.D)).op("i32.shl").i32(Pte.A).op("i32.or").op("i32.or").tee(wanted).get(low).op("i32.ne").if();
-    f.get(this.#at).get(low).get(wanted).memory("i32.atomic.rmw.cmpxchg", 0, RAM, 2).get(low).op("i32.ne");
+    f.get(this.#at).ramAddress().get(low).get(wanted).memory("i32.atomic.rmw.cmpxchg", 0, RAM, 2).get(low).op("i32.ne");
     this.giveUpIf();
     f.get(wanted).set(low).end();
   }

@@ -71,7 +71,7 @@ function assemble(
 ): Uint8Array<ArrayBuffer> {
   const m = new ModuleBuilder();
   for (const name of names) m.importFunction("host", name, ...FUNCTIONS[name]);
-  importMemories(m, ramPages);
+  importMemories(m, ramPages, true);
   written.forEach((region, i) => {
     if (region) m.export(`r${i}`, m.add(region.f));
   });

@@ -146,17 +146,26 @@ export abstract class RegionMemory extends RegionFlags {
   }
 
   override load(address: Value, size: Size): Value {
-    this.f.get(this.#host(address, size, Access.READ)).memory(LOADS[size], 0, 1);
+    this.f
+      .get(this.#host(address, size, Access.READ))
+      .ramAddress()
+      .memory(LOADS[size], 0, 1);
     return this.#loaded(size);
   }
   /** As load, by another wasm instruction. */
   protected loadAs(address: Value, size: number, name: string, type: ValueTypeName): Value {
-    this.f.get(this.#host(address, size, Access.READ)).memory(name, 0, 1);
+    this.f
+      .get(this.#host(address, size, Access.READ))
+      .ramAddress()
+      .memory(name, 0, 1);
     return this.keep(type);
   }
   /** As load, but sign-extended. */
   protected loadSigned(address: Value, size: Size): Value {
-    this.f.get(this.#host(address, size, Access.READ)).memory(SIGNED_LOADS[size], 0, 1);
+    this.f
+      .get(this.#host(address, size, Access.READ))
+      .ramAddress()
+      .memory(SIGNED_LOADS[size], 0, 1);
     return this.keep("i64");
   }
   #loaded(size: Size): KnownValue {
@@ -164,7 +173,7 @@ export abstract class RegionMemory extends RegionFlags {
   }
   override store(address: Value, size: Size, v: Value): void {
     if (this.#atomic) throw new Unsupported("a locked store that is no operand");
-    this.f.get(this.#host(address, size, Access.WRITE));
+    this.f.get(this.#host(address, size, Access.WRITE)).ramAddress();
     if (v.type === "f64" || v.type === "f32") this.f.get(v.local).memory(`${v.type}.store`, 0, 1);
     else {
       this.push(v);
@@ -182,6 +191,7 @@ export abstract class RegionMemory extends RegionFlags {
   }
   protected override loadForUpdate(host: Value, _address: Value, size: Size): Value {
     this.push(host);
+    this.f.ramAddress();
     if (this.#atomic) this.f.memory(ATOMIC_LOADS[size], 0, 1, LOG[size]);
     else this.f.memory(LOADS[size], 0, 1);
     return (this.#read = this.#loaded(size));
@@ -193,6 +203,7 @@ export abstract class RegionMemory extends RegionFlags {
       this.f.likely(false).brIf(this.retry);
     }
     this.push(host);
+    this.f.ramAddress();
     if (this.#atomic) {
       this.push(this.#read!);
       this.push(this.zext(v, size));
@@ -218,11 +229,14 @@ export abstract class RegionMemory extends RegionFlags {
   }
 
   override loadVector(address: Value): Value {
-    this.f.get(this.#host(address, 16, Access.READ)).memory("v128.load", 0, 1);
+    this.f
+      .get(this.#host(address, 16, Access.READ))
+      .ramAddress()
+      .memory("v128.load", 0, 1);
     return this.keep("v128");
   }
   override storeVector(address: Value, v: Value): void {
-    this.f.get(this.#host(address, 16, Access.WRITE));
+    this.f.get(this.#host(address, 16, Access.WRITE)).ramAddress();
     this.pushV128(v);
     this.f.memory("v128.store", 0, 1);
     this.memoryEffects++;

@@ -56,7 +56,7 @@ export function isSupported(d: Decoded, options: RegionOptions): boolean {
 }
 
 class RegionWriter {
-  readonly f = new FunctionBuilder(HANDLER, ["i32"]);
+  readonly f = new FunctionBuilder(HANDLER, ["i32"], true);
   readonly #emit: EmitRegion;
   readonly #imports: Imports;
   readonly #nodes: readonly RegionNode[];
