@@ -61,6 +61,15 @@ const FINISH = code(`
   eb fd                           jmp park
 `);
 
+let limits = REGION_LIMITS;
+/** From now on guests ask for the translation of what they run as soon as they run it. */
+export function translateSoon(): void {
+  limits = { ...REGION_LIMITS, threshold: 0 };
+}
+let regions = 0;
+/** Regions that this file's guests have had. */
+export const regionsSoFar = (): number => regions;
+
 export interface SmpOptions {
   readonly vcpus?: number;
   readonly executors?: number;
@@ -76,6 +85,7 @@ export class SmpGuest {
   readonly devices: Devices;
   readonly files: readonly RegisterFile[];
   readonly #executors: Executors;
+  readonly #regionCounts: SharedArrayBuffer;
 
   constructor(program: Listing, options: SmpOptions = {}) {
     const { vcpus = 2, executors = vcpus, parked = false, rbx = At.DATA, rcx = 0 } = options;
@@ -100,8 +110,8 @@ export class SmpGuest {
     new Int32Array(control)[0] = Control.NOT_YET;
     const exits = new SharedArrayBuffer(8 * EXIT_REASONS.length * executors);
     const region = { passes: ALL_PASSES, parallel: true };
-    const regionCounts = new SharedArrayBuffer(8 * REGION_COUNTS.length * executors);
-    const told = { kvmFeatures: 0, cpuFeatures: undefined, region, limits: REGION_LIMITS, regionCounts };
+    const regionCounts = (this.#regionCounts = new SharedArrayBuffer(8 * REGION_COUNTS.length * executors));
+    const told = { kvmFeatures: 0, cpuFeatures: undefined, region, limits, regionCounts };
     const start = { state, ram: this.ram.shared, devices: shared, vcpus, exits, control, ...told };
     this.#executors = new Executors(executors, start, this.devices.wakeups);
   }
@@ -144,6 +154,9 @@ export class SmpGuest {
     } finally {
       await stop();
       await this.#executors.terminate();
+      new Float64Array(this.#regionCounts).forEach((count, i) => {
+        if (REGION_COUNTS[i % REGION_COUNTS.length] === "regions") regions += count;
+      });
     }
   }
   u8(address: number): number {

@@ -1,6 +1,6 @@
 /* What the translated code of one executor costs in memory, and what has to go when that is too much. V8 frees a module's machine code as a whole, once nobody has any of its
  * functions; so modules are counted, each once, with their regions, and those whose regions were seen last longest ago go first. Knows neither what regions are nor threads.
- * @source docs/engine.md "Translated code" */
+ * @source docs/translator.md "Room" */
 
 /** Memory that a module takes for each of its bytes, measured on a boot of Debian: 1 for itself, 3 for machine code of the first compiler or 2 of the second, the rest for what V8 keeps to
  *  find its way about in it. */
