@@ -12,6 +12,7 @@ import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "./jump-cache.ts";
 import { Engine, Entry, ENTRY_UNCHAINED, MAX_EXECUTORS, statePages, Tlb } from "./layout.ts";
 import { refill } from "./refill.ts";
+import { copyRun, fillRun } from "./string-run.ts";
 import type { CodeTables } from "./walk.ts";
 
 /** Access kinds of the host function `fill`. */
@@ -35,9 +36,6 @@ export const HOST_FUNCTIONS = {
   /** (state) → first entry of the block at RIP, put into the jump cache. Throws the guest's fetch fault. */
   lookUp: [["i32"], ["i32"]],
   probeWrite: [["i32", "i32", "i64", "i32"], []],
-  /** (state, entry, element bytes): does what it can of REP MOVS, REP STOS in whole runs of pages; RCX, RSI, RDI say how far it came. */
-  bulkMove: [["i32", "i32", "i32"], []],
-  bulkStore: [["i32", "i32", "i32"], []],
   raise: [["i32", "i32", "i32", "i32"], []],
   raiseSse: [["i32", "i32"], []],
   raiseX87: [["i32", "i32"], []],
@@ -69,6 +67,10 @@ export const CORE_FUNCTIONS = {
   exchangePair: [["i32", "i32", "i64", "i64", "i64", "i64", "i64", "i64"], ["i32"]],
   loadVector: [["i32", "i32", "i64"], []],
   storeVector: [["i32", "i32", "i64"], []],
+  /** (state, to, from, elements, log2 of their size) → elements of a REP MOVS that were done (string-run.ts). Raises nothing. */
+  copyRun: [["i32", "i64", "i64", "i64", "i32"], ["i64"]],
+  /** (state, to, value in all its 8 bytes, elements, log2 of their size) → elements of a REP STOS that were done. Raises nothing. */
+  fillRun: [["i32", "i64", "i64", "i64", "i32"], ["i64"]],
 } as const satisfies Record<string, Signature>;
 export type CoreFunction = keyof typeof CORE_FUNCTIONS;
 
@@ -96,6 +98,10 @@ class CoreWriter {
     this.m.importTable("mere", "handlers", 1);
   }
 
+  addRuns(): void {
+    this.add("copyRun", copyRun(this.#index("refill")));
+    this.add("fillRun", fillRun(this.#index("refill")));
+  }
   #index(name: string): number {
     const index = this.#functions.get(name);
     if (index === undefined) throw new Error(`the core module has no function ${name}`);
@@ -313,6 +319,7 @@ export function coreModule(
   w.add("store", w.store());
   w.add("update", w.update());
   w.addLocked();
+  w.addRuns();
   w.add("loadVector", w.loadVector());
   w.add("storeVector", w.storeVector());
   w.add("run", w.run(hot));

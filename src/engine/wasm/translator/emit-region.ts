@@ -3,15 +3,19 @@
 import type { CallName } from "../../../isa/calls.ts";
 import type { Decoded, Operand } from "../../../isa/decoded.ts";
 import { Reg, Rflags } from "../../../isa/registers.ts";
-import type { ExceptionName, Sem, Size } from "../../../isa/sem.ts";
+import type { ExceptionName, Sem, Semantics, Size } from "../../../isa/sem.ts";
+import { MOVS, STOS } from "../../../isa/sem/string.ts";
 import type { Local } from "../../../wasm/function.ts";
 import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
 import { emitTagChoice } from "../jump-cache.ts";
 import { Engine } from "../layout.ts";
+import { callRun, chargeRun } from "../string-run.ts";
 import { RegionFloat } from "./region-float.ts";
 import { bitsOf, Unsupported } from "./region-state.ts";
 
+const [RCX, RSI, RDI] = [1, 6, 7];
+const isRun = (semantics: Semantics): boolean => semantics === MOVS || semantics === STOS;
 const LANES = { 8: "i64x2", 4: "i32x4", 2: "i16x8", 1: "i8x16" } as const;
 
 export class EmitRegion extends RegionFloat implements Sem<Value> {
@@ -48,8 +52,27 @@ export class EmitRegion extends RegionFloat implements Sem<Value> {
       this.syncFlagKind();
       this.retry = this.f.loop();
     }
-    d.row.semantics.run(this);
+    if (d.rep !== 0 && d.addressSize === 8 && d.segment < 4 && isRun(d.row.semantics)) this.#run();
+    else d.row.semantics.run(this);
     if (retries) this.f.end();
+  }
+
+  /** REP MOVS, REP STOS, upwards. What a run leaves undone is the interpreter's, which takes the instruction up where the registers say. */
+  #run(): void {
+    const { f } = this;
+    f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.DF).op("i32.and");
+    this.sideExitIf();
+    const copies = this.d.row.semantics === MOVS;
+    const done = callRun(this, copies, this.size);
+    const bytes = this.mul(done, this.const(this.size));
+    this.setReg(RCX, 8, this.sub(this.reg(RCX, 8), done));
+    this.setReg(RDI, 8, this.add(this.reg(RDI, 8), bytes));
+    if (copies) this.setReg(RSI, 8, this.add(this.reg(RSI, 8), bytes));
+    f.get(this.fuel).get(chargeRun(f, bytes.local)).op("i32.sub").set(this.fuel);
+    f.get(this.useGpr(RCX)).i64(0).op("i64.ne");
+    this.registerEffects = 0;
+    this.sideExitIf();
+    this.registerEffects = 1;
   }
 
   // ——— operands ———
