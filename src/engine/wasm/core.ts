@@ -36,6 +36,8 @@ export const HOST_FUNCTIONS = {
   /** (state) → first entry of the block at RIP, put into the jump cache. Throws the guest's fetch fault. */
   lookUp: [["i32"], ["i32"]],
   probeWrite: [["i32", "i32", "i64", "i32"], []],
+  /** Nanoseconds of the host's monotonic clock. */
+  clock: [["i32", "i32"], ["f64"]],
   raise: [["i32", "i32", "i32", "i32"], []],
   raiseSse: [["i32", "i32"], []],
   raiseX87: [["i32", "i32"], []],

@@ -228,6 +228,7 @@ export class WasmEngine {
       lookUp: () => this.current.lookUp(),
       probeWrite: (_: number, entry: number, address: bigint, size: number) =>
         at(entry).mmu.probeWrite(BigInt.asUintN(64, address), size),
+      clock: (_: number, entry: number) => at(entry).nanos(),
       raise: (_: number, entry: number, vector: number, code: number) => {
         at(entry);
         throw new GuestFault(vector, code === -1 ? undefined : code);

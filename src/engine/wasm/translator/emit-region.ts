@@ -9,11 +9,14 @@ import type { Local } from "../../../wasm/function.ts";
 import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
 import { emitTagChoice } from "../jump-cache.ts";
+import { CALL_PREFIX } from "../handlers.ts";
 import { Engine } from "../layout.ts";
 import { callRun, chargeRun } from "../string-run.ts";
 import { RegionFloat } from "./region-float.ts";
 import { bitsOf, Unsupported } from "./region-state.ts";
 
+/** Calls that look only at fields of the register file that a region does not keep in locals, and fault never. */
+const FREE_CALLS: ReadonlySet<CallName> = new Set(["modeChanged", "interruptsMayBeOpen"]);
 const [RCX, RSI, RDI] = [1, 6, 7];
 const isRun = (semantics: Semantics): boolean => semantics === MOVS || semantics === STOS;
 const LANES = { 8: "i64x2", 4: "i32x4", 2: "i16x8", 1: "i8x16" } as const;
@@ -311,13 +314,28 @@ export class EmitRegion extends RegionFloat implements Sem<Value> {
     emitTagChoice(this.f);
     this.forgetPages();
   }
-  /** What is plain TypeScript is the interpreter's. */
+  /** What is plain TypeScript is the interpreter's, except what needs no register that is in a local. */
   call(name: CallName, ...args: Value[]): Value {
-    void name;
     void args;
+    if (name === "tsc") return this.#timeStamp();
+    if (FREE_CALLS.has(name)) {
+      this.registerEffects++;
+      this.f
+        .get(STATE)
+        .i32(0)
+        .call(this.imports.function(CALL_PREFIX + name));
+      this.reloadTlb(Engine.TLB);
+      this.forgetPages();
+      return this.const(0);
+    }
     this.#beRare();
     this.sideExit();
     return this.const(0);
+  }
+  /** A clock that goes by retired instructions is to know of those before this one. */
+  #timeStamp(): Value {
+    this.f.get(STATE).get(this.fuel).i32(this.ahead).op("i32.add").memory("i32.store", Engine.FUEL);
+    return this.timeStamp(() => this.f.i32(0));
   }
   /** What every run of the instruction would leave for is not worth being in a region. */
   #beRare(): void {
