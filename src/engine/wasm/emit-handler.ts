@@ -58,7 +58,6 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   }[] = [];
   /** The code so far ends by returning the next entry itself. */
   #finished = false;
-
   readonly #exits: HandlerExits;
 
   constructor(

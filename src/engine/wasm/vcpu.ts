@@ -27,7 +27,6 @@ import { Retirement } from "./retirement.ts";
 
 /** Instructions between looks at the clock and at what other threads want: some tens of microseconds. */
 const SLICE = 20_000;
-const TWO_32 = 0x1_0000_0000;
 const HALTED = 1;
 const SHUT_DOWN = 3;
 
