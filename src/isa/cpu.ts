@@ -84,8 +84,6 @@ export interface Cpu {
   modeChanged(): void;
   /** Guest TSC in ticks (1 GHz nominal: nanoseconds). */
   tsc(): bigint;
-  /** The same as an integer, where that is exact; else −1. */
-  ticks?(): number;
   random64(): bigint;
   /** MSRs that belong to devices (x2APIC, kvmclock, …): undefined if there is none, which gives #GP. */
   readDeviceMsr(index: number): bigint | undefined;

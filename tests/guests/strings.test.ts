@@ -246,6 +246,35 @@ describe("REP", () => {
     );
   });
 
+  test("counts as one instruction when it is complete, and as none before", () => {
+    const retired = (g: SmallGuest): number => Number(g.regs.get64(Reg.RETIRED));
+    for (const [from, to, length] of [
+      [0, 0, 3],
+      [5, 100, 9000],
+      [0, 1, 500], // overlap that repeats the start: element by element
+      [0, 0, 0],
+    ] as const) {
+      const g = mapped(kernelGuest(MOVSB, { [RCX]: length, [RSI]: VA + from, [RDI]: VA + to }));
+      g.run();
+      assert.equal(retired(g), 2, `${length} from ${from} to ${to}, and HLT`);
+    }
+    const g = mapped(kernelGuest(STOSB, { [RCX]: 8192, [RAX]: 1, [RDI]: VA }), 1);
+    assert.equal(g.run().vector, 14);
+    assert.equal(retired(g), 1, "the handler's HLT");
+  });
+
+  test("STOS and MOVSB of small counts beside other bytes", () => {
+    for (let length = 0; length < 70; length++) {
+      for (const program of [STOSB, MOVSB]) {
+        const g = mapped(kernelGuest(program, { [RCX]: length, [RSI]: 0x80_0003, [RDI]: VA + 7, [RAX]: 0xab }));
+        const bytes = program === STOSB ? new Uint8Array(length).fill(0xab) : pattern(length + 3).subarray(3);
+        g.write(SOURCE, pattern(100));
+        g.run();
+        assert.deepEqual(target(g, 0, length + 9), [0, 0, 0, 0, 0, 0, 0, ...bytes, 0, 0]);
+      }
+    }
+  });
+
   test("a device is written element by element", () => {
     const g = kernelGuest(STOSD, { [RAX]: 0x1234_5678, [RCX]: 40, [RDI]: At.DEVICE + 8 });
     g.run();

@@ -5,7 +5,7 @@ import { hostNanos } from "../../src/engine/clock.ts";
 import { Reg } from "../../src/isa/registers.ts";
 import { cameAt, count, countingGuest, HANDLER, VECTOR } from "./counting-guest.ts";
 import { code } from "./listing.ts";
-import { Pte, type SmallGuest } from "./small-guest.ts";
+import { Pte, SmallGuest } from "./small-guest.ts";
 
 const RAX = 0;
 
@@ -181,4 +181,38 @@ describe("timers", () => {
     g.run();
     assert.equal(count(g), 0);
   });
+});
+
+test("RDTSC and RDTSCP: halves in EDX:EAX, TSC_AUX in ECX, never back; CR4.TSD keeps them from user code", () => {
+  const program = code(`
+    0f 31                           rdtsc
+    48 89 c3                        mov rbx, rax
+    48 89 d6                        mov rsi, rdx
+    0f 01 f9                        rdtscp
+    f4                              hlt
+  `);
+  const g = new SmallGuest();
+  g.load(program);
+  g.regs.set64(Reg.TSC_AUX, 0x1_0000_0009n);
+  g.regs.set64(Reg.TSC_OFFSET, BigInt.asUintN(64, 0x7000_0000_0000_0000n));
+  for (const register of [RAX, 1, 2]) g.regs.setGpr(register, -1n);
+  g.run();
+  const [first, second] = [
+    [6, 3],
+    [2, RAX],
+  ].map(([high, low]) => (g.gpr(high!) << 32n) | g.gpr(low!));
+  assert.ok(g.gpr(RAX) < 1n << 32n && second! >= first! && second! - first! < 10_000_000_000n);
+  assert.equal(second! >> 56n, 0x70n);
+  assert.equal(g.gpr(1), 9n);
+
+  for (const [cr4, vector] of [
+    [0n, 13], // the HLT
+    [4n, 13],
+  ] as const) {
+    const user = new SmallGuest({ cr4 });
+    user.regs.setGpr(RAX, 0x55n);
+    user.loadUser(program);
+    assert.equal(user.run().vector, vector);
+    assert.equal(user.gpr(RAX) === 0x55n, cr4 !== 0n, "as it was");
+  }
 });

@@ -13,6 +13,7 @@ import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "./jump-cache.ts";
 import { Engine, Entry, ENTRY_UNCHAINED, MAX_EXECUTORS, statePages, Tlb } from "./layout.ts";
 import { refill } from "./refill.ts";
+import { copyRun, fillRun } from "./string-run.ts";
 import type { CodeTables } from "./walk.ts";
 
 /** Access kinds of the host function `fill`. */
@@ -36,9 +37,8 @@ export const HOST_FUNCTIONS = {
   /** (state) → first entry of the block at RIP, put into the jump cache. Throws the guest's fetch fault. */
   lookUp: [["i32"], ["i32"]],
   probeWrite: [["i32", "i32", "i64", "i32"], []],
-  /** (state, entry, element bytes): does what it can of REP MOVS, REP STOS in whole runs of pages; RCX, RSI, RDI say how far it came. */
-  bulkMove: [["i32", "i32", "i32"], []],
-  bulkStore: [["i32", "i32", "i32"], []],
+  /** Nanoseconds of the host's monotonic clock. */
+  clock: [["i32", "i32"], ["f64"]],
   raise: [["i32", "i32", "i32", "i32"], []],
   raiseSse: [["i32", "i32"], []],
   raiseX87: [["i32", "i32"], []],
@@ -70,6 +70,10 @@ export const CORE_FUNCTIONS = {
   exchangePair: [["i32", "i32", "i64", "i64", "i64", "i64", "i64", "i64"], ["i32"]],
   loadVector: [["i32", "i32", "i64"], []],
   storeVector: [["i32", "i32", "i64"], []],
+  /** (state, to, from, elements, log2 of their size) → elements of a REP MOVS that were done (string-run.ts). Raises nothing. */
+  copyRun: [["i32", "i64", "i64", "i64", "i32"], ["i64"]],
+  /** (state, to, value in all its 8 bytes, elements, log2 of their size) → elements of a REP STOS that were done. Raises nothing. */
+  fillRun: [["i32", "i64", "i64", "i64", "i32"], ["i64"]],
 } as const satisfies Record<string, Signature>;
 export type CoreFunction = keyof typeof CORE_FUNCTIONS;
 
@@ -101,6 +105,10 @@ class CoreWriter {
     this.m.importTable("mere", "handlers", 1);
   }
 
+  addRuns(): void {
+    this.add("copyRun", copyRun(this.#index("refill")));
+    this.add("fillRun", fillRun(this.#index("refill")));
+  }
   #index(name: string): number {
     const index = this.#functions.get(name);
     if (index === undefined) throw new Error(`the core module has no function ${name}`);
@@ -318,6 +326,7 @@ export function coreModule(
   w.add("store", w.store());
   w.add("update", w.update());
   w.addLocked();
+  w.addRuns();
   w.add("loadVector", w.loadVector());
   w.add("storeVector", w.storeVector());
   w.add("run", w.run(hot));

@@ -7,6 +7,7 @@ import { CALLS } from "../../isa/system/calls.ts";
 import { Vector } from "../../isa/cpu.ts";
 import { Reg, Rflags } from "../../isa/registers.ts";
 import type { ExceptionName, Sem, Size } from "../../isa/sem.ts";
+import { MOVS, STOS } from "../../isa/sem/string.ts";
 import { FunctionBuilder, type Local } from "../../wasm/function.ts";
 import { EmitVectors } from "./emit-vectors.ts";
 import { ENTRY, type Imports } from "./emit-memory.ts";
@@ -14,6 +15,7 @@ import { STATE } from "./emit-flags.ts";
 import type { Value } from "./emit-values.ts";
 import { emitForget, emitTagChoice } from "./jump-cache.ts";
 import { Engine, Entry } from "./layout.ts";
+import { callRun, chargeRun } from "./string-run.ts";
 
 /** How the entry describes the memory operand's address. */
 export const AddressForm = { NONE: 0, BASE: 1, INDEX: 2, SEGMENT: 3, ADDRESS32: 4, OFFSET: 5 } as const;
@@ -35,9 +37,7 @@ export const FUNCTION_EXITS: HandlerExits = {
   lookUp: (f) => f.i32(0).op("return"),
 };
 
-const RCX = 1;
-/** Elements of a REP from which the call for a bulk pays. */
-const BULK_LEAST = 16;
+const [RCX, RSI, RDI] = [1, 6, 7];
 const HIGH_BYTE_REGS = 4;
 const WORD_BYTES = 8;
 
@@ -58,7 +58,6 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   }[] = [];
   /** The code so far ends by returning the next entry itself. */
   #finished = false;
-
   readonly #exits: HandlerExits;
 
   constructor(
@@ -83,29 +82,33 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     const { row } = this.#shape;
     this.#checks();
     if (row.ends && !this.#jumps()) this.#setRip(this.nextRip());
-    this.#bulk();
+    this.#run();
     row.semantics.run(this);
     if (this.#finished) return;
     if (row.ends) this.leave();
     else this.#exits.next(this.f);
   }
 
-  /** REP MOVS and REP STOS of many elements, upwards: most of the work in one call, the rest and all that is special as described. Not without fuel:
-   *  single-stepping stops after each element. */
-  #bulk(): void {
+  /** REP MOVS and REP STOS, upwards: most of the work in one call, the rest and all that is special as described. Not without fuel: single-stepping stops
+   *  after each element. */
+  #run(): void {
     const { row, rep, addressSize, size } = this.#shape;
-    const name = row.mnemonic.startsWith("movs")
-      ? "bulkMove"
-      : row.mnemonic.startsWith("stos")
-        ? "bulkStore"
-        : undefined;
-    if (name === undefined || rep === 0 || addressSize !== 8 || this.#form !== AddressForm.BASE) return;
+    const copies = row.semantics === MOVS;
+    if ((!copies && row.semantics !== STOS) || rep === 0 || addressSize !== 8 || this.#form !== AddressForm.BASE)
+      return;
+    const { f } = this;
     this.push(this.reg(RCX, 8));
-    this.f.i64(BULK_LEAST).op("i64.ge_u");
-    this.f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.DF).op("i32.and").op("i32.eqz").op("i32.and");
-    this.f.get(STATE).memory("i32.load", Engine.FUEL).i32(0).op("i32.gt_s").op("i32.and").if();
-    this.f.get(STATE).get(ENTRY).i32(size).call(this.imports.function(name));
-    this.f.end();
+    f.i64(0).op("i64.ne");
+    f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.DF).op("i32.and").op("i32.eqz").op("i32.and");
+    f.get(STATE).memory("i32.load", Engine.FUEL).i32(0).op("i32.gt_s").op("i32.and").if();
+    const done = callRun(this, copies, size);
+    const bytes = this.mul(done, this.const(size));
+    this.setReg(RCX, 8, this.sub(this.reg(RCX, 8), done));
+    this.setReg(RDI, 8, this.add(this.reg(RDI, 8), bytes));
+    if (copies) this.setReg(RSI, 8, this.add(this.reg(RSI, 8), bytes));
+    const charge = chargeRun(f, bytes.local);
+    f.get(STATE).get(STATE).memory("i32.load", Engine.FUEL).get(charge).op("i32.sub").memory("i32.store", Engine.FUEL);
+    f.end();
   }
   /** Does the instruction set RIP itself? Found by a trial emission: then no call needs RIP in place. */
   #jumps(): boolean {
@@ -464,6 +467,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     emitTagChoice(this.f);
   }
   call(name: CallName, ...args: Value[]): Value {
+    if (name === "tsc") return this.timeStamp(() => this.f.get(ENTRY));
     this.f.get(STATE).get(ENTRY);
     for (const a of args) this.push(a);
     this.f.call(this.imports.function(`call:${name}`));

@@ -1,5 +1,6 @@
 /* Third layer: guest memory through the software TLB. The probe is inline; what misses (unmapped, page-crossing, device, code page, fault) goes to the
  * core module's slow functions, which fill the TLB, do the access piecewise, or raise the guest's fault by a JavaScript exception. */
+import { Reg } from "../../isa/registers.ts";
 import type { Size } from "../../isa/sem.ts";
 import type { FunctionBuilder } from "../../wasm/function.ts";
 import { EmitFlags, STATE } from "./emit-flags.ts";
@@ -57,6 +58,14 @@ export abstract class EmitMemory extends EmitFlags {
   protected pushSlow(address: Value): void {
     this.f.get(STATE).get(ENTRY);
     this.push(address);
+  }
+
+  /** The guest's TSC: host nanoseconds and an offset. @param pushEntry pushes the decoded entry, or 0 */
+  protected timeStamp(pushEntry: () => void): Value {
+    this.f.get(STATE);
+    pushEntry();
+    this.f.call(this.imports.function("clock")).op("i64.trunc_sat_f64_s");
+    return this.add(this.keep("i64"), this.field(Reg.TSC_OFFSET, 8));
   }
 
   load(address: Value, size: Size): Value {

@@ -17,7 +17,6 @@ import {
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import { Attention, HOST, type HostSources, type VcpuPorts } from "../engine.ts";
 import { BlockCache } from "./blocks.ts";
-import { bulkMove, bulkStore } from "./bulk.ts";
 import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
@@ -229,8 +228,7 @@ export class WasmEngine {
       lookUp: () => this.current.lookUp(),
       probeWrite: (_: number, entry: number, address: bigint, size: number) =>
         at(entry).mmu.probeWrite(BigInt.asUintN(64, address), size),
-      bulkMove: (_: number, entry: number, size: number) => bulkMove(at(entry), this.#ram.pool.bytes, size),
-      bulkStore: (_: number, entry: number, size: number) => bulkStore(at(entry), this.#ram.pool, size),
+      clock: (_: number, entry: number) => at(entry).nanos(),
       raise: (_: number, entry: number, vector: number, code: number) => {
         at(entry);
         throw new GuestFault(vector, code === -1 ? undefined : code);

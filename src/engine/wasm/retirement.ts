@@ -27,13 +27,6 @@ export class Retirement {
     this.#regs.set32(Engine.REPEATED, 0);
     this.#granted = fuel;
   }
-  /** Ends the slice at the next look at the fuel: an instruction has taken long. */
-  endSlice(): void {
-    const left = this.#fuel;
-    if (left <= 0) return;
-    this.#granted -= left;
-    this.#regs.set32(Engine.FUEL, 0);
-  }
   /** Ends a slice: adds what it did, and what its last block did before it was left, to Reg.RETIRED. @returns that */
   retire(before = 0): number {
     const count = this.#sinceGrant + before;

@@ -27,7 +27,6 @@ import { Retirement } from "./retirement.ts";
 
 /** Instructions between looks at the clock and at what other threads want: some tens of microseconds. */
 const SLICE = 20_000;
-const TWO_32 = 0x1_0000_0000;
 const HALTED = 1;
 const SHUT_DOWN = 3;
 
@@ -443,14 +442,11 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     // breakpoints may have been enabled: out of the run loop to step
     if (hasBreakpoints(this.regs)) this.interruptsMayBeOpen(true);
   }
+  nanos(): number {
+    return this.#host.nanos();
+  }
   tsc(): bigint {
     return BigInt(Math.floor(this.#host.nanos())) + BigInt.asIntN(64, this.regs.get64(Reg.TSC_OFFSET));
-  }
-  ticks(): number {
-    const { view } = this.regs;
-    const offset = view.getInt32(Reg.TSC_OFFSET + 4, true) * TWO_32 + view.getUint32(Reg.TSC_OFFSET, true);
-    const ticks = Math.floor(this.#host.nanos()) + offset;
-    return Number.isSafeInteger(offset) && Number.isSafeInteger(ticks) ? ticks : -1;
   }
   random64(): bigint {
     return this.#host.random64();

@@ -125,6 +125,23 @@ export const RDRAND = semantics("w", (s) => {
   s.writeFlags(s.const(1));
 });
 
+// ——— time ———
+const CR4_TSD = 1 << 2;
+/** TSC in EDX:EAX. */
+function readTsc<V>(s: Sem<V>): void {
+  const hidden = s.ne(s.and(s.field(Reg.CR4, 4), s.const(CR4_TSD)), s.const(0));
+  s.when(s.and(hidden, s.ne(s.field(Reg.CPL, 4), s.const(0))), () => s.raise("#GP"));
+  const tsc = s.call("tsc");
+  s.setReg(0, 4, s.zext(tsc, 4));
+  s.setReg(2, 4, s.shrU(tsc, s.const(32)));
+}
+/** @source SDM vol. 2B "RDTSC", "RDTSCP"; vol. 3B §18.17 */
+export const RDTSC = semantics("", readTsc);
+export const RDTSCP = semantics("", (s) => {
+  readTsc(s);
+  s.setReg(1, 4, s.field(Reg.TSC_AUX, 4));
+});
+
 // ——— ports ———
 export const IN = semantics("wr", (s) => s.put(0, s.call("portIn", s.get(1), s.const(s.width(0)))));
 export const OUT = semantics("rr", (s) => {

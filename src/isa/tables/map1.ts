@@ -12,7 +12,7 @@ import { IMUL2 } from "../sem/muldiv.ts";
 import { SHLD, SHRD } from "../sem/shift.ts";
 import { popSegment, pushSegment } from "../sem/stack.ts";
 import {
-  addressCall, LAR, loadFarPointer, LSL, plainCall, RDFSBASE, RDGSBASE, RDRAND, readCr, readDr, sizedCall, SLDT, SMSW, STR, valueCall, VERR, VERW,
+  addressCall, LAR, loadFarPointer, LSL, plainCall, RDFSBASE, RDGSBASE, RDRAND, RDTSC, RDTSCP, readCr, readDr, sizedCall, SLDT, SMSW, STR, valueCall, VERR, VERW,
   WRFSBASE, WRGSBASE, writeCr, writeDr,
 } from "../sem/system.ts";
 
@@ -38,7 +38,7 @@ const group7: Row[] = [
   row(0x01, "xsetbv", plainCall("xsetbv"), [], fixed(2, 1, { feature: "xsave", prefix: "none", ends: true })),
   row(0x01, "vmmcall", plainCall("vmcall"), [], fixed(3, 1, { ends: true })),
   row(0x01, "swapgs", SWAPGS, [], fixed(7, 0, { privileged: true })),
-  row(0x01, "rdtscp", plainCall("rdtscp"), [], fixed(7, 1, { feature: "rdtscp" })),
+  row(0x01, "rdtscp", RDTSCP, [], fixed(7, 1, { feature: "rdtscp" })),
 ];
 
 const CONTROL_REGISTERS = [0, 2, 3, 4, 8] as const;
@@ -72,7 +72,7 @@ const systemRows: Row[] = [
   row(0xb9, "ud1", UNDEFINED, ["Gv", "Ev"], { ends: true }),
   row(0xff, "ud0", UNDEFINED, ["Gv", "Ev"], { ends: true }),
   row(0x30, "wrmsr", plainCall("wrmsr"), [], privileged),
-  row(0x31, "rdtsc", plainCall("rdtsc")),
+  row(0x31, "rdtsc", RDTSC),
   row(0x32, "rdmsr", plainCall("rdmsr"), [], { privileged: true }),
   row(0x33, "rdpmc", plainCall("rdpmc")),
   row(0x34, "sysenter", plainCall("sysenter"), [], { feature: "sep", ends: true }),

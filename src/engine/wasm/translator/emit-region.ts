@@ -3,15 +3,22 @@
 import type { CallName } from "../../../isa/calls.ts";
 import type { Decoded, Operand } from "../../../isa/decoded.ts";
 import { Reg, Rflags } from "../../../isa/registers.ts";
-import type { ExceptionName, Sem, Size } from "../../../isa/sem.ts";
+import type { ExceptionName, Sem, Semantics, Size } from "../../../isa/sem.ts";
+import { MOVS, STOS } from "../../../isa/sem/string.ts";
 import type { Local } from "../../../wasm/function.ts";
 import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
 import { emitTagChoice } from "../jump-cache.ts";
+import { CALL_PREFIX } from "../handlers.ts";
 import { Engine } from "../layout.ts";
+import { callRun, chargeRun } from "../string-run.ts";
 import { RegionFloat } from "./region-float.ts";
 import { bitsOf, Unsupported } from "./region-state.ts";
 
+/** Calls that look only at fields of the register file that a region does not keep in locals, and fault never. */
+const FREE_CALLS: ReadonlySet<CallName> = new Set(["modeChanged", "interruptsMayBeOpen"]);
+const [RCX, RSI, RDI] = [1, 6, 7];
+const isRun = (semantics: Semantics): boolean => semantics === MOVS || semantics === STOS;
 const LANES = { 8: "i64x2", 4: "i32x4", 2: "i16x8", 1: "i8x16" } as const;
 
 export class EmitRegion extends RegionFloat implements Sem<Value> {
@@ -48,8 +55,27 @@ export class EmitRegion extends RegionFloat implements Sem<Value> {
       this.syncFlagKind();
       this.retry = this.f.loop();
     }
-    d.row.semantics.run(this);
+    if (d.rep !== 0 && d.addressSize === 8 && d.segment < 4 && isRun(d.row.semantics)) this.#run();
+    else d.row.semantics.run(this);
     if (retries) this.f.end();
+  }
+
+  /** REP MOVS, REP STOS, upwards. What a run leaves undone is the interpreter's, which takes the instruction up where the registers say. */
+  #run(): void {
+    const { f } = this;
+    f.get(STATE).memory("i32.load", Reg.RFLAGS).i32(Rflags.DF).op("i32.and");
+    this.sideExitIf();
+    const copies = this.d.row.semantics === MOVS;
+    const done = callRun(this, copies, this.size);
+    const bytes = this.mul(done, this.const(this.size));
+    this.setReg(RCX, 8, this.sub(this.reg(RCX, 8), done));
+    this.setReg(RDI, 8, this.add(this.reg(RDI, 8), bytes));
+    if (copies) this.setReg(RSI, 8, this.add(this.reg(RSI, 8), bytes));
+    f.get(this.fuel).get(chargeRun(f, bytes.local)).op("i32.sub").set(this.fuel);
+    f.get(this.useGpr(RCX)).i64(0).op("i64.ne");
+    this.registerEffects = 0;
+    this.sideExitIf();
+    this.registerEffects = 1;
   }
 
   // ——— operands ———
@@ -288,13 +314,28 @@ export class EmitRegion extends RegionFloat implements Sem<Value> {
     emitTagChoice(this.f);
     this.forgetPages();
   }
-  /** What is plain TypeScript is the interpreter's. */
+  /** What is plain TypeScript is the interpreter's, except what needs no register that is in a local. */
   call(name: CallName, ...args: Value[]): Value {
-    void name;
     void args;
+    if (name === "tsc") return this.#timeStamp();
+    if (FREE_CALLS.has(name)) {
+      this.registerEffects++;
+      this.f
+        .get(STATE)
+        .i32(0)
+        .call(this.imports.function(CALL_PREFIX + name));
+      this.reloadTlb(Engine.TLB);
+      this.forgetPages();
+      return this.const(0);
+    }
     this.#beRare();
     this.sideExit();
     return this.const(0);
+  }
+  /** A clock that goes by retired instructions is to know of those before this one. */
+  #timeStamp(): Value {
+    this.f.get(STATE).get(this.fuel).i32(this.ahead).op("i32.add").memory("i32.store", Engine.FUEL);
+    return this.timeStamp(() => this.f.i32(0));
   }
   /** What every run of the instruction would leave for is not worth being in a region. */
   #beRare(): void {

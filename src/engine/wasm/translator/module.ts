@@ -2,6 +2,7 @@
  * the compiled module. Runs on the translator's thread (or, in tests, on the executor's). */
 import { ModuleBuilder } from "../../../wasm/module.ts";
 import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type Signature } from "../core.ts";
+import { signatureOf } from "../handlers.ts";
 import type { RegionCode } from "./region.ts";
 import { GENERAL_FUNCTIONS, REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "./region-core.ts";
 import type { RegionOptions } from "./region-state.ts";
@@ -70,7 +71,7 @@ function assemble(
   ramPages: number,
 ): Uint8Array<ArrayBuffer> {
   const m = new ModuleBuilder();
-  for (const name of names) m.importFunction("host", name, ...FUNCTIONS[name]);
+  for (const name of names) m.importFunction("host", name, ...(FUNCTIONS[name] ?? signatureOf(name)));
   importMemories(m, ramPages, true);
   written.forEach((region, i) => {
     if (region) m.export(`r${i}`, m.add(region.f));

@@ -224,8 +224,43 @@ export abstract class RegionMemory extends RegionFlags {
     expected: Pair<Value>,
     replacement: Pair<Value>,
   ): Pair<Value> & { equal: Value } {
-    if (this.lock) throw new Unsupported("a locked pair");
-    return super.exchangePair(address, expected, replacement);
+    const host = this.#host(address, 16, Access.WRITE);
+    return this.#atomic
+      ? this.#exchangePairLocked(address, host, expected, replacement)
+      : this.#exchangePairAlone(host, expected, replacement);
+  }
+  #exchangePairAlone(host: Local, expected: Pair<Value>, replacement: Pair<Value>): Pair<Value> & { equal: Value } {
+    const half = (at: number): Value => {
+      this.f.get(host).ramAddress().memory("i64.load", at, 1);
+      return this.keep("i64");
+    };
+    const [low, high] = [half(0), half(8)];
+    const equal = this.and(this.eq(low, expected.low), this.eq(high, expected.high));
+    this.pushCondition(equal);
+    this.f.if();
+    this.f.get(host).ramAddress();
+    this.push(replacement.low);
+    this.f.memory("i64.store", 0, 1).get(host).ramAddress();
+    this.push(replacement.high);
+    this.f.memory("i64.store", 8, 1).end();
+    this.memoryEffects++;
+    return { equal, low, high };
+  }
+  #exchangePairLocked(
+    address: Value,
+    host: Local,
+    expected: Pair<Value>,
+    replacement: Pair<Value>,
+  ): Pair<Value> & { equal: Value } {
+    this.f.get(STATE).i32(0);
+    this.push(address);
+    this.f.get(host);
+    for (const value of [expected.low, expected.high, replacement.low, replacement.high]) this.push(value);
+    this.f.call(this.imports.function("exchangePair"));
+    const equal = this.keep("i32");
+    this.memoryEffects++;
+    const [low, high] = [this.field(Engine.SCRATCH, 8), this.field(Engine.SCRATCH + 8, 8)];
+    return { equal, low, high };
   }
 
   override loadVector(address: Value): Value {

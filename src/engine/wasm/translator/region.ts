@@ -5,6 +5,7 @@
  * return is then a comparison with one address. Runs on the translator's thread. @source docs/translator.md */
 import { createDecoder, newDecoded, type Decoder } from "../../../isa/decode.ts";
 import type { Decoded } from "../../../isa/decoded.ts";
+import { IRET, SYSCALL, SYSRET } from "../../../isa/sem/kernel-entry.ts";
 
 /** Code that has run, as the executor found it in its blocks. Crosses threads. */
 export interface RegionCode {
@@ -80,6 +81,9 @@ function decodeRuns({ runs, bytes }: RegionCode): Map<number, Instruction> {
 const isRelative = (d: Decoded): boolean => d.operandCount > 0 && d.operands[0].kind === "rel";
 const targetOf = ({ d, offset }: Instruction): number => offset + d.length + d.imm32;
 const nextOf = ({ d, offset }: Instruction): number => offset + d.length;
+/** SYSCALL, SYSRET, IRET: they go where registers and the stack say. */
+export const entersOrLeavesKernel = ({ row: { semantics } }: Decoded): boolean =>
+  semantics === SYSCALL || semantics === SYSRET || semantics === IRET;
 /** Near jumps, calls and returns. */
 const isJump = (d: Decoded): boolean => d.row.ends === true && d.row.size === "64";
 
@@ -148,6 +152,7 @@ class GraphBuilder {
     const last = node.instructions.at(-1)!;
     const next = nextOf(last);
     const name = last.d.row.mnemonic;
+    if (entersOrLeavesKernel(last.d)) return;
     if (!isJump(last.d)) node.end = { kind: "go", to: this.#edge(next, context) };
     else if (name === "call") {
       node.end = isRelative(last.d) ? { kind: "go", to: this.#call(last, context) } : { kind: "dynamic" };

@@ -9,7 +9,15 @@ import { addressForm, shapeKey } from "../handlers.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "../jump-cache.ts";
 import { Engine, Entry } from "../layout.ts";
 import { EmitRegion } from "./emit-region.ts";
-import { buildGraph, GRAPH_LIMITS, type Edge, type RegionCode, type RegionGraph, type RegionNode } from "./region.ts";
+import {
+  buildGraph,
+  entersOrLeavesKernel,
+  GRAPH_LIMITS,
+  type Edge,
+  type RegionCode,
+  type RegionGraph,
+  type RegionNode,
+} from "./region.ts";
 import { PageReuse } from "./page-reuse.ts";
 import { UNKNOWN_FLAGS } from "./region-flags.ts";
 import { type RegionOptions, Unsupported } from "./region-state.ts";
@@ -33,7 +41,7 @@ const PAGE = 4096;
 const supportedShapes = new WeakMap<RegionOptions, Map<string, boolean>>();
 /** Can the instruction be a part of a region? Found by writing it once. */
 export function isSupported(d: Decoded, options: RegionOptions): boolean {
-  if (d.row.ends && d.row.size !== "64") return false;
+  if (d.row.ends && d.row.size !== "64" && !entersOrLeavesKernel(d)) return false;
   // An immediate that chooses among ways of computing (PCMPxSTRx, ENTER) can be what makes the difference.
   const chosen = d.row.map === 3 ? d.imm32 : d.imm2;
   const key = `${shapeKey(d, addressForm(d))} ${chosen}`;
