@@ -37,7 +37,7 @@ test("regions that can be translated are exported by position; the others have n
     { id: 9, entries: [0x10], instructions: 2 },
   ]);
   assert.ok(module && bytes > 0);
-  const ram = new WebAssembly.Memory({ initial: 16n, maximum: 16n, shared: true, address: "i64" });
+  const ram = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
   const nothing = (): number => 0;
   const { exports } = new WebAssembly.Instance(module, {
     host: { leave: nothing, resume: nothing, settleFlags: nothing, refill: nothing },

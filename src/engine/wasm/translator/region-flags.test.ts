@@ -109,7 +109,7 @@ const core = new WebAssembly.Instance(new WebAssembly.Module(regionCoreModule(RA
   host: { fpArithmeticLane: () => 0n },
   mere: {
     state: createStateMemory(),
-    ram: new WebAssembly.Memory({ initial: 1n, maximum: 1n, shared: true, address: "i64" }),
+    ram: new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }),
     handlers: new WebAssembly.Table({ element: "anyfunc", initial: 1 }),
   },
 }).exports as Record<"flagsResult" | "flagsAux", (fk: number, fa: bigint, fb: bigint, fr: bigint) => bigint>;
