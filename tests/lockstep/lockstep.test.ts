@@ -42,16 +42,16 @@ function wrongTranslator(ramPages: number): RegionTranslator {
 }
 
 describe("in lockstep", { timeout: 280_000 }, () => {
-  test("the first 60 million instructions of a boot, as Mere translates them", () => {
-    const result = compareBoot(comparison(() => TRANSLATION, 60e6));
+  test("the first 30 million instructions of a boot, as Mere translates them", () => {
+    const result = compareBoot(comparison(() => TRANSLATION, 30e6));
     assert.deepEqual([result.differences, result.end], [[], undefined]);
-    assert.ok(result.regions > 50, `only ${result.regions} regions`);
+    assert.ok(result.regions > 30, `only ${result.regions} regions`);
   });
 
-  test("the first 6 million instructions, all of them translated", () => {
-    const result = compareBoot(comparison(() => TRANSLATE_ALL, 6e6));
+  test("the first 4 million instructions, all of them translated", () => {
+    const result = compareBoot(comparison(() => TRANSLATE_ALL, 4e6));
     assert.deepEqual([result.differences, result.end], [[], undefined]);
-    assert.ok(result.regions > 500, `only ${result.regions} regions`);
+    assert.ok(result.regions > 300, `only ${result.regions} regions`);
   });
 
   test("a wrong translation is found and narrowed down to its region", () => {
