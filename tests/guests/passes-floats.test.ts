@@ -115,6 +115,79 @@ describe("random arithmetic", () => {
   });
 });
 
+describe("each operation on all pairs of special numbers, with its flags", () => {
+  const TABLE = At.DATA;
+  const RESULTS = At.DATA + 0x7000;
+  const LOAD = code(`
+    0f ae 16                        ldmxcsr [rsi]
+    41 0f 10 00                     movups xmm0, [r8]
+    41 0f 10 48 10                  movups xmm1, [r8 + 16]
+  `).bytes;
+  const STORE = code(`
+    0f 11 07                        movups [rdi], xmm0
+    0f ae 5f 10                     stmxcsr [rdi + 16]
+    48 83 c7 20                     add rdi, 32
+    49 83 c0 20                     add r8, 32
+    41 ff c9                        dec r9d
+  `).bytes;
+  const round = (op: readonly number[]): number[] => {
+    const body = [...LOAD, ...op, 0xc1, ...STORE]; // xmm0, xmm1
+    return [...body, 0x75, -(body.length + 2) & 0xff, 0xf4]; // jnz; hlt
+  };
+  const singles = [
+    0, 1, 0x007f_ffff, 0x0080_0000, 0x0080_0001, 0x0100_0000, 0x1f80_0000, 0x3f80_0000, 0x3f80_0001, 0x4040_0000,
+    0x5f80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7fa0_0000, 0x7fc0_0000,
+  ];
+  const doubles = [
+    0n,
+    1n,
+    0xf_ffff_ffff_ffffn,
+    1n << 52n,
+    (1n << 52n) + 1n,
+    2n << 52n,
+    0x1ff0n << 48n,
+    0x3ff0n << 48n,
+    (0x3ff0n << 48n) + 1n,
+    0x4008n << 48n,
+    0x5ff0n << 48n,
+    0x7fef_ffff_ffff_ffffn,
+    0x7ff0n << 48n,
+    0x7ff4n << 48n,
+    0x7ff8n << 48n,
+  ];
+  const signs = [false, true];
+  const values = signs.flatMap((negative) =>
+    doubles.map((double, i) => {
+      const single = BigInt(singles[i]!) | (negative ? 1n << 31n : 0n);
+      return { double: double | (negative ? 1n << 63n : 0n), single: single | (single << 32n) };
+    }),
+  );
+  const pairs = values.flatMap((a, i) =>
+    values.filter((_, j) => (i + j) % 2 === 0 || i < 15).map((b) => [a, b] as const),
+  );
+  for (const form of FORMS) {
+    for (const op of ARITHMETIC) {
+      const text = Buffer.from([...form, 0x0f, op]).toString("hex");
+      test(text, () => {
+        const wide = form[0] === 0xf2 || form[0] === 0x66;
+        const make = (translation: TranslationOptions): SmallGuest => {
+          const bytes = Uint8Array.from(round([...form, 0x0f, op]));
+          const registers = { [RDI]: RESULTS, [RSI]: At.STACK, 8: TABLE, 9: pairs.length };
+          const g = kernelGuest({ ...code(""), bytes }, registers, { translation });
+          const table = new BigUint64Array(
+            pairs.flatMap(([a, b]) => [a, a, b, b].map((v) => (wide ? v.double : v.single))),
+          );
+          g.write(TABLE, new Uint8Array(table.buffer));
+          g.write(At.STACK, [0xa0, 0x1f, 0, 0]); // all masked, PE
+          return g;
+        };
+        const kept = Array.from({ length: 6 }, (_, n) => RESULTS + n * PAGE);
+        assert.equal(compare({ make, kept }, text, "fastFloat").vector, undefined);
+      });
+    }
+  }
+});
+
 test("rounding changed between two divisions of one loop", () => {
   const { bytes } = code(`
     again:
