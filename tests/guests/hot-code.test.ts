@@ -99,6 +99,33 @@ describe("mappings of hot code change", () => {
   });
 });
 
+test("IRET in a hot loop sets TF: #DB after the instruction at its target", () => {
+  const program = code(`
+      again:
+      48 89 e0                        mov rax, rsp
+      6a 18                           push 0x18
+      50                              push rax
+      9c                              pushfq
+      41 83 f9 05                     cmp r9d, 5
+      75 08                           jne plain
+      48 81 0c 24 00 01 00 00         or qword ptr [rsp], 0x100
+      plain:
+      6a 10                           push 0x10
+      48 8d 15 03 00 00 00            lea rdx, [rip + target]
+      52                              push rdx
+      48 cf                           iretq
+      target:
+      49 ff c2                        inc r10
+      49 ff c2                        inc r10
+      41 ff c9                        dec r9d
+      75 d4                           jne again
+      f4                              hlt
+  `);
+  const make = (translation: TranslationOptions): SmallGuest => kernelGuest(program, { 9: 60 }, { translation });
+  const outcome = compare({ make }, "IRET");
+  assert.deepEqual([outcome.vector, gpr(outcome, R10)], [1, 2n * 55n + 1n]);
+});
+
 describe("what is made is bounded", () => {
   test("a loop that writes its own code in each round", () => {
     const rounds = 5000;
