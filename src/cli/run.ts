@@ -1,6 +1,11 @@
 /* `mere run`: its options here; what it does is in run-machine.ts, which is loaded only once they are known to be right. */
+import { setTimeout } from "node:timers/promises";
 import type { Command } from "commander";
 import { type RunValues, addRunOptions, resolveRunOptions } from "./run-options.ts";
+
+/** A thread of V8's JavaScript compilers that needs a collection while the process ends waits for ever, and the process with it (V8 14.6): those that are at
+ *  work when the VM has ended get the time to finish. */
+const SETTLE_MS = 40;
 
 /** Gives `mere run` its options and action. */
 export function define(command: Command): void {
@@ -10,6 +15,10 @@ export function define(command: Command): void {
       import("./run-machine.ts"),
       import("../vm/machine.ts"),
     ]);
-    process.exitCode = await runMachine(options, createMachine);
+    try {
+      process.exitCode = await runMachine(options, createMachine);
+    } finally {
+      await setTimeout(SETTLE_MS);
+    }
   });
 }

@@ -144,7 +144,7 @@ export class Machine {
     try {
       this.#load(config);
     } catch (error) {
-      void this.#executors.terminate();
+      void this.#executors.abandon();
       throw error;
     }
     this.#devices.reset();

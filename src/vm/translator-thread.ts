@@ -35,6 +35,7 @@ export class TranslatorThread {
     return { port: port1, answers };
   }
   async terminate(): Promise<void> {
+    this.#worker.ref(); // the process must not end in the middle of it
     await this.#worker.terminate();
   }
 }
