@@ -32,7 +32,7 @@ export interface RegionLimits {
   readonly codeCacheBytes: number;
 }
 export const REGION_LIMITS: RegionLimits = {
-  threshold: 2,
+  threshold: 4,
   instructions: 250,
   pages: 24,
   pending: 32,
