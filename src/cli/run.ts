@@ -3,8 +3,8 @@ import { setTimeout } from "node:timers/promises";
 import type { Command } from "commander";
 import { type RunValues, addRunOptions, resolveRunOptions } from "./run-options.ts";
 
-/** A thread of V8's JavaScript compilers that needs a collection while the process ends waits for ever, and the process with it (V8 14.6): those that are at
- *  work when the VM has ended get the time to finish. */
+/** A thread of V8's JavaScript compilers that needs a collection while the process ends waits for ever, and the process with it (V8 14.6). Where a mistake
+ *  ends a run that has just begun, those that are at work get the time to finish. */
 const SETTLE_MS = 40;
 
 /** Gives `mere run` its options and action. */
@@ -17,8 +17,9 @@ export function define(command: Command): void {
     ]);
     try {
       process.exitCode = await runMachine(options, createMachine);
-    } finally {
+    } catch (error) {
       await setTimeout(SETTLE_MS);
+      throw error;
     }
   });
 }
