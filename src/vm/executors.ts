@@ -38,11 +38,14 @@ export class Executors {
    *  @param start what each is told besides; its control word is NOT_YET */
   constructor(count: number, start: Omit<ExecutorStart, "executor" | "translator">, wakeups: Wakeups) {
     const { codeCacheBytes } = start.limits;
-    this.#translator = new TranslatorThread({
-      options: start.region,
-      ramPages: start.ram.frames.frames / 16,
-      keptBytes: (KEPT_PART * codeCacheBytes) / BYTES_PER_WASM_BYTE,
-    });
+    this.#translator = new TranslatorThread(
+      {
+        options: start.region,
+        ramPages: start.ram.frames.frames / 16,
+        keptBytes: (KEPT_PART * codeCacheBytes) / BYTES_PER_WASM_BYTE,
+      },
+      (error) => this.#fail(error),
+    );
     const limits = { ...start.limits, codeCacheBytes: ((1 - KEPT_PART) * codeCacheBytes) / count };
     lowerCompilers();
     this.#control = new Int32Array(start.control);
@@ -62,9 +65,7 @@ export class Executors {
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
     worker.once("message", (message: ExecutorMessage) => this.#hear(message));
-    worker.once("error", (error: Error) => {
-      this.#hear({ kind: "failed", message: error.message, detail: error.stack ?? "" });
-    });
+    worker.once("error", (error: Error) => this.#fail(error));
     worker.unref(); // until it runs
     return worker;
   }
@@ -98,6 +99,9 @@ export class Executors {
     await this.#translator.terminate();
   }
 
+  #fail({ message, stack }: Error): void {
+    this.#hear({ kind: "failed", message, detail: stack ?? "" });
+  }
   #hear(message: ExecutorMessage): void {
     if (message.kind === "failed") {
       const text = `Mere itself failed, which is a defect: ${message.message}\n${message.detail}`;

@@ -22,9 +22,11 @@ export interface TranslatorStart {
 export class TranslatorThread {
   readonly #worker: Worker;
 
-  constructor(start: TranslatorStart) {
+  /** @param onError the thread has ended by a mistake of Mere's */
+  constructor(start: TranslatorStart, onError: (error: Error) => void) {
     const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
     this.#worker = new Worker(new URL(`./translator-worker${extension}`, import.meta.url), { workerData: start });
+    this.#worker.once("error", onError);
     this.#worker.unref();
   }
   /** A connection to hand to an executor (its port has to be in the transfer list). */
