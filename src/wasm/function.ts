@@ -110,16 +110,6 @@ export class FunctionBuilder {
     this.code.u(local);
     return this;
   }
-  globalGet(index: number): this {
-    this.code.u8(0x23);
-    this.code.u(index);
-    return this;
-  }
-  globalSet(index: number): this {
-    this.code.u8(0x24);
-    this.code.u(index);
-    return this;
-  }
   i32(v: number): this {
     this.code.u8(0x41);
     this.code.s32(v);

@@ -3,7 +3,7 @@ import { type FpConversion, type Sem, type Semantics, semantics } from "../sem.t
 import { mapLanes, shapeOf } from "./sse-fp.ts";
 
 /** OSZAPC by order: less CF, equal ZF, greater none, unordered ZF PF CF; one byte each. */
-const COMI_FLAGS = 0x45_00_40_01;
+export const COMI_FLAGS = 0x45_00_40_01;
 
 /** COMISx (signalling) and UCOMISx. */
 export const fpCompareFlags = (width: 4 | 8, signalling: boolean): Semantics =>

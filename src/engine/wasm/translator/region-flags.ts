@@ -13,6 +13,7 @@
  * The local `fk` holds kind · 4 + log₂ size wherever the kind is not known while translating, and at every exit. */
 import type { FlagKind, FlagName, Size } from "../../../isa/sem.ts";
 import { Reg } from "../../../isa/registers.ts";
+import { COMI_FLAGS } from "../../../isa/sem/sse-convert.ts";
 import type { FunctionBuilder, Local } from "../../../wasm/function.ts";
 import type { Imports } from "../emit-memory.ts";
 import type { Value } from "../emit-values.ts";
@@ -34,7 +35,6 @@ export interface FlagsState {
   /** What the local `fk` holds; undefined: unknown. */
   readonly local: number | undefined;
 }
-const COMI_FLAGS = 0x45_00_40_01;
 /** RFLAGS bits of an order. @source SDM vol. 2A "COMISD" */
 export const orderFlags = (
   e: {
@@ -239,12 +239,8 @@ export abstract class RegionFlags extends RegionState {
   }
   /** CF is set for less, ZF for equal, both and PF for unordered; OF and SF are clear. */
   #ofOrder(cc: number): Value {
-    const orders = { 2: 0b1001, 4: 0b1010, 6: 0b1011, 10: 0b1000 }[cc] ?? 0;
-    const bit = this.and(this.shrU(this.const(orders), this.known(this.fa, 2)), this.const(1));
-    return this.ne(
-      cc === 14 ? this.and(this.shrU(this.const(0b1010), this.known(this.fa, 2)), this.const(1)) : bit,
-      this.const(0),
-    );
+    const orders = { 2: 0b1001, 4: 0b1010, 6: 0b1011, 10: 0b1000, 14: 0b1010 }[cc] ?? 0;
+    return this.ne(this.and(this.shrU(this.const(orders), this.known(this.fa, 2)), this.const(1)), this.const(0));
   }
   #negative(v: Value, size: Size): Value {
     return this.ltS(this.sext(v, size), this.const(0));

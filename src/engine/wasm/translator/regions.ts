@@ -146,7 +146,7 @@ export class Regions {
       this.#seen.set(address, times);
       return;
     }
-    if (this.#pending.size >= this.#limits.pending || this.#changesOften((address - (address % PAGE)) / PAGE)) return;
+    if (this.#pending.size >= this.#limits.pending) return;
     this.#seen.delete(address);
     this.#request(vcpu, address);
   }
