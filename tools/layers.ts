@@ -17,6 +17,8 @@ export const LAYERS = [
   "disk",
   "net",
   "image",
+  "share",
+  "agent",
   "vm",
   "pool",
   "host",

@@ -63,6 +63,8 @@ export interface MachineConfig {
   initrd?: Uint8Array;
   commandLine: string;
   disks: Disk[];
+  /** Further virtio devices (network, vsock, file systems, …), after the disks: their backs run on the main thread. */
+  devices?: readonly VirtioDevice[];
   /** Mask of KVM_CPUID_FEATURES bits: those of the machine that are not in it are not told. For tests and benchmarks that turn one off. */
   kvmFeatures?: number;
   /** Other features than CPU_FEATURES for CPUID to tell (the instructions stay): for tests and benchmarks that turn one off. */
@@ -127,7 +129,8 @@ export class Machine {
     this.#exits = new SharedArrayBuffer(executors * EXIT_REASONS.length * 8);
     this.#regionCounts = new SharedArrayBuffer(executors * REGION_COUNTS.length * 8);
     this.#console = new ConsoleDevice(TERMINAL, (bytes) => config.consoleOutput?.(bytes));
-    this.#backs = [this.#console, new RngDevice(), ...config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`))];
+    const disks = config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`));
+    this.#backs = [this.#console, new RngDevice(), ...disks, ...(config.devices ?? [])];
     this.#shared = createDeviceShared({ vcpus: cpus, virtio: this.#backs.map((back) => back.description) });
     const registerFiles = this.#numbers().map((n) => {
       const file = new Int32Array(this.#state.buffer, vcpuAddress(n), Reg.SIZE / 4);
