@@ -1,0 +1,206 @@
+/* The way from one process to a VM in another: a Unix socket in the VM's directory, one connection an operation. The directory is its owner's only, so whoever
+ * can connect may do what the owner may.
+ *
+ *   client → {"op": "metrics", …}\n         server → {"ok": …}\n or {"error": {"code", "message"}}\n
+ *   {"op": "connect", "port": 1024}\n       after {"ok": {}}\n the connection is the guest's vsock port */
+import { open, unlink } from "node:fs/promises";
+import { connect as connectSocket, createServer, type Server, type Socket } from "node:net";
+import { basename, dirname } from "node:path";
+import type { Duplex } from "node:stream";
+import { HostError, type HostErrorCode } from "./host-error.ts";
+
+/** What can be asked of a running VM, from wherever. */
+export interface VmLink {
+  /** A stream to a vsock port of the guest. */
+  connect(port: number): Promise<Duplex>;
+  /** @throws HostError */
+  request(op: string, args?: Readonly<Record<string, unknown>>): Promise<unknown>;
+}
+
+/** A request or an answer is one line of JSON; more is not one. */
+const LONGEST_LINE = 1 << 20;
+/** An answer that takes longer than this is none, but for operations that wait. */
+const ANSWER_MS = 30_000;
+/** sun_path has 108 bytes. */
+const LONGEST_SOCKET_PATH = 100;
+
+/** Takes one line off a stream; what came behind it is put back. @returns undefined if the stream ends first, or the line is too long */
+function readLine(socket: Socket): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const end = (line: string | undefined): void => {
+      socket.off("data", onData).off("end", onEnd).off("error", onEnd).off("close", onEnd);
+      resolve(line);
+    };
+    const onEnd = (): void => end(undefined);
+    const onData = (chunk: Buffer): void => {
+      const at = chunk.indexOf(0x0a);
+      if (at >= 0) {
+        socket.pause();
+        chunks.push(chunk.subarray(0, at));
+        if (at + 1 < chunk.length) socket.unshift(chunk.subarray(at + 1));
+        return end(Buffer.concat(chunks).toString("utf8"));
+      }
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > LONGEST_LINE) end(undefined);
+    };
+    socket.on("data", onData).on("end", onEnd).on("error", onEnd).on("close", onEnd);
+  });
+}
+
+/** Runs `use` with a path of the socket that is short enough, however deep its directory is. */
+async function withShortPath<T>(path: string, use: (path: string) => Promise<T>): Promise<T> {
+  if (Buffer.byteLength(path) <= LONGEST_SOCKET_PATH) return use(path);
+  const directory = await open(dirname(path), "r");
+  try {
+    return await use(`/proc/self/fd/${directory.fd}/${basename(path)}`);
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Answers on a socket until it is closed. */
+export class ControlServer {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #path: string;
+
+  private constructor(path: string, link: VmLink) {
+    this.#path = path;
+    this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, (socket) => {
+      this.#sockets.add(socket);
+      socket.on("error", () => socket.destroy());
+      socket.on("close", () => this.#sockets.delete(socket));
+      void serve(socket, link);
+    });
+  }
+
+  static async listen(path: string, link: VmLink): Promise<ControlServer> {
+    const server = new ControlServer(path, link);
+    await withShortPath(
+      path,
+      (short) =>
+        new Promise<void>((resolve, reject) => {
+          server.#server.once("error", reject);
+          server.#server.listen(short, resolve);
+        }),
+    );
+    // A VM keeps its process alive by its machine, not by its door.
+    server.#server.unref();
+    return server;
+  }
+  /** Connections that are open are given the time to send what they have. */
+  async close(): Promise<void> {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroySoon();
+    await unlink(this.#path).catch(() => undefined);
+  }
+}
+
+async function serve(socket: Socket, link: VmLink): Promise<void> {
+  const line = await readLine(socket);
+  if (line === undefined) return void socket.destroy();
+  try {
+    const { op, ...args } = parseRequest(line);
+    if (op === "connect") {
+      const stream = await link.connect(Number(args["port"]));
+      socket.write('{"ok":{}}\n');
+      return splice(socket, stream);
+    }
+    const ok = await link.request(op, args);
+    socket.end(`${JSON.stringify({ ok: ok ?? {} })}\n`);
+  } catch (error) {
+    socket.end(`${JSON.stringify({ error: plainError(error) })}\n`);
+  }
+}
+function parseRequest(line: string): Record<string, unknown> & { op: string } {
+  try {
+    const request = JSON.parse(line) as Record<string, unknown>;
+    if (typeof request?.["op"] === "string") return request as Record<string, unknown> & { op: string };
+  } catch {
+    // said below
+  }
+  throw new HostError("unreachable", "The request is not understood: is the other side another version of Mere?");
+}
+function plainError(error: unknown): { code: string; message: string } {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return { code: typeof code === "string" ? code : "unreachable", message: String(message) };
+}
+
+/** Joins two streams, half-closes included. */
+export function splice(a: Duplex, b: Duplex): void {
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    from.on("error", () => to.destroy());
+    from.on("close", () => {
+      if (!from.readableEnded) to.destroy();
+    });
+    from.pipe(to);
+  }
+}
+
+/** A VM in another process. */
+export class ControlClient implements VmLink {
+  readonly #path: string;
+  /** @param path of the socket */
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async #open(): Promise<Socket> {
+    return withShortPath(
+      this.#path,
+      (short) =>
+        new Promise<Socket>((resolve, reject) => {
+          const socket = connectSocket({ path: short, allowHalfOpen: true });
+          socket.once("connect", () => {
+            socket.off("error", reject);
+            resolve(socket);
+          });
+          socket.once("error", reject);
+        }),
+    ).catch((error: unknown) => {
+      throw new HostError("not-running", "The VM does not run any more.", error);
+    });
+  }
+  async #ask(line: object, waits: boolean): Promise<{ socket: Socket; answer: unknown }> {
+    const socket = await this.#open();
+    socket.on("error", () => socket.destroy());
+    socket.write(`${JSON.stringify(line)}\n`);
+    const timer = waits ? undefined : setTimeout(() => socket.destroy(), ANSWER_MS);
+    const text = await readLine(socket);
+    clearTimeout(timer);
+    if (text === undefined) {
+      socket.destroy();
+      throw new HostError("not-running", "The VM ended before it answered.");
+    }
+    const reply = parseReply(text);
+    if (reply.error !== undefined) {
+      socket.destroy();
+      throw new HostError(reply.error.code as HostErrorCode, reply.error.message);
+    }
+    return { socket, answer: reply.ok };
+  }
+  async connect(port: number): Promise<Duplex> {
+    return (await this.#ask({ op: "connect", port }, false)).socket;
+  }
+  async request(op: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    const waits = op === "wait" || op === "stop";
+    const { socket, answer } = await this.#ask({ ...args, op }, waits);
+    socket.destroy();
+    return answer;
+  }
+}
+function parseReply(text: string): { ok?: unknown; error?: { code: string; message: string } } {
+  try {
+    const reply = JSON.parse(text) as { ok?: unknown; error?: { code: string; message: string } };
+    if (reply.ok !== undefined || typeof reply.error?.message === "string") return reply;
+  } catch {
+    // said below
+  }
+  throw new HostError("unreachable", "The VM's answer is not understood: is it another version of Mere?");
+}
