@@ -7,7 +7,8 @@ import { type GuestFiles, exactGuest, ownInitGuest } from "./guest-files.ts";
 import { Interruption } from "./interruption.ts";
 import { pullProgress } from "./pull-progress.ts";
 import type { RunOptions } from "./run-options.ts";
-import { LastLines, exitStatusOf, statsLines } from "./run-report.ts";
+import { LastLines } from "../vm/last-lines.ts";
+import { exitStatusOf, statsLines } from "./run-report.ts";
 import { attachTerminal } from "./terminal.ts";
 
 type Disk = MachineConfig["disks"][number];

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { CliError } from "./cli-error.ts";
-import { LastLines, type MachineEnd, exitStatusOf, statsLines } from "./run-report.ts";
+import { LastLines } from "../vm/last-lines.ts";
+import { type MachineEnd, exitStatusOf, statsLines } from "./run-report.ts";
 
 function crashOf(end: MachineEnd, status: number | undefined | null, serial = new LastLines()): CliError {
   try {

@@ -1,5 +1,6 @@
 /* What `mere run` says at the end: how the machine ended, and with --stats what it cost. Everything goes to standard error. */
 import { type CliError, ExitStatus, failure } from "./cli-error.ts";
+import type { LastLines } from "../vm/last-lines.ts";
 import { formatBytes, formatCount, formatRate } from "./format.ts";
 
 /** How a machine ended. @source src/vm/machine.ts */
@@ -18,33 +19,6 @@ export interface MachineStats {
 }
 
 const FRAME_BYTES = 4096;
-/** An oops and the panic that follows it, each with registers and call trace, fit in this many lines. */
-const LAST_LINES = 80;
-
-/** All but tab and line feed. */
-// oxlint-disable-next-line no-control-regex -- control characters are what it is for
-const CONTROL_CHARACTERS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
-
-/** Keeps the end of what the guest said on its serial port. */
-export class LastLines {
-  readonly #decoder = new TextDecoder();
-  #text = "";
-
-  /** Takes output in any pieces. */
-  push(bytes: Uint8Array): void {
-    this.#text += this.#decoder.decode(bytes, { stream: true });
-    // Cut rarely, and never inside a line that still grows.
-    if (this.#text.length > 65_536) this.#text = this.#text.slice(-32_768);
-  }
-
-  /** The last lines, without control characters that could act on the user's terminal. */
-  lines(): string[] {
-    const lines = this.#text.replace(CONTROL_CHARACTERS, "").split("\n");
-    if (lines.at(-1) === "") lines.pop();
-    return lines.slice(-LAST_LINES);
-  }
-}
-
 /** Exit status of `mere run` for a machine that ended by itself.
  *  @param commandStatus what Mere's init reported; undefined if it reported nothing, null if there is no init of Mere's in the guest
  *  @throws CliError (failure) for a guest that crashed or ended without telling its command's status */

@@ -9,6 +9,7 @@ import { mkdir, readFile, readdir, readlink, rename, rm, symlink, unlink, writeF
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { HostError } from "./host-error.ts";
+import type { ProcessDefaults } from "./main-process.ts";
 import type { VmConfig } from "./vm-config.ts";
 
 export type VmStatus = "starting" | "running" | "exited" | "failed";
@@ -19,6 +20,8 @@ export interface VmRecord {
   readonly id: string;
   readonly name: string;
   readonly config: VmConfig;
+  /** What programs in it get, unless they say otherwise. */
+  readonly defaults: ProcessDefaults;
   readonly status: VmStatus;
   /** ISO 8601. */
   readonly createdAt: string;

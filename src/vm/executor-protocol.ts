@@ -34,6 +34,8 @@ export interface ExecutorStart {
   regionCounts: SharedArrayBuffer;
   /** i32: see Control. */
   control: SharedArrayBuffer;
+  /** i32 an executor: its thread's number. */
+  threads: SharedArrayBuffer;
 }
 
 /** A vCPU's registers and code in words. */

@@ -21,6 +21,7 @@ import {
 } from "./executor-protocol.ts";
 import { hypercalls } from "./hypercalls.ts";
 import { describeVcpu } from "./state-dump.ts";
+import { threadNumber } from "./thread-time.ts";
 import { ConnectedTranslator } from "./translator-thread.ts";
 
 /** Instructions between looks at the control word; interrupts and timers are looked at far more often, inside run(). */
@@ -65,6 +66,7 @@ class Executor {
     const counts = REGION_COUNTS.length;
     this.#regionCounts = new Float64Array(start.regionCounts, start.executor * counts * 8, counts);
     this.#control = new Int32Array(start.control);
+    new Int32Array(start.threads)[start.executor] = threadNumber();
     const numbers = Array.from({ length: start.vcpus }, (_, n) => n);
     this.#files = numbers.map((n) => new Int32Array(buffer, vcpuAddress(n), Reg.SIZE / 4));
     this.#deadlines = numbers.map((n) => new BigInt64Array(buffer, vcpuAddress(n) + Reg.DEADLINE, 1));

@@ -28,6 +28,7 @@ import { loadLinux } from "./boot/linux.ts";
 import { Control, EXIT_REASONS, REGION_COUNTS } from "./executor-protocol.ts";
 import { Executors, type ExecutorsEnd } from "./executors.ts";
 import { PanicWatch } from "./panic-watch.ts";
+import { threadSeconds } from "./thread-time.ts";
 
 /** ACPI tables: in the hole below 1 MiB that PCs keep for firmware. */
 const ACPI = { start: 0xe0000, end: 0xf0000 } as const;
@@ -90,6 +91,8 @@ export interface MachineEnd {
 
 export interface MachineStats {
   retired: bigint;
+  /** Processor time of the executors' threads. */
+  cpuSeconds: number;
   /** Since start(), until the end. */
   seconds: number;
   framesInUse: number;
@@ -109,6 +112,8 @@ export class Machine {
   readonly #serialOutput: (bytes: Uint8Array) => void;
   readonly #exits: SharedArrayBuffer;
   readonly #regionCounts: SharedArrayBuffer;
+  readonly #threads: SharedArrayBuffer;
+  #cpuSeconds = 0;
   readonly #end = Promise.withResolvers<MachineEnd>();
   #asked: MachineEnd["reason"] | undefined;
   readonly #executors: Executors;
@@ -128,6 +133,7 @@ export class Machine {
     this.#ram = GuestRam.create(FramePool.create(config.memoryBytes), config.memoryBytes, executors);
     this.#exits = new SharedArrayBuffer(executors * EXIT_REASONS.length * 8);
     this.#regionCounts = new SharedArrayBuffer(executors * REGION_COUNTS.length * 8);
+    this.#threads = new SharedArrayBuffer(executors * 4);
     this.#console = new ConsoleDevice(TERMINAL, (bytes) => config.consoleOutput?.(bytes));
     const disks = config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`));
     this.#backs = [this.#console, new RngDevice(), ...disks, ...(config.devices ?? [])];
@@ -224,6 +230,7 @@ export class Machine {
       exits: this.#exits,
       regionCounts: this.#regionCounts,
       control,
+      threads: this.#threads,
     };
     const executors = new Executors(count, start, this.#devices.wakeups);
     void this.#waitFor(executors);
@@ -254,6 +261,7 @@ export class Machine {
 
   async #waitFor(executors: Executors): Promise<void> {
     const outcome = await Promise.allSettled([executors.end]);
+    this.#cpuSeconds = this.#threadSeconds();
     this.#endedAt = performance.now();
     clearTimeout(this.#panicLook);
     await this.#service?.stop();
@@ -292,9 +300,14 @@ export class Machine {
     this.#console.resize({ columns, rows });
   }
 
+  #threadSeconds(): number {
+    return [...new Int32Array(this.#threads)].reduce((sum, thread) => sum + (thread && threadSeconds(thread)), 0);
+  }
+
   stats(): MachineStats {
     return {
       retired: this.#registers().reduce((sum, regs) => sum + regs.get64(Reg.RETIRED), 0n),
+      cpuSeconds: this.#endedAt === 0 ? this.#threadSeconds() : this.#cpuSeconds,
       seconds: ((this.#endedAt || performance.now()) - this.#startedAt) / 1000,
       framesInUse: this.#ram.pool.inUse,
       exits: sums(EXIT_REASONS, this.#exits),

@@ -1,7 +1,8 @@
 /* Which threads go first where there are fewer cores than threads: guests before compilers. Linux gives each thread a nice value of its own; anyone may raise it.
  * @source setpriority(2), "C library/kernel differences"; proc(5), /proc/thread-self */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { constants, getPriority, setPriority } from "node:os";
+import { threadNumber } from "./thread-time.ts";
 
 /** Added to the nice value: beside an executor on one core, compiling gets about a tenth. */
 const LOWER = 10;
@@ -28,5 +29,5 @@ export function lowerCompilers(): void {
 }
 /** Lowers the thread that calls. */
 export function lowerThisThread(): void {
-  beNice(Number(readlinkSync("/proc/thread-self").split("/").at(-1)));
+  beNice(threadNumber());
 }

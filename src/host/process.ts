@@ -1,0 +1,159 @@
+/* Programs in a VM: started with streams, or run to their end with their output collected. */
+import { finished } from "node:stream/promises";
+import { Readable, type Writable } from "node:stream";
+import type { AgentClient, AgentProcess } from "../agent/client.ts";
+import { HostError } from "./host-error.ts";
+import type { ProcessDefaults } from "./main-process.ts";
+
+/** Options of Vm.start() and Vm.exec(). */
+export interface StartOptions {
+  /** Added to the VM's. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** name[:group] or uid[:gid]; the VM's if absent. */
+  readonly user?: string;
+  /** The VM's if absent. */
+  readonly workingDirectory?: string;
+  /** The program gets a terminal of this size, on which output and errors are one. */
+  readonly tty?: { readonly columns: number; readonly rows: number };
+  /** Kills the program after so many milliseconds; its exit is then a HostError "timeout". */
+  readonly timeoutMs?: number;
+  /** Kills the program. */
+  readonly signal?: AbortSignal;
+}
+
+/** How a program ended. */
+export interface ProcessExit {
+  /** 0–255; 128 + n after signal n. */
+  readonly exitCode: number;
+  /** "SIGKILL", … if a signal ended it. */
+  readonly signal?: string;
+}
+
+/** A running program in a VM. */
+export interface VmProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** When it has ended and all its output was read. @throws HostError "timeout"; the signal's reason; AgentError if the VM ended before */
+  readonly exit: Promise<ProcessExit>;
+  /** @param signal "SIGTERM" if absent */
+  kill(signal?: string): void;
+  /** Of its terminal. */
+  resize(columns: number, rows: number): void;
+}
+
+/** Options of Vm.exec(). */
+export interface ExecOptions extends StartOptions {
+  /** What the program reads; nothing if absent. */
+  readonly stdin?: string | Uint8Array | Readable;
+  /** Output and errors are each kept up to so many bytes; 16 MiB if absent. What is beyond is a HostError "bad-option", and the program is killed. */
+  readonly maxOutputBytes?: number;
+}
+
+/** What a program printed, and how it ended. A status other than 0 is no error. */
+export interface ExecResult extends ProcessExit {
+  /** As UTF-8. */
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly stdoutBytes: Uint8Array;
+}
+
+/** A program's words; a string is a line for the guest's /bin/sh. */
+export type Command = string | readonly string[];
+
+const MAX_OUTPUT_BYTES = 16 << 20;
+
+/** Starts a program. */
+export async function startProcess(
+  agent: AgentClient,
+  defaults: ProcessDefaults,
+  command: Command,
+  options: StartOptions = {},
+): Promise<VmProcess> {
+  options.signal?.throwIfAborted();
+  const process = await agent.exec({
+    argv: typeof command === "string" ? ["/bin/sh", "-c", command] : [...command],
+    env: { ...(options.tty !== undefined && { TERM: "xterm" }), ...defaults.env, ...options.env },
+    user: options.user ?? defaults.user,
+    workingDirectory: options.workingDirectory ?? defaults.workingDirectory,
+    ...(options.tty !== undefined && { tty: options.tty }),
+  });
+  return {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    exit: exitOf(process, options),
+    kill: (signal = "SIGTERM") => process.kill(signal),
+    resize: (columns, rows) => process.resize(columns, rows),
+  };
+}
+
+async function exitOf(process: AgentProcess, { timeoutMs, signal }: StartOptions): Promise<ProcessExit> {
+  const stopped = Promise.withResolvers<never>();
+  stopped.promise.catch(() => undefined);
+  const kill = (reason: unknown): void => {
+    process.kill("SIGKILL");
+    stopped.reject(reason as Error);
+  };
+  const timer =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(
+          () => kill(new HostError("timeout", `The program ran longer than ${timeoutMs} ms and was killed.`)),
+          timeoutMs,
+        );
+  const onAbort = (): void => kill(signal!.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    const exit = await Promise.race([process.exit, stopped.promise]);
+    return exit.signal === undefined ? { exitCode: exit.code } : { exitCode: exit.code, signal: exit.signal };
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Runs a program to its end. */
+export async function execProcess(
+  agent: AgentClient,
+  defaults: ProcessDefaults,
+  command: Command,
+  options: ExecOptions = {},
+): Promise<ExecResult> {
+  const most = options.maxOutputBytes ?? MAX_OUTPUT_BYTES;
+  const process = await startProcess(agent, defaults, command, options);
+  const fed = feed(process.stdin, options.stdin);
+  const tooMuch = (): HostError => {
+    process.kill("SIGKILL");
+    return new HostError(
+      "bad-option",
+      `The program printed more than ${most} bytes and was killed; raise maxOutputBytes, or use start().`,
+    );
+  };
+  const [exit, stdout, stderr] = await Promise.all([
+    process.exit,
+    collect(process.stdout, most, tooMuch),
+    collect(process.stderr, most, tooMuch),
+    fed,
+  ]);
+  return { ...exit, stdout: stdout.toString("utf8"), stderr: stderr.toString("utf8"), stdoutBytes: stdout };
+}
+
+/** A program may end without having read all its input. */
+async function feed(stdin: Writable, input: ExecOptions["stdin"]): Promise<void> {
+  stdin.on("error", () => undefined);
+  if (input === undefined) return void stdin.end();
+  if (!(input instanceof Readable)) return void stdin.end(input);
+  input.pipe(stdin);
+  await Promise.race([finished(stdin), finished(input)]).catch(() => undefined);
+}
+async function collect(output: Readable, most: number, tooMuch: () => HostError): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of output as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > most) throw tooMuch();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
