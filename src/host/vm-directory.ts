@@ -29,6 +29,8 @@ export interface VmRecord {
   readonly endedAt?: string;
   /** Of the process that it runs in. */
   readonly pid: number;
+  /** When that process started: its number may be another's by now. @source liveness.ts */
+  readonly pidStart: string;
   /** The main command's, once it ended: 0–255; 128 + n after signal n. */
   readonly exitCode?: number;
   /** Why it failed, or what ended it. */

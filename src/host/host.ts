@@ -1,0 +1,123 @@
+/* The host's VMs: created, found, listed. In-process: there is no daemon. `import { Host } from "mere"`. */
+import { ControlClient } from "./control.ts";
+import { createDetached } from "./detached.ts";
+import { HostError } from "./host-error.ts";
+import { HostImages } from "./images.ts";
+import { processStart } from "./liveness.ts";
+import { LocalVm } from "./local-vm.ts";
+import { OwnVm } from "./own-vm.ts";
+import { Vm } from "./vm.ts";
+import { type VmOptions, resolveVmOptions } from "./vm-config.ts";
+import { VmDirectories, type VmRecord, defaultStateDirectory } from "./vm-directory.ts";
+import type { ImagePhase } from "../image/store/options.ts";
+
+/** Where a host keeps things. Each has a default of the XDG Base Directory Specification's. */
+export interface HostPlaces {
+  /** VMs: $XDG_STATE_HOME/mere */
+  readonly stateDirectory?: string;
+  /** Images and disks: $XDG_DATA_HOME/mere */
+  readonly dataDirectory?: string;
+  /** Kernels, the agent, downloads: $XDG_CACHE_HOME/mere */
+  readonly cacheDirectory?: string;
+}
+
+/** What is being done before a VM runs. @param done,total in bytes, percent or steps; total 0: not known */
+export type CreateProgress = (phase: ImagePhase | "boot", done: number, total: number) => void;
+
+/** Options of Host.create() that are not the VM's. */
+export interface CreateOptions extends VmOptions {
+  /** Gives up; nothing is left. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: CreateProgress;
+  /** The size of the main process's terminal. */
+  readonly terminal?: { readonly columns: number; readonly rows: number };
+}
+
+export class Host implements AsyncDisposable {
+  readonly images: HostImages;
+  readonly #places: HostPlaces;
+  readonly #stateDirectory: string;
+  readonly #directories: VmDirectories;
+  readonly #own = new Set<OwnVm>();
+
+  constructor(places: HostPlaces = {}) {
+    this.#places = places;
+    this.#stateDirectory = places.stateDirectory ?? defaultStateDirectory();
+    this.#directories = new VmDirectories(this.#stateDirectory);
+    this.images = new HostImages(places);
+  }
+
+  /** Creates a VM in this process; it ends with it. @returns once the VM runs
+   *  @throws HostError "bad-option", "name-in-use", "boot-failed", …; ImageError, DiskError, NetworkError, KernelError, PackageError */
+  async create(options: CreateOptions = {}): Promise<OwnVm> {
+    const { signal, onProgress, terminal, ...vmOptions } = options;
+    const config = resolveVmOptions(vmOptions);
+    signal?.throwIfAborted();
+    await this.#clean();
+    const local = await LocalVm.create(vmOptions.name, config, {
+      places: this.#places,
+      images: this.images,
+      directories: this.#directories,
+      ...(signal && { signal }),
+      ...(onProgress && { onProgress }),
+      ...(terminal && { terminal }),
+    });
+    const vm = new OwnVm(local, this.#directories);
+    this.#own.add(vm);
+    void vm.wait().finally(() => this.#own.delete(vm));
+    return vm;
+  }
+  /** Creates a VM in a process of its own, which goes on when this one ends. It stays listed when it has ended, until it is removed, unless `ephemeral` says
+   *  otherwise. Errors are those of create(). */
+  async createDetached(options: Omit<CreateOptions, "terminal"> = {}): Promise<Vm> {
+    const { signal, onProgress, ...vmOptions } = options;
+    resolveVmOptions(vmOptions);
+    await this.#clean();
+    const order = { places: this.#places, options: { ephemeral: false, ...vmOptions } };
+    return this.get(await createDetached(order, this.#stateDirectory, { signal, onProgress }));
+  }
+
+  /** A VM by its name, its id or the beginning of its id. @throws HostError "no-such-vm" */
+  async get(nameOrId: string): Promise<Vm> {
+    const id = await this.#directories.find(nameOrId);
+    for (const vm of this.#own) if (vm.id === id) return vm;
+    const record = await this.#directories.load(id);
+    if (record === undefined) throw new HostError("no-such-vm", `There is no VM ${JSON.stringify(nameOrId)}.`);
+    const path = this.#directories.path(id, "control.sock");
+    return new Vm(await this.#current(record), new ControlClient(path), this.#directories);
+  }
+  /** All VMs of this user's, oldest first, also those that have ended and were not removed. */
+  async list(): Promise<VmRecord[]> {
+    const records: VmRecord[] = [];
+    for (const id of await this.#directories.ids()) {
+      const record = await this.#directories.load(id);
+      if (record !== undefined) records.push(await this.#current(record));
+    }
+    return records
+      .filter((record) => !(record.ephemeral && record.status === "failed"))
+      .toSorted((a, b) => a.createdAt.localeCompare(b.createdAt));
+  }
+
+  /** A record whose process was killed says what happened. */
+  async #current(record: VmRecord): Promise<VmRecord> {
+    if (record.status !== "running" && record.status !== "starting") return record;
+    if (processStart(record.pid) === record.pidStart) return record;
+    const failed: VmRecord = { ...record, status: "failed", reason: "its process was killed" };
+    if (record.ephemeral) await this.#directories.remove(record.id, record.name).catch(() => undefined);
+    else await this.#directories.save(failed).catch(() => undefined);
+    return failed;
+  }
+  /** Removes what VMs left whose process was killed and that were to leave nothing. */
+  async #clean(): Promise<void> {
+    await this.list();
+  }
+
+  /** Kills the VMs that were created here and still run. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#own].map((vm) => vm.kill()));
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+

@@ -1,0 +1,52 @@
+/* What a VM uses, in numbers. */
+import type { MachineStats } from "../vm/machine.ts";
+
+/** Sums since the VM's start, unless it says otherwise. */
+export interface VmMetrics {
+  readonly uptimeSeconds: number;
+  /** Processor time of the host that its vCPUs took. */
+  readonly cpuSeconds: number;
+  /** Guest instructions. */
+  readonly instructions: number;
+  readonly cpus: number;
+  readonly memory: {
+    /** What the VM may have. */
+    readonly limitBytes: number;
+    /** What it has taken of the host. */
+    readonly usedBytes: number;
+    /** What its kernel says is available; undefined until it has told. */
+    readonly availableBytes?: number;
+  };
+  /** Bytes as the guest sees them. */
+  readonly network: { readonly receivedBytes: number; readonly sentBytes: number };
+  readonly disk: { readonly readBytes: number; readonly writtenBytes: number };
+}
+
+const FRAME_BYTES = 4096;
+
+/** Counters of the devices. */
+export interface DeviceCounters {
+  readonly network: VmMetrics["network"];
+  readonly disk: VmMetrics["disk"];
+  readonly availableBytes?: number;
+}
+
+export function metricsOf(
+  stats: MachineStats,
+  limits: { cpus: number; memoryBytes: number },
+  counters: DeviceCounters,
+): VmMetrics {
+  return {
+    uptimeSeconds: stats.seconds,
+    cpuSeconds: stats.cpuSeconds,
+    instructions: Number(stats.retired),
+    cpus: limits.cpus,
+    memory: {
+      limitBytes: limits.memoryBytes,
+      usedBytes: stats.framesInUse * FRAME_BYTES,
+      ...(counters.availableBytes !== undefined && { availableBytes: counters.availableBytes }),
+    },
+    network: counters.network,
+    disk: counters.disk,
+  };
+}

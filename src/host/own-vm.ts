@@ -1,0 +1,25 @@
+/* A VM that was created in this process, and ends with it. */
+import type { LocalVm } from "./local-vm.ts";
+import type { VmProcess } from "./process.ts";
+import { Vm } from "./vm.ts";
+import type { VmDirectories, VmRecord } from "./vm-directory.ts";
+
+/** `await using vm = await host.create()`: it is killed at the end of the block. */
+export class OwnVm extends Vm implements AsyncDisposable {
+  readonly #local: LocalVm;
+
+  constructor(local: LocalVm, directories: VmDirectories) {
+    super(local.record, local, directories);
+    this.#local = local;
+  }
+  /** The main process; undefined if the VM has none. Its output is the caller's to read where `logs` is false. */
+  get main(): VmProcess | undefined {
+    return this.#local.main;
+  }
+  override async inspect(): Promise<VmRecord> {
+    return this.#local.record;
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+}

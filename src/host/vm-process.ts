@@ -1,0 +1,42 @@
+/* The process of a VM that goes on when the one that created it has ended (`mere run -d`). Started by detached.ts, which tells it what to create over the
+ * channel and hears how it went; then nothing joins the two. Entry point; imported by nothing. */
+import { HostError } from "./host-error.ts";
+import type { DetachedMessage, DetachedOrder } from "./detached.ts";
+import { Host } from "./host.ts";
+
+const creating = new AbortController();
+// Whoever wanted the VM is gone before it was there.
+const onDisconnect = (): void => creating.abort(new HostError("timeout", "The VM was not wanted any more."));
+
+function tell(message: DetachedMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve();
+    else process.send(message, undefined, {}, () => resolve());
+  });
+}
+
+async function serve({ places, options }: DetachedOrder): Promise<void> {
+  const host = new Host(places);
+  try {
+    const vm = await host.create({
+      ...options,
+      signal: creating.signal,
+      onProgress: (phase, done, total) => void tell({ kind: "progress", phase, done, total }),
+    });
+    process.off("disconnect", onDisconnect);
+    await tell({ kind: "created", id: vm.id });
+    if (process.connected) process.disconnect();
+    await vm.wait();
+    process.exit(0);
+  } catch (error) {
+    const { code, message, name } = error as Error & { code?: string };
+    await tell({ kind: "failed", name, code: code ?? "", message });
+    process.exit(1);
+  }
+}
+
+process.once("disconnect", onDisconnect);
+// A terminal that closes is not the VM's; SIGTERM (a machine that shuts down) is.
+process.on("SIGHUP", () => undefined);
+process.on("SIGINT", () => undefined);
+process.once("message", (order: DetachedOrder) => void serve(order));
