@@ -1,0 +1,52 @@
+/* What the functions of images (src/image/images.ts) take. Everything has a default but `configure`, which needs a VM and so comes from a layer above. */
+
+/** What is going on: asking the registry or apt, downloading, unpacking into one tree, making the root disk, configuring in a VM.
+ *  @param done,total bytes, steps or percent; total 0: not known */
+export type ImageProgress = (phase: ImagePhase, done: number, total: number) => void;
+export type ImagePhase = "resolve" | "lists" | "download" | "unpack" | "build" | "configure";
+
+/** One layer, uncompressed. */
+export interface RootLayer {
+  /** For messages. */
+  readonly name: string;
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/** Makes a root disk: src/image/root/build.ts's buildRootImage; tests may give another. */
+export type BuildRoot = (options: {
+  /** From the lowest to the highest. */
+  readonly layers: readonly RootLayer[];
+  readonly output: string;
+  readonly sizeBytes?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}) => Promise<{ readonly sizeBytes: number; readonly usedBytes: number; readonly files: number }>;
+
+/** Runs a script of /bin/sh as root in a VM whose root disk is the raw ext4 file `disk`, which it writes to; ends when the disk is closed.
+ *  The status is the script's, the log what it wrote. */
+export type ConfigureInVm = (
+  disk: string,
+  script: string,
+  options: { readonly signal?: AbortSignal; readonly onOutput?: (text: string) => void },
+) => Promise<{ readonly status: number; readonly log: string }>;
+
+/** Where the store and the downloads are. */
+export interface StorePlaces {
+  /** Default: $XDG_DATA_HOME/mere or ~/.local/share/mere; images are in its images/. */
+  readonly dataDir?: string | undefined;
+  /** Default: $XDG_CACHE_HOME/mere or ~/.cache/mere; downloads are in its downloads/. */
+  readonly cacheDir?: string | undefined;
+}
+
+export interface ImageOptions extends StorePlaces {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ImageProgress | undefined;
+  readonly buildRoot?: BuildRoot | undefined;
+  /** Needed for images from Debian packages that the store does not have. */
+  readonly configure?: ConfigureInVm | undefined;
+}
+
+export interface EnsureOptions extends ImageOptions {
+  /** When the registry, or apt, is asked: "missing" (default): if the store has no image of that name; "always": also for a newer one; "never". */
+  readonly pull?: "missing" | "always" | "never" | undefined;
+}
