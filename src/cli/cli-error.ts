@@ -41,3 +41,8 @@ export function usageError(message: string): CliError {
 export function failure(message: string, cause?: unknown): CliError {
   return new CliError("failure", message, { cause });
 }
+
+/** Is this an error of one of the areas with one of these codes? */
+export function isErrorCode(error: unknown, ...codes: readonly string[]): error is Error & { code: string } {
+  return error instanceof Error && "code" in error && codes.includes(String(error.code));
+}

@@ -14,12 +14,27 @@ interface Verb {
   load(): Promise<VerbModule>;
 }
 
-const VERBS: Readonly<Record<string, Verb>> = {
+/** In the order of --help. */
+export const VERBS: Readonly<Record<string, Verb>> = {
   run: {
     summary: "start a VM, run a command in it, end with the command's exit status",
     load: () => import("./run.ts"),
   },
+  exec: { summary: "run a program in a VM that runs", load: () => import("./exec.ts") },
+  shell: { summary: "a shell in a VM that runs", load: () => import("./shell.ts") },
+  cp: { summary: "copy files between this machine and a VM", load: () => import("./cp.ts") },
+  ps: { summary: "list VMs", load: () => import("./ps.ts") },
+  stop: { summary: "end VMs in order", load: () => import("./stop.ts") },
+  kill: { summary: "end VMs at once, or send a signal", load: () => import("./kill.ts") },
+  rm: { summary: "remove VMs that have ended", load: () => import("./rm.ts") },
+  logs: { summary: "what a VM's command printed", load: () => import("./logs.ts") },
+  stats: { summary: "what VMs use of this machine", load: () => import("./stats.ts") },
+  inspect: { summary: "all that is known of VMs", load: () => import("./inspect.ts") },
+  port: { summary: "where a VM's ports are on this machine", load: () => import("./port.ts") },
+  image: { summary: "get, build, list and remove images", load: () => import("./image.ts") },
+  disk: { summary: "create, list and remove disks", load: () => import("./disk.ts") },
   kernel: { summary: "get, build, list and remove guest kernels", load: () => import("./kernel.ts") },
+  completion: { summary: "print a script that completes words in a shell", load: () => import("./completion.ts") },
   version: { summary: "print Mere's version", load: () => import("./version.ts") },
 };
 

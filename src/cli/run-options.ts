@@ -23,7 +23,10 @@ export interface RunOptions {
 
 /** A raw disk image. */
 export interface DiskOption {
+  /** Of a file; with an image also the name of a disk of `mere disk create`. */
   readonly path: string;
+  /** Where an image's VM mounts it. */
+  readonly guest?: string;
   readonly readOnly: boolean;
 }
 

@@ -1,5 +1,6 @@
 /* Values on the command line: sizes, counts and files. Each parser takes the option's name for its sentence and throws a usage CliError. */
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants as access, statSync } from "node:fs";
+import { constants } from "node:os";
 import { usageError } from "./cli-error.ts";
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
@@ -66,7 +67,7 @@ export function parseFile(option: string, path: string, writable = false): strin
   }
   if (!isFile) throw usageError(`${option} ${quote(path)} is not a file; give the path of a file`);
   try {
-    accessSync(path, writable ? constants.R_OK | constants.W_OK : constants.R_OK);
+    accessSync(path, writable ? access.R_OK | access.W_OK : access.R_OK);
   } catch {
     throw usageError(
       `${option} ${quote(path)} may not be ${writable ? "read and written" : "read"}; check its permissions`,
@@ -86,4 +87,33 @@ function reasonOf(error: unknown): string {
   if (code === "EACCES") return "permission denied";
   if (code === "ENOTDIR") return "a part of the path is not a directory";
   return typeof code === "string" ? code : String(error);
+}
+
+const MOST_SECONDS = 86_400;
+
+/** A time in seconds; fractions are allowed. */
+export function parseSeconds(option: string, text: string): number {
+  const seconds = /^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : Number.NaN;
+  if (!(seconds <= MOST_SECONDS))
+    throw usageError(`${option} ${quote(text)} is no time; write seconds, at most ${MOST_SECONDS}`);
+  return seconds;
+}
+
+/** A signal's name with SIG: "hup", "SIGHUP" and "1" are SIGHUP. */
+export function parseSignal(option: string, text: string): string {
+  const name = text.toUpperCase().replace(/^(SIG)?/, "SIG");
+  if (name in constants.signals) return name;
+  const numbered = Object.entries(constants.signals).find(([, number]) => String(number) === text);
+  if (numbered !== undefined) return numbered[0];
+  throw usageError(`${option} ${quote(text)} is no signal; write a name such as TERM, HUP or KILL`);
+}
+
+/** Adds "NAME=value", or "NAME" with this process's value, to what was collected. */
+export function collectEnv(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const at = text.indexOf("=");
+  const name = at < 0 ? text : text.slice(0, at);
+  if (name === "") throw usageError(`--env ${quote(text)} has no name; write NAME=value`);
+  const value = at < 0 ? process.env[name] : text.slice(at + 1);
+  if (value === undefined) throw usageError(`--env ${quote(name)} is not set here; write ${name}=value`);
+  return { ...before, [name]: value };
 }

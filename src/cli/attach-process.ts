@@ -1,0 +1,86 @@
+/* A program in a VM on this process's standard streams: a terminal in raw mode with an escape, or plain streams with backpressure. */
+import { constants } from "node:os";
+import type { ProcessExit, VmProcess } from "../host/process.ts";
+import { attachTerminal } from "./terminal.ts";
+
+export interface AttachOptions {
+  /** Give it this process's standard input; else it reads nothing. */
+  readonly stdin: boolean;
+  /** It has a terminal. */
+  readonly tty: boolean;
+  /** The user typed the escape, Ctrl-] q. */
+  leave(): void;
+}
+
+/** The size of the user's terminal. */
+export function terminalSize(): { columns: number; rows: number } {
+  return { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 };
+}
+
+/** Carries bytes until the program has ended and its output is written. Standard output that closes is the Interruption's business. */
+export async function attachProcess(program: VmProcess, options: AttachOptions): Promise<ProcessExit> {
+  const detach = options.tty ? attachTty(program, options) : attachPlain(program, options);
+  const output = Promise.all([copy(program.stdout, process.stdout), copy(program.stderr, process.stderr)]);
+  try {
+    const exit = await program.exit;
+    await output;
+    return exit;
+  } finally {
+    detach();
+  }
+}
+
+async function copy(from: VmProcess["stdout"], to: NodeJS.WriteStream): Promise<void> {
+  for await (const chunk of from as AsyncIterable<Uint8Array>)
+    if (!to.write(chunk) && !to.destroyed)
+      await new Promise<void>((resolve) => {
+        to.once("drain", resolve);
+        to.once("close", resolve);
+        to.once("error", () => resolve());
+      });
+}
+
+function attachTty(program: VmProcess, { stdin, leave }: AttachOptions): () => void {
+  const resize = (): void => {
+    const { columns, rows } = terminalSize();
+    program.resize(columns, rows);
+  };
+  process.stdout.on("resize", resize);
+  program.stdin.on("error", () => undefined);
+  const detach = stdin
+    ? attachTerminal(process.stdin, "console", { input: (bytes) => void program.stdin.write(bytes), leave })
+    : () => undefined;
+  return () => {
+    process.stdout.off("resize", resize);
+    detach();
+  };
+}
+
+function attachPlain(program: VmProcess, { stdin }: AttachOptions): () => void {
+  // A program may close its input, or end, before all was given.
+  program.stdin.on("error", () => process.stdin.unpipe(program.stdin));
+  if (!stdin) {
+    program.stdin.end();
+    return () => undefined;
+  }
+  process.stdin.pipe(program.stdin);
+  return () => {
+    process.stdin.unpipe(program.stdin);
+    process.stdin.pause();
+  };
+}
+
+/** Passes signals that end a program on to one in a VM. @returns what undoes it */
+export function forwardSignals(program: VmProcess, onSecond: (status: number) => void): () => void {
+  let seen = 0;
+  const listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
+    const listener = (): void => {
+      seen++;
+      if (seen === 1) program.kill(signal);
+      else onSecond(128 + constants.signals[signal]);
+    };
+    process.on(signal, listener);
+    return () => process.off(signal, listener);
+  });
+  return () => listeners.forEach((off) => off());
+}

@@ -1,0 +1,16 @@
+/* `mere rm`: removes what is left of VMs that have ended. */
+import type { Command } from "commander";
+import { eachVm } from "./each-vm.ts";
+
+export function define(command: Command): void {
+  command
+    .argument("<vm...>", "names or ids")
+    .option("-f, --force", "kill those that run")
+    .action(async (names: readonly string[], { force }: { force?: boolean }) => {
+      process.exitCode = await eachVm("rm", names, async (vm) => {
+        const { status } = await vm.inspect();
+        if (force === true && (status === "running" || status === "starting")) await vm.kill();
+        await vm.remove();
+      });
+    });
+}

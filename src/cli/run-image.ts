@@ -1,0 +1,123 @@
+/* What `mere run IMAGE` does: a VM of an image with its command on this process's streams, or one that goes on by itself. */
+import { setTimeout } from "node:timers/promises";
+import { HostError } from "../host/host-error.ts";
+import { type CreateProgress, Host } from "../host/host.ts";
+import type { OwnVm } from "../host/own-vm.ts";
+import type { VmRecord } from "../host/vm-directory.ts";
+import { attachProcess, terminalSize } from "./attach-process.ts";
+import { ExitStatus, failure } from "./cli-error.ts";
+import { createProgress } from "./create-progress.ts";
+import { formatBytes, formatCount, formatRate } from "./format.ts";
+import { Interruption } from "./interruption.ts";
+import type { RunImageOptions } from "./run-image-options.ts";
+import { startStatus } from "./start-status.ts";
+
+/** The main process has this long to end after Ctrl-C or SIGTERM, then the VM is stopped where it is. */
+const GRACE_MS = 10_000;
+
+/** @returns the exit status of mere */
+export async function runImage(options: RunImageOptions): Promise<number> {
+  const interruption = new Interruption();
+  const progress = createProgress();
+  const { signal } = interruption;
+  try {
+    const host = new Host();
+    if (options.detach) {
+      const vm = await host.createDetached({ ...options.vm, signal, onProgress: progress.onProgress });
+      progress.end();
+      process.stdout.write(`${vm.id}\n`);
+      return ExitStatus.ok;
+    }
+    return await startStatus(() => runAttached(host, options, interruption, progress));
+  } catch (error) {
+    if (interruption.status !== undefined) return interruption.status;
+    throw error;
+  } finally {
+    progress.end("not finished");
+    interruption.end();
+  }
+}
+
+async function runAttached(
+  host: Host,
+  { vm: vmOptions, stats, timeoutMs }: RunImageOptions,
+  interruption: Interruption,
+  progress: { onProgress: CreateProgress; end: () => void },
+): Promise<number> {
+  const { signal } = interruption;
+  await using vm = await host.create({
+    ...vmOptions,
+    signal,
+    onProgress: progress.onProgress,
+    terminal: terminalSize(),
+  });
+  progress.end();
+  const ended = vm.wait();
+  const end = onSignals(vm, interruption);
+  const timer = new AbortController();
+  const late =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(timeoutMs, "late", { signal: timer.signal }).catch(() => undefined);
+  try {
+    const attached = attachMain(vm, vmOptions, interruption);
+    const first = await Promise.race([attached, ...(late === undefined ? [] : [late])]);
+    if (first === "late")
+      throw new HostError("timeout", `The VM ran longer than ${timeoutMs! / 1000} s and was stopped.`);
+    if (stats) await printStats(vm);
+    const record = await ended;
+    return interruption.status ?? statusOf(record);
+  } finally {
+    timer.abort();
+    end();
+  }
+}
+
+/** Its streams here, until it ends; a VM that ends before is what the record says. */
+async function attachMain(vm: OwnVm, { stdin, tty }: RunImageOptions["vm"], interruption: Interruption): Promise<void> {
+  const leave = (): void => {
+    interruption.request(ExitStatus.interrupted);
+    void vm.kill();
+  };
+  if (vm.main === undefined) return;
+  await attachProcess(vm.main, { stdin: stdin ?? false, tty: tty ?? false, leave }).catch(() => undefined);
+}
+
+/** The first signal is the main process's, as if it ran here; if it does not end then, or another comes, the VM is stopped. */
+function onSignals(vm: OwnVm, { signal }: Interruption): () => void {
+  const names = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  let seen = 0;
+  const listeners = names.map((name) => {
+    const listener = (): void => {
+      if (seen++ === 0) void vm.signal(name).catch(() => vm.kill());
+      else void vm.kill();
+    };
+    process.on(name, listener);
+    return () => process.off(name, listener);
+  });
+  const grace = new AbortController();
+  const onAbort = (): void =>
+    void setTimeout(GRACE_MS, undefined, { signal: grace.signal }).then(
+      () => vm.kill(),
+      () => undefined,
+    );
+  signal.addEventListener("abort", onAbort, { once: true });
+  return () => {
+    grace.abort();
+    signal.removeEventListener("abort", onAbort);
+    for (const off of listeners) off();
+  };
+}
+
+function statusOf({ exitCode, reason, status }: VmRecord): number {
+  if (status !== "failed" && exitCode !== undefined) return exitCode;
+  throw failure(`the VM ended before its command: ${reason ?? status}`);
+}
+
+async function printStats(vm: OwnVm): Promise<void> {
+  const { instructions, uptimeSeconds, memory, cpuSeconds } = await vm.metrics();
+  process.stderr.write(
+    `mere run: ${formatCount(instructions)} instructions in ${uptimeSeconds.toFixed(1)} s (${formatRate(instructions / uptimeSeconds)}), ` +
+      `${cpuSeconds.toFixed(1)} s of processor time, ${formatBytes(memory.usedBytes)} of memory\n`,
+  );
+}
