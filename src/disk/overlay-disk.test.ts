@@ -84,7 +84,7 @@ class Model {
   async step({ kind, place, sector, count }: Step): Promise<void> {
     const first = place + sector;
     const end = Math.min(first + count, SIZE_BYTES / SECTOR);
-    if (kind === "flush") return void this.#track(0, 0, this.#flush());
+    if (kind === "flush") return this.#track(0, 0, this.#flush());
     if (kind === "settle") return this.settle();
     if (kind === "reopen") return this.#reopen();
     // Requests that overlap have no order: the model has none under way at a time.

@@ -118,19 +118,6 @@ export async function growOverlay(path: string, sizeBytes: number): Promise<void
   }
 }
 
-/** Is this file an overlay? Looks at its first bytes only. */
-export async function isOverlay(path: string): Promise<boolean> {
-  const file = await open(path, "r").catch((error: unknown) => {
-    throw openError(path, error);
-  });
-  try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(8), 0, 8, 0);
-    return new TextDecoder("latin1").decode(buffer.subarray(0, bytesRead)) === "mere-ovl";
-  } finally {
-    await file.close();
-  }
-}
-
 /** What an overlay says of itself, without opening its base or locking it. @throws DiskError */
 export async function readOverlayHeader(path: string): Promise<OverlayHeader> {
   const file = await open(path, "r").catch((error: unknown) => {
