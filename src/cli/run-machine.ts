@@ -1,5 +1,5 @@
 /* What `mere run` does: makes the machine, carries bytes between it and the terminal, and ends with the right status. On the main thread. */
-import { openRawDisk } from "../disk/raw.ts";
+import { openDisk } from "../disk/open.ts";
 import { ExitRecordFilter } from "../image/exit-record.ts";
 import type { Machine, MachineConfig } from "../vm/machine.ts";
 import { ExitStatus } from "./cli-error.ts";
@@ -23,7 +23,7 @@ export async function runMachine(options: RunOptions, createMachine: CreateMachi
   const disks: Disk[] = [];
   try {
     const guest = await prepare(options, interruption.signal);
-    for (const { path, readOnly } of options.disks) disks.push(await openRawDisk(path, { readOnly }));
+    for (const { path, readOnly } of options.disks) disks.push(await openDisk(path, { readOnly }));
     if (interruption.status !== undefined) return interruption.status;
     const output = { serial: new LastLines(), record: new ExitRecordFilter(guest.token ?? "") };
     const machine = await createMachine(machineConfig(options, guest, disks, output));

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -30,7 +30,23 @@ test("writes and reads scattered buffers of shared memory", async () => {
   const into = shared(1, 511, 512);
   await disk.read(512, into);
   assert.deepEqual([into[0]![0], into[1]![98], into[1]![99], into[2]![511]], [1, 1, 2, 3]);
-  assert.equal(await disk.discard(0, 512), false);
+  await disk.close();
+});
+
+test("discards make holes, and zeroes with and without space are read", async () => {
+  const path = image("holes", 1 << 20);
+  writeFileSync(path, new Uint8Array(1 << 20).fill(7));
+  const disk = await openRawDisk(path);
+  await disk.flush();
+  const before = statSync(path).blocks;
+  assert.equal(await disk.discard(65536, 131072), true);
+  assert.ok(statSync(path).blocks <= before - 256, "its blocks are given back");
+  await disk.zero(262144 + 512, 65536, false);
+  await disk.zero(524288, 65536, true);
+  const file = readFileSync(path);
+  const zeroes = (from: number, length: number) => file.subarray(from, from + length).every((byte) => byte === 0);
+  assert.ok(zeroes(65536, 131072) && zeroes(262144 + 512, 65536) && zeroes(524288, 65536));
+  assert.deepEqual([file[65535], file[196608], file[262144 + 511], file[262144 + 512 + 65536]], [7, 7, 7, 7]);
   await disk.close();
 });
 

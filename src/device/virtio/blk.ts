@@ -33,9 +33,8 @@ const SEG_MAX = 126;
 const SIZE_MAX = 128 << 10;
 const MAX_RANGE_SECTORS = 0x400000; // 2 GiB
 const MAX_RANGES = 16;
-/** Zeroes are written in pieces, so that one request holds no more than this much memory. */
-const ZERO_BYTES = 1 << 20;
-const ZEROES = new Uint8Array(ZERO_BYTES);
+/** A flag of a WRITE_ZEROES range: the space may be given back. */
+const UNMAP = 1;
 
 /** Status and how many data bytes the device wrote. */
 interface Outcome {
@@ -103,7 +102,9 @@ export class BlkDevice implements VirtioDevice {
           };
         case BlkType.WRITE_ZEROES:
           return {
-            status: await this.#eachRange(chain, 1, (offset, length) => this.#zero(offset, length)),
+            status: await this.#eachRange(chain, UNMAP, (offset, length, flags) =>
+              this.#disk.zero(offset, length, (flags & UNMAP) !== 0),
+            ),
             written: 0,
           };
         default:
@@ -129,7 +130,7 @@ export class BlkDevice implements VirtioDevice {
   async #eachRange(
     chain: Chain,
     allowedFlags: number,
-    act: (offset: number, length: number) => Promise<unknown>,
+    act: (offset: number, length: number, flags: number) => Promise<unknown>,
   ): Promise<number> {
     const length = chain.readableBytes - HEADER_BYTES;
     if (this.#disk.readOnly) return BlkStatus.IOERR;
@@ -138,15 +139,12 @@ export class BlkDevice implements VirtioDevice {
     for (let at = 0; at < length; at += RANGE_BYTES) {
       const sector = ranges.getUint32(at, true) + ranges.getUint32(at + 4, true) * 0x1_0000_0000;
       const sectors = ranges.getUint32(at + 8, true);
-      if ((ranges.getUint32(at + 12, true) & ~allowedFlags) !== 0) return BlkStatus.UNSUPP;
+      const flags = ranges.getUint32(at + 12, true);
+      if ((flags & ~allowedFlags) !== 0) return BlkStatus.UNSUPP;
       if (sectors > MAX_RANGE_SECTORS || !this.#inside(sector, sectors * SECTOR)) return BlkStatus.IOERR;
-      await act(sector * SECTOR, sectors * SECTOR);
+      await act(sector * SECTOR, sectors * SECTOR, flags);
     }
     return BlkStatus.OK;
-  }
-  async #zero(offset: number, length: number): Promise<void> {
-    for (let done = 0; done < length; done += ZERO_BYTES)
-      await this.#disk.write(offset + done, [ZEROES.subarray(0, Math.min(ZERO_BYTES, length - done))]);
   }
   #inside(sector: number, length: number): boolean {
     return length % SECTOR === 0 && sector * SECTOR + length <= this.#disk.sizeBytes;
@@ -164,5 +162,6 @@ function configBytes(disk: Disk): Uint8Array {
   config.setUint32(44, 8, true);
   config.setUint32(48, MAX_RANGE_SECTORS, true);
   config.setUint32(52, MAX_RANGES, true);
+  config.setUint8(56, 1);
   return new Uint8Array(config.buffer);
 }

@@ -40,6 +40,9 @@ class MemoryDisk implements Disk {
     this.discarded.push([offset, length]);
     return true;
   }
+  async zero(offset: number, length: number): Promise<void> {
+    this.bytes.fill(0, offset, offset + length);
+  }
   async close(): Promise<void> {}
 }
 function blk(prepare: (disk: MemoryDisk) => void = () => {}) {

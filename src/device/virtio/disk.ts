@@ -14,5 +14,8 @@ export interface Disk {
   flush(): Promise<void>;
   /** Gives space back; what is read there afterwards is undefined. @returns false if nothing was done */
   discard(offset: number, length: number): Promise<boolean>;
+  /** What is read there afterwards is zeroes. @param unmap the space may be given back */
+  zero(offset: number, length: number, unmap: boolean): Promise<void>;
+  /** After it nothing else may be called. */
   close(): Promise<void>;
 }

@@ -1,0 +1,68 @@
+/* The system calls for disks that node:fs lacks, through node:ffi (in Node 26 without a flag, experimental). Mere works without them: then `libc` is undefined.
+ * Any thread. @source fallocate(2), flock(2), readv(2) */
+
+/** FALLOC_FL_*. @source linux/falloc.h */
+export const Falloc = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const;
+/** LOCK_*. @source flock(2) */
+export const Flock = { SHARED: 1, EXCLUSIVE: 2, NON_BLOCKING: 4, UNLOCK: 8 } as const;
+/** Fail with EAGAIN rather than wait for the device. @source linux/fs.h */
+export const RWF_NOWAIT = 8;
+const FICLONE = 0x40049409n;
+const EINTR = 4;
+export const EAGAIN = 11;
+export const ENOSYS = 38;
+export const EOPNOTSUPP = 95;
+
+/** All take a descriptor first, never throw, and give −errno where they fail. */
+export interface Libc {
+  fallocate(fd: number, mode: number, offset: number, length: number): number;
+  flock(fd: number, operation: number): number;
+  /** Makes the file share all blocks of another. @source ioctl_ficlone(2) */
+  clone(fd: number, from: number): number;
+  /** @param vectors address of `count` pairs of u64: address and length  @returns bytes read */
+  preadv2(fd: number, vectors: bigint, count: number, offset: number, flags: number): number;
+  /** The address of a buffer's bytes, which must stay where they are: those of a SharedArrayBuffer or a wasm memory that does not grow. */
+  addressOf(buffer: ArrayBufferLike): bigint;
+}
+
+/** Undefined where node:ffi is switched off or the C library is another. */
+export const libc: Libc | undefined = load();
+
+function load(): Libc | undefined {
+  // Loading it warns that it is experimental, on standard error: the user can do nothing about that. Versions are exact.
+  // oxlint-disable-next-line typescript/unbound-method -- put back as it was
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    const ffi = process.getBuiltinModule("node:ffi");
+    const { functions } = ffi.dlopen("libc.so.6", {
+      fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
+      flock: { arguments: ["int32", "int32"], return: "int32" },
+      ioctl: { arguments: ["int32", "uint64", "int32"], return: "int32" },
+      // Its offset is one word here; the other is the high half on 32-bit systems.
+      preadv2: { arguments: ["int32", "uint64", "int32", "int64", "int64", "int32"], return: "int64" },
+      __errno_location: { arguments: [], return: "uint64" },
+    });
+    const failure = (): number => -ffi.getInt32(functions.__errno_location(), 0);
+    const checked = (result: number): number => (result < 0 ? failure() : result);
+    return {
+      fallocate: (fd, mode, offset, length) =>
+        again(() => checked(functions.fallocate(fd, mode, BigInt(offset), BigInt(length)))),
+      flock: (fd, operation) => again(() => checked(functions.flock(fd, operation))),
+      clone: (fd, from) => again(() => checked(functions.ioctl(fd, FICLONE, from))),
+      preadv2: (fd, vectors, count, offset, flags) =>
+        checked(Number(functions.preadv2(fd, vectors, count, BigInt(offset), 0n, flags))),
+      addressOf: (buffer) => ffi.getRawPointer(buffer as ArrayBuffer),
+    };
+  } catch {
+    return undefined;
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+function again(call: () => number): number {
+  let result = call();
+  while (result === -EINTR) result = call();
+  return result;
+}

@@ -1,0 +1,65 @@
+/* mergeOverlay: an overlay and its base as one raw image, holes kept. Where the file system can share blocks (FICLONE) the base is cloned and only what the overlay has is
+ * written; else both are copied, and what is zeroes is left out. I/O thread. */
+import type { FileHandle } from "node:fs/promises";
+import { HostFile } from "./block-file.ts";
+import { libc } from "./libc.ts";
+import { createWhole } from "./new-file.ts";
+import { openOverlayDisk } from "./overlay.ts";
+import type { OverlayDisk } from "./overlay-disk.ts";
+import { Block, BLOCK_BYTES } from "./overlay-format.ts";
+
+const CHUNK_BYTES = 4 << 20;
+/** What is looked at as one when zeroes are left out: an extent of less is hardly worth a hole. */
+const GRAIN_BYTES = 64 << 10;
+const ZEROES = new Uint8Array(GRAIN_BYTES);
+
+/** Writes what the overlay's disk holds into a new raw image. No VM may be writing to the overlay.
+ *  @param output a new file  @throws DiskError */
+export async function mergeOverlay(overlay: string, output: string, options: { base?: string } = {}): Promise<void> {
+  const disk = await openOverlayDisk(overlay, { ...options, readOnly: true });
+  try {
+    await createWhole(output, (file) => fill(disk, file, output));
+  } finally {
+    await disk.close();
+  }
+}
+
+async function fill(disk: OverlayDisk, file: FileHandle, path: string): Promise<void> {
+  const { map, base } = disk.parts;
+  const cloned = libc?.clone(file.fd, base.fd) === 0;
+  await file.truncate(disk.sizeBytes);
+  const out = new HostFile(path, file);
+  const blocks = disk.sizeBytes / BLOCK_BYTES;
+  for (let block = 0; block < blocks;) {
+    const state = map.get(block);
+    const stop = map.runEnd(block, blocks);
+    const [offset, length] = [block * BLOCK_BYTES, (stop - block) * BLOCK_BYTES];
+    if (state === Block.ZERO) {
+      if (cloned && !(await out.punch(offset, length))) await out.zero(offset, length);
+    } else if (state === Block.HERE || !cloned) await copy(disk, out, offset, length, cloned);
+    block = stop;
+  }
+}
+
+/** @param zeroes write them too: the output has something else there */
+async function copy(disk: OverlayDisk, out: HostFile, offset: number, length: number, zeroes: boolean): Promise<void> {
+  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, length));
+  for (let done = 0; done < length; done += CHUNK_BYTES) {
+    const chunk = buffer.subarray(0, Math.min(CHUNK_BYTES, length - done));
+    await disk.read(offset + done, [chunk]);
+    if (zeroes) await out.write(offset + done, [chunk]);
+    else for (const [at, bytes] of dataIn(chunk)) await out.write(offset + done + at, [bytes]);
+  }
+}
+/** The parts of a chunk that are not all zeroes, as long as they can be. */
+function* dataIn(chunk: Uint8Array): Generator<[number, Uint8Array]> {
+  let start = -1;
+  for (let at = 0; at < chunk.length; at += GRAIN_BYTES) {
+    const grain = chunk.subarray(at, at + GRAIN_BYTES);
+    const empty = Buffer.compare(grain, ZEROES.subarray(0, grain.length)) === 0;
+    if (!empty && start < 0) start = at;
+    if (empty && start >= 0) yield [start, chunk.subarray(start, at)];
+    if (empty) start = -1;
+  }
+  if (start >= 0) yield [start, chunk.subarray(start)];
+}
