@@ -94,7 +94,8 @@ export class LocalVm implements VmLink {
     this.#machine = machine;
     const defaults = processDefaults(config, image.config);
     const command = mainCommand(config, image.config);
-    this.#agent = new AgentClient((port) => vsock.connect(port));
+    this.#agent = new AgentClient(vsock);
+    this.#resources.defer(() => this.#agent.close());
     machine.start();
     const end = machine.wait();
     await this.#untilReady(end);
@@ -125,7 +126,7 @@ export class LocalVm implements VmLink {
     early.catch(() => undefined);
     try {
       await Promise.race([
-        this.#parts.ready(READY_MS, ready.signal).catch((error: unknown) => {
+        this.#agent.ready(READY_MS, ready.signal).catch((error: unknown) => {
           throw this.#bootFailed((error as Error).message.replace(/\.$/, ""), undefined, error);
         }),
         early,

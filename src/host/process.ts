@@ -1,7 +1,9 @@
 /* Programs in a VM: started with streams, or run to their end with their output collected. */
 import { finished } from "node:stream/promises";
 import { Readable, type Writable } from "node:stream";
-import type { AgentClient, AgentProcess } from "../agent/client.ts";
+import { constants } from "node:os";
+import type { AgentClient } from "../agent/client.ts";
+import type { AgentExec } from "../agent/exec.ts";
 import { HostError } from "./host-error.ts";
 import type { ProcessDefaults } from "./main-process.ts";
 
@@ -62,6 +64,8 @@ export interface ExecResult extends ProcessExit {
 export type Command = string | readonly string[];
 
 const MAX_OUTPUT_BYTES = 16 << 20;
+/** SIGRTMIN of the C library. */
+const FIRST_REAL_TIME = 34;
 
 /** Starts a program. */
 export async function startProcess(
@@ -72,23 +76,23 @@ export async function startProcess(
 ): Promise<VmProcess> {
   options.signal?.throwIfAborted();
   const process = await agent.exec({
-    argv: typeof command === "string" ? ["/bin/sh", "-c", command] : [...command],
-    env: { ...(options.tty !== undefined && { TERM: "xterm" }), ...defaults.env, ...options.env },
+    command: typeof command === "string" ? ["/bin/sh", "-c", command] : command,
+    environment: { ...defaults.env, ...options.env },
     user: options.user ?? defaults.user,
-    workingDirectory: options.workingDirectory ?? defaults.workingDirectory,
-    ...(options.tty !== undefined && { tty: options.tty }),
+    directory: options.workingDirectory ?? defaults.workingDirectory,
+    terminal: options.tty,
   });
   return {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
     exit: exitOf(process, options),
-    kill: (signal = "SIGTERM") => process.kill(signal),
+    kill: (signal = "SIGTERM") => process.kill(signal as NodeJS.Signals),
     resize: (columns, rows) => process.resize(columns, rows),
   };
 }
 
-async function exitOf(process: AgentProcess, { timeoutMs, signal }: StartOptions): Promise<ProcessExit> {
+async function exitOf(process: AgentExec, { timeoutMs, signal }: StartOptions): Promise<ProcessExit> {
   const stopped = Promise.withResolvers<never>();
   stopped.promise.catch(() => undefined);
   const kill = (reason: unknown): void => {
@@ -106,11 +110,19 @@ async function exitOf(process: AgentProcess, { timeoutMs, signal }: StartOptions
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     const exit = await Promise.race([process.exit, stopped.promise]);
-    return exit.signal === undefined ? { exitCode: exit.code } : { exitCode: exit.code, signal: exit.signal };
+    return exitStatus(exit);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/** As shells have it. */
+function exitStatus(end: Awaited<AgentExec["exit"]>): ProcessExit {
+  if ("code" in end) return { exitCode: end.code };
+  const real = /^SIGRT(\d+)$/.exec(end.signal);
+  const number = real === null ? constants.signals[end.signal] : FIRST_REAL_TIME + Number(real[1]);
+  return { exitCode: 128 + number, signal: end.signal };
 }
 
 /** Runs a program to its end. */

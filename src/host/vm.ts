@@ -31,7 +31,8 @@ export class Vm {
     this.name = record.name;
     this.link = link;
     this.directories = directories;
-    this.agent = new AgentClient((port) => link.connect(port));
+    // Whoever started the VM has heard that it is ready.
+    this.agent = new AgentClient({ connect: (port) => link.connect(port), listen: () => () => undefined });
     this.files = new VmFiles(this.agent);
   }
 
