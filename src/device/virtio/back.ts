@@ -8,12 +8,16 @@ export class VirtioBack implements VirtioPort {
   readonly queues: readonly Virtqueue[];
   readonly #front: VirtioMmio;
   readonly #device: VirtioDevice;
+  #epoch = 0;
 
   constructor(front: VirtioMmio, device: VirtioDevice, memory: GuestMemory) {
     this.#front = front;
     this.#device = device;
     this.queues = front.description.queueSizes.map((_, index) => new Virtqueue(front, index, memory));
     device.attach(this);
+  }
+  get running(): boolean {
+    return this.#front.running;
   }
   negotiated(feature: number): boolean {
     return this.#front.negotiated(feature);
@@ -24,6 +28,10 @@ export class VirtioBack implements VirtioPort {
   /** Serves the queues that were notified. Never blocks. */
   serve(): void {
     const notified = this.#front.takeNotified();
+    if (this.#epoch !== this.#front.epoch) {
+      this.#epoch = this.#front.epoch;
+      this.#device.reset?.();
+    }
     for (const queue of this.queues) {
       if ((notified & (1 << queue.index)) === 0) continue;
       queue.begin();

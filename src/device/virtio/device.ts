@@ -23,6 +23,8 @@ export interface VirtioDescription {
 /** What a back may use of its transport. I/O thread only. */
 export interface VirtioPort {
   readonly queues: readonly Virtqueue[];
+  /** Is the driver ready and the device not broken? */
+  readonly running: boolean;
   /** Has the driver accepted this feature? */
   negotiated(feature: number): boolean;
   /** Changes the configuration space from `offset` on and tells the driver. */
@@ -34,6 +36,8 @@ export interface VirtioDevice {
   readonly description: VirtioDescription;
   /** Called once, before anything else. */
   attach(port: VirtioPort): void;
+  /** The driver has reset the device, or begins: called before the first process() after it. For devices that keep what a driver told them. */
+  reset?(): void;
   /** The driver has put buffers into this queue, or has just become ready. */
   process(queueIndex: number): void;
 }

@@ -14,7 +14,8 @@ import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1, type Vi
 const MAGIC = 0x74726976; // "virt"
 const VENDOR = 0x4552454d; // "MERE"
 export const VIRTIO_CONFIG_BYTES = 256;
-const MAX_QUEUES = 8;
+/** Four pairs of a network device and its control queue need 9; NOTIFIED has one bit for each. */
+const MAX_QUEUES = 16;
 
 /** i32 words of shared state; then QueueWord.COUNT words a queue; then the configuration space. */
 const Word = {

@@ -44,6 +44,11 @@ export class Virtqueue {
     this.#maxSize = front.description.queueSizes[index]!;
   }
 
+  /** Entries of the driver's ring: a power of two once the driver is ready. */
+  get size(): number {
+    return this.#w[QueueWord.NUM]!;
+  }
+
   /** Called before each process(): at most one ring full of chains is taken at a time, so that a busy driver cannot keep the I/O thread. */
   begin(): void {
     this.#budget = this.#maxSize;
@@ -77,12 +82,31 @@ export class Virtqueue {
     return chain;
   }
 
+  /** Undoes the last pop(), as if it had not been: the chain comes again. Only in reverse order of pop(), before any push(). */
+  unpop(chain: Chain): void {
+    if (chain.epoch === this.#w[QueueWord.EPOCH])
+      this.#w[QueueWord.LAST_AVAILABLE] = (this.#w[QueueWord.LAST_AVAILABLE]! - 1) & 0xffff;
+    this.#budget++;
+    this.#byteBudget += chain.readableBytes + chain.writableBytes;
+    this.#front.hold(-1);
+  }
+
   /** Gives a chain back. signal() tells the driver. @param written bytes that the device wrote, from the first writable one on */
   push(chain: Chain, written: number): void {
-    const current =
-      this.#front.running && chain.epoch === this.#front.epoch && chain.epoch === this.#w[QueueWord.EPOCH];
-    if (current && !this.#writeUsed(chain.head, written)) this.#front.fail();
+    const current = this.#isCurrent(chain);
+    if (current && !(this.#writeUsed(chain.head, written, 0) && this.#publishUsed(1))) this.#front.fail();
     this.#front.hold(-1);
+  }
+  /** Gives several back so that the driver sees all of them or none. @param written bytes that the device wrote, for each */
+  pushAll(chains: readonly Chain[], written: readonly number[]): void {
+    if (chains.every((chain) => this.#isCurrent(chain))) {
+      const told = chains.every((chain, n) => this.#writeUsed(chain.head, written[n]!, n));
+      if (!told || !this.#publishUsed(chains.length)) this.#front.fail();
+    }
+    for (let n = 0; n < chains.length; n++) this.#front.hold(-1);
+  }
+  #isCurrent(chain: Chain): boolean {
+    return this.#front.running && chain.epoch === this.#front.epoch && chain.epoch === this.#w[QueueWord.EPOCH];
   }
 
   /** Interrupts the driver if it wants to know of what was pushed since the last call. */
@@ -172,15 +196,17 @@ export class Virtqueue {
     }
     return undefined;
   }
-  #writeUsed(head: number, written: number): boolean {
+  /** The used ring's element `ahead` of the next one. */
+  #writeUsed(head: number, written: number, ahead: number): boolean {
     const num = this.#w[QueueWord.NUM]!;
-    const device = this.#address(QueueWord.DEVICE);
-    const used = this.#w[QueueWord.USED]!;
-    const element = device + 4 + 8 * (used & (num - 1));
-    if (!this.#memory.writeU32(element, head) || !this.#memory.writeU32(element + 4, written)) return false;
-    this.#w[QueueWord.USED] = (used + 1) & 0xffff;
+    const element = this.#address(QueueWord.DEVICE) + 4 + 8 * ((this.#w[QueueWord.USED]! + ahead) & (num - 1));
+    return this.#memory.writeU32(element, head) && this.#memory.writeU32(element + 4, written);
+  }
+  #publishUsed(count: number): boolean {
+    const used = (this.#w[QueueWord.USED]! + count) & 0xffff;
+    this.#w[QueueWord.USED] = used;
     this.#fence();
-    return this.#memory.writeU16(device + 2, (used + 1) & 0xffff);
+    return this.#memory.writeU16(this.#address(QueueWord.DEVICE) + 2, used);
   }
   #address(word: number): number {
     return (this.#w[word]! >>> 0) + (this.#w[word + 1]! >>> 0) * TWO32;
