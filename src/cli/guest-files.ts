@@ -1,18 +1,9 @@
 /* What a VM of `mere run` boots: kernel, initramfs and command line, from the user's files or from Mere's cache. */
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { readKernelImage } from "../image/bzimage.ts";
+import { guestModules, readCachedKernel, readGuestKernel } from "../host/guest-kernel.ts";
 import { type CommandInput, LARGEST_STDIN, buildInitramfs } from "../image/initramfs.ts";
-import {
-  type CachedKernel,
-  type PullOptions,
-  ensureBusybox,
-  ensureKernel,
-  listKernels,
-  readKernelFile,
-  readModules,
-  vmlinuxPath,
-} from "../image/kernel.ts";
+import { type PullOptions, ensureBusybox, ensureKernel, readKernelFile } from "../image/kernel.ts";
 import { failure } from "./cli-error.ts";
 import type { Exact, OwnInit } from "./run-options.ts";
 
@@ -39,7 +30,7 @@ export async function exactGuest(boot: Exact, pull: PullOptions): Promise<GuestF
   const kernel =
     typeof boot.kernel === "object"
       ? await readKernelFile(boot.kernel.file)
-      : await cachedKernelFile(await ensureKernel(pull, boot.kernel));
+      : await readCachedKernel(await ensureKernel(pull, boot.kernel));
   const initrd = await readFile(boot.initrd).catch((error: unknown) => {
     throw failure(`the initramfs ${JSON.stringify(boot.initrd)} cannot be read; check the file`, error);
   });
@@ -49,16 +40,14 @@ export async function exactGuest(boot: Exact, pull: PullOptions): Promise<GuestF
 /** Mere's init with the command. @throws KernelError, CliError (failure), PackageError */
 export async function ownInitGuest(boot: OwnInit, hasDisks: boolean, pull: PullOptions): Promise<GuestFiles> {
   const stdin = await commandInput(boot, pull.signal);
-  const kernel = await kernelFor(boot, pull);
+  // Another kernel without modules must have its drivers built in; since nobody knows whether it has, its serial port is then the command's terminal.
+  const kernel = await readGuestKernel(boot.kernel, pull);
   const busyboxPath = await ensureBusybox(pull);
   const terminal = kernel.cached === undefined ? "ttyS0" : "hvc0";
   const token = randomBytes(12).toString("hex");
   const initrd = buildInitramfs({
     busybox: await readFile(busyboxPath),
-    modules:
-      kernel.cached === undefined
-        ? []
-        : await readModules(kernel.cached, hasDisks ? [...MODULES, ...DISK_MODULES] : MODULES),
+    modules: await guestModules(kernel, hasDisks ? [...MODULES, ...DISK_MODULES] : MODULES),
     command: boot.command.length === 0 ? undefined : boot.command,
     environment: boot.console && process.env["TERM"] !== undefined ? { TERM: process.env["TERM"] } : {},
     stdin,
@@ -71,41 +60,6 @@ export async function ownInitGuest(boot: OwnInit, hasDisks: boolean, pull: PullO
   // Without a command, the init of a root disk takes over, and nobody reports.
   const handsOver = boot.command.length === 0 && /(^|\s)root=/.test(boot.append);
   return { kernel: kernel.file, initrd, commandLine, terminal, token: handsOver ? undefined : token };
-}
-
-/** A kernel whose modules are in the cache gets them, wherever its file came from; Mere's own needs none. Another one without modules must have its drivers built in; since nobody
- *  knows whether it has, its serial port is then the command's terminal. */
-async function kernelFor(
-  boot: OwnInit,
-  pull: PullOptions,
-): Promise<{ file: Uint8Array; cached: CachedKernel | undefined }> {
-  if (typeof boot.kernel !== "object") {
-    const cached = await ensureKernel(pull, boot.kernel);
-    return { file: await cachedKernelFile(cached), cached };
-  }
-  const { vmlinux } = readKernelImage(await readKernelFile(boot.kernel.file));
-  const version = bannerVersion(vmlinux);
-  return { file: vmlinux, cached: (await listKernels(pull)).find((kernel) => kernel.version === version) };
-}
-
-async function cachedKernelFile(kernel: CachedKernel): Promise<Uint8Array> {
-  return readFile(vmlinuxPath(kernel)).catch((error: unknown) => {
-    throw failure(
-      `the cached kernel ${vmlinuxPath(kernel)} cannot be read; run 'mere kernel remove ${kernel.version}', then 'mere kernel ${kernel.name === "mere" ? "build" : "pull"}'`,
-      error,
-    );
-  });
-}
-
-/** The version in a kernel's banner, "Linux version 6.1.0-13-cloud-amd64 (…": what uname -r says. @source Linux init/version.c */
-export function bannerVersion(vmlinux: Uint8Array): string | undefined {
-  const bytes = Buffer.from(vmlinux.buffer, vmlinux.byteOffset, vmlinux.byteLength);
-  const mark = "Linux version ";
-  for (let at = bytes.indexOf(mark); at >= 0; at = bytes.indexOf(mark, at + 1)) {
-    const match = /^(\d[\w.+~-]*) /.exec(bytes.toString("latin1", at + mark.length, at + mark.length + 80));
-    if (match !== null) return match[1];
-  }
-  return undefined;
 }
 
 async function commandInput(boot: OwnInit, signal: AbortSignal | undefined): Promise<CommandInput> {

@@ -1,5 +1,6 @@
 /* What `mere run` does: makes the machine, carries bytes between it and the terminal, and ends with the right status. On the main thread. */
 import { openDisk } from "../disk/open.ts";
+import { release } from "../host/guest-kernel.ts";
 import { ExitRecordFilter } from "../image/exit-record.ts";
 import type { Machine, MachineConfig } from "../vm/machine.ts";
 import { ExitStatus } from "./cli-error.ts";
@@ -38,12 +39,6 @@ export async function runMachine(options: RunOptions, createMachine: CreateMachi
     for (const disk of disks) await disk.close();
     interruption.end();
   }
-}
-
-/** Gives a file's memory back now: the guest has its own copy, and an idle process collects no garbage. */
-function release(bytes: Uint8Array): void {
-  const { buffer } = bytes;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength) buffer.transfer(0);
 }
 
 async function prepare(options: RunOptions, signal: AbortSignal): Promise<GuestFiles> {

@@ -4,7 +4,8 @@ import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { CliError } from "./cli-error.ts";
-import { type KernelChoice, type RunOptions, type RunValues, addRunOptions, resolveRunOptions } from "./run-options.ts";
+import type { KernelChoice } from "../host/guest-kernel.ts";
+import { type RunOptions, type RunValues, addRunOptions, resolveRunOptions } from "./run-options.ts";
 
 const file = fileURLToPath(import.meta.url);
 

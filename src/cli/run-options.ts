@@ -1,7 +1,7 @@
 /* The options of `mere run`: their names, texts and limits, and what they mean together. Nothing is started here. */
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import type { KernelName } from "../image/kernel.ts";
+import type { KernelChoice } from "../host/guest-kernel.ts";
 import { usageError } from "./cli-error.ts";
 import { parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
 
@@ -29,9 +29,6 @@ export interface DiskOption {
   readonly guest?: string;
   readonly readOnly: boolean;
 }
-
-/** The kernel to boot: a file of the user's, one of the cache by its name, or undefined: Mere's own if one was built, else Debian's. */
-export type KernelChoice = { readonly file: string } | KernelName | undefined;
 
 /** Mere's init runs one command and reports its exit status. */
 export interface OwnInit {

@@ -109,9 +109,12 @@ async function serve(socket: Socket, link: VmLink): Promise<void> {
       socket.write('{"ok":{}}\n');
       return splice(socket, stream);
     }
+    // What else the client says is not read for its own sake, but its end is to be seen.
+    socket.resume();
     const ok = await link.request(op, args);
     socket.end(`${JSON.stringify({ ok: ok ?? {} })}\n`);
   } catch (error) {
+    socket.resume();
     socket.end(`${JSON.stringify({ error: plainError(error) })}\n`);
   }
 }

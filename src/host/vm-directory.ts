@@ -60,6 +60,9 @@ export function defaultStateDirectory(): string {
   return join(base !== undefined && base.startsWith("/") ? base : join(homedir(), ".local", "state"), "mere");
 }
 
+/** Makes names of drafts different. */
+let drafts = 0;
+
 /** The VMs' directories under one state directory. */
 export class VmDirectories {
   readonly root: string;
@@ -127,7 +130,7 @@ export class VmDirectories {
   /** Writes the record whole or not at all. */
   async save(record: VmRecord): Promise<void> {
     const file = this.path(record.id, RECORD);
-    const draft = `${file}.${process.pid}`;
+    const draft = `${file}.${process.pid}.${drafts++}`;
     try {
       await writeFile(draft, JSON.stringify(record, undefined, 1), { mode: 0o600 });
       await rename(draft, file);

@@ -1,7 +1,7 @@
 /* What a VM boots. The files themselves are tested in src/image; here is what chooses between them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bannerVersion } from "./guest-files.ts";
+import { bannerVersion } from "./guest-kernel.ts";
 
 test("a kernel's version is read from its banner", () => {
   const kernel = (text: string): Uint8Array =>
