@@ -16,15 +16,13 @@ function headerConstants(): Map<string, number> {
 }
 
 test("host and guest have the same protocol", () => {
-  const { Op, In, Out, Refusal } = protocol;
+  const { Op, In, Out, Refusal, PROTOCOL_VERSION, PORT_AGENT, PORT_READY } = protocol;
+  const { FRAME_HEADER_BYTES, FRAME_LIMIT_BYTES, DATA_LIMIT_BYTES, STREAM_WINDOW_BYTES } = protocol;
   const prefixed = (prefix: string, table: Readonly<Record<string, number>>): [string, number][] =>
     Object.entries(table).map(([name, value]) => [prefix + name, value]);
   const ours = new Map([
-    ...["PROTOCOL_VERSION", "PORT_AGENT", "PORT_READY", "FRAME_HEADER_BYTES", "FRAME_LIMIT_BYTES"].map(
-      (name): [string, number] => [name, protocol[name as keyof typeof protocol] as unknown as number],
-    ),
-    ["DATA_LIMIT_BYTES", protocol.DATA_LIMIT_BYTES],
-    ["STREAM_WINDOW_BYTES", protocol.STREAM_WINDOW_BYTES],
+    ...prefixed("", { PROTOCOL_VERSION, PORT_AGENT, PORT_READY }),
+    ...prefixed("", { FRAME_HEADER_BYTES, FRAME_LIMIT_BYTES, DATA_LIMIT_BYTES, STREAM_WINDOW_BYTES }),
     ...prefixed("OP_", Op),
     ...prefixed("IN_", In),
     ...prefixed("OUT_", Out),

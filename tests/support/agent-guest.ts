@@ -89,7 +89,16 @@ async function makeRoot(root: string, image: string, files: Readonly<Record<stri
   }
   const { status, output } = await e2fsprogs(
     "mke2fs",
-    ...["-q", "-F", "-t", "ext4", "-m", "0", "-E", "root_owner=0:0", "-d", root, image, "24m"],
+    "-q",
+    "-F",
+    "-E",
+    "root_owner=0:0",
+    "-t",
+    "ext4",
+    "-d",
+    root,
+    image,
+    "24m",
   );
   if (status !== 0) throw new Error(`mke2fs: ${output}`);
   await rm(root, { recursive: true });
