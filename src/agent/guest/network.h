@@ -1,0 +1,6 @@
+#ifndef NETWORK_H
+#define NETWORK_H
+
+void start_loopback(void);
+
+#endif
