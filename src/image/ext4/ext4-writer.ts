@@ -2,6 +2,7 @@
  * So data are written once and at their final place. Order in the file: superblock, descriptors, data, directories, journal, bitmaps, inode tables, free
  * space; copies of the superblock in between. docs/images.md says why. I/O thread. */
 import type { FileHandle } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
 import { BlockAllocator } from "./block-allocator.ts";
 import { crc32c } from "./crc32c.ts";
 import { directoryBlocks } from "./directory-blocks.ts";
@@ -39,7 +40,7 @@ import { blocksForContent, blocksOfSize, inodesPerGroup } from "./size.ts";
 import { type SuperblockFields, encodeGroup, encodeSuperblock } from "./superblock.ts";
 import { fitInInode, xattrBlock } from "./xattrs.ts";
 
-/** Inodes that are written between two looks at what waits for the disk. */
+/** Inodes that are written between two looks at what else there is to do. */
 const DRAIN_INODES = 4096;
 
 export interface Identity {
@@ -65,6 +66,7 @@ export class Ext4Writer {
   readonly #limitBlocks: number;
   #seed = 0;
   #hashSeed: readonly number[] = [];
+  #signal: AbortSignal | undefined;
 
   /** @param file open for writing, empty; the caller closes it
    *  @param sizeBytes of the file system; without it the size is chosen when all is there, with room for the guest
@@ -114,8 +116,9 @@ export class Ext4Writer {
     await this.#image.settle();
   }
 
-  /** Writes all that is missing, and to the disk. @throws Ext4Error */
-  async finish(root: Directory, { uuid, label = "" }: Identity): Promise<Ext4Summary> {
+  /** Writes all that is missing, and to the disk. @throws Ext4Error, the signal's reason */
+  async finish(root: Directory, { uuid, label = "" }: Identity, signal?: AbortSignal): Promise<Ext4Summary> {
+    this.#signal = signal;
     this.#seed = crc32c(0xffffffff, uuid);
     this.#hashSeed = [0, 4, 8, 12].map((at) => Buffer.from(uuid).readUInt32LE(at));
     const numbered = numberInodes(root);
@@ -147,6 +150,13 @@ export class Ext4Writer {
     return { sizeBytes, usedBytes, files: numbered.inodes.length };
   }
 
+  /** The thread has others to serve, such as disks of VMs. */
+  async #giveWay(): Promise<void> {
+    await this.drain();
+    await setImmediate();
+    this.#signal?.throwIfAborted();
+  }
+
   /** Places what inodes need beside their data. @returns what cannot be told from the inode alone */
   async #placeAll({ inodes, parents, links }: Numbered): Promise<Map<Inode, Placed>> {
     const placed = new Map<Inode, Placed>();
@@ -155,7 +165,7 @@ export class Ext4Writer {
       const content = this.#placeContent(inode, parents);
       const isPlain = content === undefined && (inode.xattrs.length === 0 || fitInInode(inode.xattrs));
       if (!isPlain) placed.set(inode, this.#complete(inode, content ?? contentOf(inode), links));
-      if (++count % DRAIN_INODES === 0) await this.drain();
+      if (++count % DRAIN_INODES === 0) await this.#giveWay();
     }
     return placed;
   }
@@ -262,7 +272,7 @@ export class Ext4Writer {
         bytes.copy(area, 0, JOURNAL_AREA.at);
         put(JOURNAL_INODE);
       }
-      if (inode.number % DRAIN_INODES === 0) await this.drain();
+      if (inode.number % DRAIN_INODES === 0) await this.#giveWay();
     }
     return area;
   }
