@@ -13,7 +13,12 @@ export interface DetachedOrder {
 }
 /** What it tells. */
 export type DetachedMessage =
-  | { readonly kind: "progress"; readonly phase: Parameters<CreateProgress>[0]; readonly done: number; readonly total: number }
+  | {
+      readonly kind: "progress";
+      readonly phase: Parameters<CreateProgress>[0];
+      readonly done: number;
+      readonly total: number;
+    }
   | { readonly kind: "created"; readonly id: string }
   | { readonly kind: "failed"; readonly name: string; readonly code: string; readonly message: string };
 
@@ -39,10 +44,15 @@ export async function createDetached(
     else if (message.kind === "created") created.resolve(message.id);
     else created.reject(asError(message));
   });
-  child.once("error", (error) => created.reject(new HostError("state", `No process can be started for the VM: ${error.message}.`, error)));
+  child.once("error", (error) =>
+    created.reject(new HostError("state", `No process can be started for the VM: ${error.message}.`, error)),
+  );
   child.once("exit", (code, how) =>
     created.reject(
-      new HostError("boot-failed", `The VM's process ended (${how ?? code}) before the VM ran; see ${join(stateDirectory, "processes.log")}.`),
+      new HostError(
+        "boot-failed",
+        `The VM's process ended (${how ?? code}) before the VM ran; see ${join(stateDirectory, "processes.log")}.`,
+      ),
     ),
   );
   const onAbort = (): void => created.reject(signal!.reason as Error);

@@ -120,4 +120,3 @@ export class Host implements AsyncDisposable {
     await this.close();
   }
 }
-

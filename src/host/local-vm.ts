@@ -98,7 +98,13 @@ export class LocalVm implements VmLink {
     machine.start();
     const end = machine.wait();
     await this.#untilReady(end);
-    this.#record = { ...this.#record, status: "running", defaults, startedAt: new Date().toISOString(), ports: this.#parts.ports };
+    this.#record = {
+      ...this.#record,
+      status: "running",
+      defaults,
+      startedAt: new Date().toISOString(),
+      ports: this.#parts.ports,
+    };
     await this.#directories.save(this.#record);
     const control = await ControlServer.listen(this.#directories.path(id, "control.sock"), this);
     this.#resources.defer(() => control.close());
@@ -142,7 +148,9 @@ export class LocalVm implements VmLink {
     const { columns = 80, rows = 24 } = this.#options.terminal ?? {};
     this.#main = await startProcess(this.#agent, defaults, command, {
       ...(config.tty && { tty: { columns, rows } }),
-      ...(config.tty && config.env["TERM"] === undefined && process.env["TERM"] !== undefined && { env: { TERM: process.env["TERM"] } }),
+      ...(config.tty &&
+        config.env["TERM"] === undefined &&
+        process.env["TERM"] !== undefined && { env: { TERM: process.env["TERM"] } }),
     });
     this.#main.stdin.on("error", () => undefined);
     if (!config.stdin) this.#main.stdin.end();
@@ -193,9 +201,15 @@ export class LocalVm implements VmLink {
     if (reason === "stopped") return this.#mainExit === undefined ? "stopped" : undefined;
     if (reason === "poweroff") return this.#mainExit === undefined ? "the guest powered off" : undefined;
     if (reason === "reset") return "the guest rebooted";
-    const what = reason === "panic" ? "the guest's kernel panicked" : "the guest's processor shut down (a triple fault)";
+    const what =
+      reason === "panic" ? "the guest's kernel panicked" : "the guest's processor shut down (a triple fault)";
     const lines = this.#serial.lines().map((line) => `  ${line}`);
-    return [what, ...(detail === undefined ? [] : [detail.trimEnd()]), "The last lines of its serial port:", ...lines].join("\n");
+    return [
+      what,
+      ...(detail === undefined ? [] : [detail.trimEnd()]),
+      "The last lines of its serial port:",
+      ...lines,
+    ].join("\n");
   }
   async #keepOrRemove(): Promise<void> {
     const { id, name, ephemeral } = this.#record;
