@@ -23,23 +23,28 @@ export function vmCommand(engine: EngineName, options: VmOptions): readonly [str
     const profile = options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
     return [process.execPath, ...profile, file("./mere-process.ts"), JSON.stringify(options)];
   }
-  const { kernel, initrd, commandLine, disk, cpus } = options;
+  const { kernel, initrd, commandLine, disk, writable, cpus } = options;
   const machine = [
     "--memory",
     `${MEMORY_MIB}M`,
     "--cpus",
     `${cpus}`,
-    ...(disk === undefined ? [] : ["--disk", `${disk},ro`]),
+    ...(disk === undefined ? [] : ["--disk", writable === true ? disk : `${disk},ro`]),
   ];
   const boot = ["--kernel", kernel, "--initrd", initrd, "--append", commandLine];
   return [process.execPath, file("../bin/mere.js"), "run", ...machine, ...boot];
 }
 
-function qemuCommand({ kernel, initrd, commandLine, disk, cpus }: VmOptions): readonly [string, ...string[]] {
+function qemuCommand({ kernel, initrd, commandLine, disk, writable, cpus }: VmOptions): readonly [string, ...string[]] {
   const disks =
     disk === undefined
       ? []
-      : ["-drive", `file=${disk},format=raw,if=none,id=disk,readonly=on`, "-device", "virtio-blk-pci,drive=disk"];
+      : [
+          "-drive",
+          `file=${disk},format=raw,if=none,id=disk,readonly=${writable === true ? "off" : "on"}`,
+          "-device",
+          "virtio-blk-pci,drive=disk",
+        ];
   const boot = ["-kernel", kernel, "-initrd", initrd, "-append", commandLine];
   return ["qemu-system-x86_64", ...QEMU_MACHINE, "-smp", `${cpus}`, ...QEMU_SERIAL, ...boot, ...disks];
 }

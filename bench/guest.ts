@@ -18,7 +18,7 @@ import {
 import { type DebianPrograms, debianPrograms } from "./debian-root.ts";
 import { initScript } from "./init-script.ts";
 import { compiledPrograms, exists } from "./programs.ts";
-import { SUITES, type SuiteName, programsOf } from "./suite.ts";
+import { needsScratch, SUITES, type SuiteName, programsOf } from "./suite.ts";
 
 /** Drivers for the disk: of Mere's machine and QEMU's microvm (virtio-mmio), and of QEMU's PC (virtio-pci). */
 const MODULES = ["virtio_mmio", "virtio_pci", "virtio_blk", "ext4"];
@@ -77,7 +77,11 @@ export async function prepareGuest(work: string, options: GuestOptions): Promise
     mereKernel: options.mereKernel,
     bootInitrd: await archive("boot", [], []),
     touchInitrd: await archive("touch", ["touch"], []),
-    suiteInitrd: await archive("suite", programsOf(entries), needsDebian ? await readModules(kernel, MODULES) : []),
+    suiteInitrd: await archive(
+      "suite",
+      programsOf(entries),
+      needsDebian || needsScratch(options.suites) ? await readModules(kernel, MODULES) : [],
+    ),
     programs,
     busybox,
     debian,

@@ -1,6 +1,10 @@
 /* The init of the benchmark's guests: says "@init", then does what bench=NAME,NAME on the kernel's command line names, which are suites or "touch", and says
  * "@finished". scale=PERCENT and only=NAME,NAME are for the suites. */
-import { SUITES, SUITE_NAMES, suiteScript } from "./suite.ts";
+import { needsScratch, SUITES, SUITE_NAMES, type SuiteName, suiteScript } from "./suite.ts";
+
+function preparation(name: SuiteName): string {
+  return SUITES[name].debian ? "disk\n" : needsScratch([name]) ? "scratch\n" : "";
+}
 
 /** @param modules to load for a disk, each after those it depends on; those that the kernel refuses are left out, since it may have them built in */
 export function initScript(modules: readonly string[]): string {
@@ -14,19 +18,26 @@ read -r cmdline </proc/cmdline
 for word in $cmdline; do
 	case $word in bench=* | scale=* | only=*) export "$word" ;; esac
 done
-D=/bench B=/bin/busybox T=/tmp/text C= W=/disk/tmp M=/tmp
+V= D=/bench B=/bin/busybox T=/tmp/text C= W=/disk/tmp M=/tmp
 export P=/tmp
-disk() { # once; waits for the disk, whose driver may take its time
-	[ -z "$C" ] || return
+device() { # waits for the disk, whose driver may take its time
 	for module in ${modules.join(" ")}; do insmod /bench/modules/$module.ko 2>/dev/null; done
 	tries=0
 	while [ ! -b /dev/vda ] && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+}
+scratch() {
+	[ -n "$V" ] || device
+	V=/dev/vda
+}
+disk() { # once
+	[ -z "$C" ] || return
+	device
 	mount -t ext4 -o ro /dev/vda /disk && mount -t tmpfs tmp /disk/tmp && mount -t devtmpfs dev /disk/dev || echo "@failed disk"
 	C="chroot /disk"
 }
 for part in $(echo "$bench" | tr , ' '); do
 case $part in
-${SUITE_NAMES.map((name) => `${name})\n${SUITES[name].debian ? "disk\n" : ""}${suiteScript(SUITES[name].entries)}\n;;`).join("\n")}
+${SUITE_NAMES.map((name) => `${name})\n${preparation(name)}${suiteScript(SUITES[name].entries)}\n;;`).join("\n")}
 touch)
 	echo @idle
 	/bench/touch 100

@@ -1,11 +1,11 @@
 /* The measurements: boot, suites, memory, phases. Each starts its own VMs, waits for them and gives plain numbers. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ConsoleLine, type ProgramSample, SuiteReader } from "./console.ts";
 import { type EngineName, Vm, vmCommand } from "./engines.ts";
 import type { BenchGuest } from "./guest.ts";
-import { SUITES, type SuiteName, suiteScript } from "./suite.ts";
+import { needsScratch, SUITES, type SuiteName, suiteScript } from "./suite.ts";
 import { MEMORY_MIB, type MereSwitches } from "./vm-options.ts";
 
 export interface BootSample {
@@ -22,6 +22,7 @@ export interface MemorySample {
   readonly guestMib: number;
 }
 
+const SCRATCH_BYTES = 64 << 20;
 /** Same console, no kernel messages, no delays. */
 const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
 /** A VM that says nothing for so long is stuck. */
@@ -87,7 +88,8 @@ export async function measureSuites(
   guest: BenchGuest,
   options: SuiteOptions,
 ): Promise<Map<string, ProgramSample>> {
-  if (engine !== "native") return readSuites(engine, vmSuites(engine, guest, options), options);
+  const scratch = needsScratch(options.suites) ? await scratchDisk(guest.work) : undefined;
+  if (engine !== "native") return readSuites(engine, vmSuites(engine, guest, options, scratch), options);
   const directory = await mkdtemp(
     join(guest.debian?.prefix === undefined ? guest.work : `${guest.debian.root}/tmp`, "bench-"),
   );
@@ -95,7 +97,11 @@ export async function measureSuites(
     const samples = new Map<string, ProgramSample>();
     for (const suite of options.suites) {
       if (SUITES[suite].debian && guest.debian?.prefix === undefined) continue;
-      for (const [name, sample] of await readSuites(engine, nativeSuite(guest, suite, directory, options), options))
+      for (const [name, sample] of await readSuites(
+        engine,
+        nativeSuite(guest, suite, { directory, scratch }, options),
+        options,
+      ))
         samples.set(name, sample);
     }
     return samples;
@@ -123,14 +129,25 @@ async function readSuites(name: string, vm: Vm, options: SuiteOptions): Promise<
   throw new Error(`${name} ended before the last program of ${options.suites.join(", ")}: ${vm.complaint}`);
 }
 
-function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions): Vm {
+/** A file that is as large as bench/programs/disk.c wants it, the same each time and in the host's memory. */
+async function scratchDisk(work: string): Promise<string> {
+  const path = join(work, "scratch");
+  const bytes = new Uint32Array(SCRATCH_BYTES / 4);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Math.imul(i, 2654435761) + 1;
+  await rm(path, { force: true });
+  await writeFile(path, new Uint8Array(bytes.buffer), { flush: true });
+  return path;
+}
+
+function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions, scratch: string | undefined): Vm {
   const { suites, scale, only, kernel, switches, profile } = options;
   const command = vmCommand(engine, {
     kernel: kernel ?? kernelFor(engine, guest),
     initrd: guest.suiteInitrd,
     commandLine: `${COMMAND_LINE} bench=${suites.join(",")} scale=${scale} only=${only.join(",")}`,
     cpus: SUITES[suites[0]!].cpus,
-    disk: suites.some((suite) => SUITES[suite].debian) ? guest.debian?.disk : undefined,
+    disk: scratch ?? (suites.some((suite) => SUITES[suite].debian) ? guest.debian?.disk : undefined),
+    writable: scratch !== undefined,
     counted: true,
     switches,
     profile,
@@ -138,14 +155,24 @@ function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions):
   return new Vm(command, switches?.environment);
 }
 
+interface NativeFiles {
+  readonly directory: string;
+  readonly scratch: string | undefined;
+}
 /** @param directory for files; where there are Debian's programs, it is in what they see as /tmp */
-function nativeSuite(guest: BenchGuest, suite: SuiteName, directory: string, { scale, only }: SuiteOptions): Vm {
+function nativeSuite(
+  guest: BenchGuest,
+  suite: SuiteName,
+  { directory, scratch }: NativeFiles,
+  { scale, only }: SuiteOptions,
+): Vm {
   const root = guest.debian?.root ?? "";
   const env = {
     // The system's own programs, whatever else the user has; chroot is in sbin.
     PATH: "/usr/bin:/bin:/usr/sbin:/sbin",
     LC_ALL: "C",
     D: guest.programs ?? "",
+    V: scratch ?? "",
     B: guest.busybox,
     T: join(guest.work, "text"),
     C: guest.debian?.prefix ?? "",

@@ -1,13 +1,13 @@
 /* A Mere VM in a process of its own that prefixes each line of the serial console with the number of instructions retired so far:
  * node mere-process.ts OPTIONS, which are VmOptions as JSON. Started by bench/engines.ts. */
 import { readFile } from "node:fs/promises";
-import { openRawDisk } from "../src/disk/raw.ts";
+import { openDisk } from "../src/disk/open.ts";
 import { type Machine, createMachine } from "../src/vm/machine.ts";
 import { MEMORY_MIB, type VmOptions } from "./vm-options.ts";
 
 const options = JSON.parse(process.argv[2]!) as VmOptions;
 const { kvmFeatures, cpuFeatures, passes, append } = options.switches ?? {};
-const disks = options.disk === undefined ? [] : [await openRawDisk(options.disk, { readOnly: true })];
+const disks = options.disk === undefined ? [] : [await openDisk(options.disk, { readOnly: options.writable !== true })];
 const decoder = new TextDecoder();
 let rest = "";
 const machine: Machine = await createMachine({

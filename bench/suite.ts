@@ -1,6 +1,6 @@
 /* The programs of the benchmark, as shell lines that mean the same in a guest and on the host, grouped into suites: the programs of one share a VM.
  *
- * Variables of the lines: D is where the programs are, B busybox, T the text (made when a line names it), C the prefix of Debian's programs, W a directory
+ * Variables of the lines: V is a disk to write to, D is where the programs are, B busybox, T the text (made when a line names it), C the prefix of Debian's programs, W a directory
  * for files that they see as P, M a directory on a tmpfs; scale is in percent. Set by bench/init-script.ts in guests and by bench/measure.ts on the host. */
 
 /** One program: its name in the tables, and the line that runs it and makes it print "@begin name" and "@end name checksum nanoseconds". */
@@ -17,6 +17,8 @@ export interface Suite {
   readonly cpus: number;
   /** Needs Debian's programs. */
   readonly debian: boolean;
+  /** Needs a disk of its own to write to; natively a file. */
+  readonly scratch?: boolean;
 }
 
 const compiled = (name: string): SuiteEntry => ({ name, line: `"$D/${name}" $scale` });
@@ -29,6 +31,7 @@ const debian = (name: string, words: string, input = "text", warm?: string): Sui
   setup: `$C ${warm ?? `${words.split(" ")[0]} --version`} >/dev/null 2>&1`,
 });
 const kernel = (name: string): SuiteEntry => ({ name, line: `"$D/kernel" ${name} $scale "$M"` });
+const disk = (kind: string): SuiteEntry => ({ name: `disk-${kind}`, line: `"$D/disk" ${kind} "$V" $scale` });
 const signatures = (kind: string): SuiteEntry => ({
   name: `openssl-${kind}`,
   line: `"$D/timed" openssl-${kind} $C python3 - ${kind} $scale <"$D/openssl.py"`,
@@ -114,6 +117,22 @@ export const SUITES = {
     cpus: 1,
     debian: false,
   },
+  disk: {
+    entries: [
+      "read",
+      "write",
+      "random-read",
+      "random-write",
+      "random-read-16",
+      "random-write-16",
+      "buffered-read",
+      "buffered-write",
+      "flush",
+    ].map(disk),
+    cpus: 1,
+    debian: false,
+    scratch: true,
+  },
   // The same work on one processor and on two.
   smp1: {
     entries: [{ name: "one-job", line: `"$D/parallel" one-job processes 1 $scale` }, make("make-on-1")],
@@ -139,6 +158,11 @@ export const SUITES = {
 
 export type SuiteName = keyof typeof SUITES;
 export const SUITE_NAMES = Object.keys(SUITES) as readonly SuiteName[];
+
+/** Does one of the suites need a disk of its own? */
+export function needsScratch(suites: readonly SuiteName[]): boolean {
+  return suites.some((suite) => (SUITES[suite] as Suite).scratch === true);
+}
 
 /** The suite of a program; undefined if there is none of this name. */
 export function suiteOf(program: string): SuiteName | undefined {
