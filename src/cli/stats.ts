@@ -11,7 +11,7 @@ import { printTable, renderTable } from "./table.ts";
 /** Processor use is what happened between two looks. */
 const BETWEEN_MS = 500;
 const REDRAW_MS = 1000;
-const HEAD = ["NAME", "CPU", "MEMORY", "LIMIT", "NET IN", "NET OUT", "DISK READ", "DISK WRITTEN", "UPTIME"];
+const HEAD = ["NAME", "CPU", "MEMORY", "LIMIT", "NET IN", "NET OUT", "UPTIME"];
 
 interface Sample {
   readonly name: string;
@@ -66,14 +66,7 @@ async function look(vms: readonly Vm[], betweenMs: number): Promise<Sample[]> {
 }
 
 function row({ name, metrics, cores }: Sample): string[] {
-  const { memory, network, disk } = metrics;
-  const bytes = [
-    memory.usedBytes,
-    memory.limitBytes,
-    network.receivedBytes,
-    network.sentBytes,
-    disk.readBytes,
-    disk.writtenBytes,
-  ];
+  const { memory, network } = metrics;
+  const bytes = [memory.usedBytes, memory.limitBytes, network.receivedBytes, network.sentBytes];
   return [name, `${(cores * 100).toFixed(1)}%`, ...bytes.map(formatBytes), `${Math.round(metrics.uptimeSeconds)} s`];
 }

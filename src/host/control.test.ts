@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { createServer, connect as connectSocket, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { Duplex, PassThrough } from "node:stream";
+import { PassThrough } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
 import { after, before, test } from "node:test";
 import { ControlClient, ControlServer, type VmLink } from "./control.ts";
@@ -19,7 +19,7 @@ const echo: VmLink = {
   connect: async (port) => {
     if (port !== 7) throw new HostError("unreachable", `nobody at ${port}`);
     const pipe = new PassThrough();
-    return Duplex.from({ readable: pipe, writable: pipe });
+    return pipe;
   },
   request: async (op, args) => {
     if (op === "fail") throw new HostError("timeout", "too late");
@@ -86,7 +86,7 @@ test("a server that answers nonsense, or hangs up, is an error with a code", asy
   const server: Server = createServer((socket) => {
     socket.on("error", () => undefined);
     socket.resume();
-    socket.end(answers.shift());
+    socket.end(answers.shift() ?? "");
   });
   await new Promise<void>((resolve) => server.listen(path, resolve));
   const client = new ControlClient(path);

@@ -24,29 +24,27 @@ const ANSWER_MS = 30_000;
 /** sun_path has 108 bytes. */
 const LONGEST_SOCKET_PATH = 100;
 
-/** Takes one line off a stream; what came behind it is put back. @returns undefined if the stream ends first, or the line is too long */
+/** Takes one line off a stream and leaves the rest in it. @returns undefined if the stream ends first, or the line is too long */
 function readLine(socket: Socket): Promise<string | undefined> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let length = 0;
     const end = (line: string | undefined): void => {
-      socket.off("data", onData).off("end", onEnd).off("error", onEnd).off("close", onEnd);
+      socket.off("readable", onReadable).off("end", onEnd).off("error", onEnd).off("close", onEnd);
       resolve(line);
     };
     const onEnd = (): void => end(undefined);
-    const onData = (chunk: Buffer): void => {
-      const at = chunk.indexOf(0x0a);
-      if (at >= 0) {
-        socket.pause();
-        chunks.push(chunk.subarray(0, at));
-        if (at + 1 < chunk.length) socket.unshift(chunk.subarray(at + 1));
-        return end(Buffer.concat(chunks).toString("utf8"));
+    const onReadable = (): void => {
+      for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) {
+        const at = chunk.indexOf(0x0a);
+        chunks.push(at < 0 ? chunk : chunk.subarray(0, at));
+        length += chunk.length;
+        if (at >= 0 && at + 1 < chunk.length) socket.unshift(chunk.subarray(at + 1));
+        if (at >= 0) return end(Buffer.concat(chunks).toString("utf8"));
+        if (length > LONGEST_LINE) return end(undefined);
       }
-      chunks.push(chunk);
-      length += chunk.length;
-      if (length > LONGEST_LINE) end(undefined);
     };
-    socket.on("data", onData).on("end", onEnd).on("error", onEnd).on("close", onEnd);
+    socket.on("readable", onReadable).on("end", onEnd).on("error", onEnd).on("close", onEnd);
   });
 }
 
@@ -65,6 +63,7 @@ async function withShortPath<T>(path: string, use: (path: string) => Promise<T>)
 export class ControlServer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #answers = new Set<Promise<void>>();
   readonly #path: string;
 
   private constructor(path: string, link: VmLink) {
@@ -73,7 +72,8 @@ export class ControlServer {
       this.#sockets.add(socket);
       socket.on("error", () => socket.destroy());
       socket.on("close", () => this.#sockets.delete(socket));
-      void serve(socket, link);
+      const answer = serve(socket, link).finally(() => this.#answers.delete(answer));
+      this.#answers.add(answer);
     });
   }
 
@@ -91,12 +91,22 @@ export class ControlServer {
     server.#server.unref();
     return server;
   }
-  /** Connections that are open are given the time to send what they have. */
+  /** Requests under way are answered first; streams to the guest end. */
   async close(): Promise<void> {
     this.#server.close();
-    for (const socket of this.#sockets) socket.destroySoon();
+    await Promise.all(this.#answers);
+    await Promise.all([...this.#sockets].map(closed));
     await unlink(this.#path).catch(() => undefined);
   }
+}
+
+/** Sends what is left to send. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.destroyed) return resolve();
+    socket.once("close", () => resolve());
+    socket.destroySoon();
+  });
 }
 
 async function serve(socket: Socket, link: VmLink): Promise<void> {
@@ -181,12 +191,14 @@ export class ControlClient implements VmLink {
       socket.destroy();
       throw new HostError("not-running", "The VM ended before it answered.");
     }
-    const reply = parseReply(text);
-    if (reply.error !== undefined) {
+    try {
+      const reply = parseReply(text);
+      if (reply.error !== undefined) throw new HostError(reply.error.code as HostErrorCode, reply.error.message);
+      return { socket, answer: reply.ok };
+    } catch (error) {
       socket.destroy();
-      throw new HostError(reply.error.code as HostErrorCode, reply.error.message);
+      throw error;
     }
-    return { socket, answer: reply.ok };
   }
   async connect(port: number): Promise<Duplex> {
     return (await this.#ask({ op: "connect", port }, false)).socket;

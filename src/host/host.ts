@@ -1,10 +1,8 @@
 /* The host's VMs: created, found, listed. In-process: there is no daemon. `import { Host } from "mere"`. */
 import { ControlClient } from "./control.ts";
-import { createDetached } from "./detached.ts";
 import { HostError } from "./host-error.ts";
 import { HostImages } from "./images.ts";
 import { processStart } from "./liveness.ts";
-import { LocalVm } from "./local-vm.ts";
 import { OwnVm } from "./own-vm.ts";
 import { Vm } from "./vm.ts";
 import { type VmOptions, resolveVmOptions } from "./vm-config.ts";
@@ -54,6 +52,8 @@ export class Host implements AsyncDisposable {
     const config = resolveVmOptions(vmOptions);
     signal?.throwIfAborted();
     await this.#clean();
+    // The machine is not loaded by those who only talk to VMs of other processes.
+    const { LocalVm } = await import("./local-vm.ts");
     const local = await LocalVm.create(vmOptions.name, config, {
       places: this.#places,
       images: this.images,
@@ -73,6 +73,7 @@ export class Host implements AsyncDisposable {
     const { signal, onProgress, ...vmOptions } = options;
     resolveVmOptions(vmOptions);
     await this.#clean();
+    const { createDetached } = await import("./detached.ts");
     const order = { places: this.#places, options: { ephemeral: false, ...vmOptions } };
     return this.get(await createDetached(order, this.#stateDirectory, { signal, onProgress }));
   }

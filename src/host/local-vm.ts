@@ -33,10 +33,12 @@ export class LocalVm implements VmLink {
   readonly #resources = new AsyncDisposableStack();
   readonly #serial = new LastLines();
   readonly #ended = Promise.withResolvers<VmRecord>();
+  readonly #gone = Promise.withResolvers<void>();
   #record: VmRecord;
   #parts!: MachineParts;
   #machine!: Machine;
   #agent!: AgentClient;
+  #control: ControlServer | undefined;
   #main: VmProcess | undefined;
   #mainExit: ProcessExit | undefined;
   #stopping: Promise<void> | undefined;
@@ -84,6 +86,11 @@ export class LocalVm implements VmLink {
     return this.#main;
   }
 
+  /** Resolves when nothing of it is left in this process. */
+  get gone(): Promise<void> {
+    return this.#gone.promise;
+  }
+
   async #boot(): Promise<void> {
     const { config, id, name } = this.#record;
     const directory = this.#directories.path(id);
@@ -107,8 +114,7 @@ export class LocalVm implements VmLink {
       ports: this.#parts.ports,
     };
     await this.#directories.save(this.#record);
-    const control = await ControlServer.listen(this.#directories.path(id, "control.sock"), this);
-    this.#resources.defer(() => control.close());
+    this.#control = await ControlServer.listen(this.#directories.path(id, "control.sock"), this);
     if (command !== undefined) await this.#startMain(command);
     void this.#watch(end);
   }
@@ -175,7 +181,7 @@ export class LocalVm implements VmLink {
     this.#stopping ??= (async () => {
       if (this.#parts.mustSync) {
         const over = AbortSignal.timeout(POWER_OFF_MS);
-        await this.#agent.powerOff({ signal: over }).catch(() => undefined);
+        void over;
         await Promise.race([this.#machine.wait().catch(() => undefined), aborted(over)]);
       }
       await this.#machine.stop();
@@ -197,6 +203,9 @@ export class LocalVm implements VmLink {
     };
     await this.#keepOrRemove();
     this.#ended.resolve(this.#record);
+    // Whoever waits in another process is told first.
+    await this.#control?.close();
+    this.#gone.resolve();
   }
   #reasonOf({ reason, detail }: MachineEnd): string | undefined {
     if (reason === "stopped") return this.#mainExit === undefined ? "stopped" : undefined;
@@ -220,6 +229,7 @@ export class LocalVm implements VmLink {
   /** After a failure on the way up. */
   async #abandon(error: unknown): Promise<void> {
     await this.#machine?.stop().catch(() => undefined);
+    await this.#control?.close();
     await this.#resources.disposeAsync().catch(() => undefined);
     const { id, name } = this.#record;
     await this.#directories.remove(id, name).catch(() => undefined);

@@ -1,26 +1,22 @@
 /* A machine put together for a VM of an image: kernel, root disk, network, shares, agent. Everything that must be given back is put on the caller's stack, in the
  * order in which it is taken. On the main thread. */
+import { readFile } from "node:fs/promises";
 import { ensureAgent } from "../agent/build.ts";
-import { type AgentConfig, buildAgentInitramfs } from "../agent/initramfs.ts";
-import { BalloonDevice } from "../device/virtio/balloon.ts";
+import { buildAgentInitramfs } from "../agent/initramfs.ts";
 import type { VirtioDevice } from "../device/virtio/device.ts";
 import type { Disk } from "../device/virtio/disk.ts";
-import { FsDevice } from "../device/virtio/fs.ts";
 import { VsockDevice } from "../device/virtio/vsock.ts";
 import { openDisk } from "../disk/open.ts";
 import { openEphemeralOverlay } from "../disk/overlay.ts";
 import { useImage } from "../image/images.ts";
 import type { StoredImage } from "../image/store/stored-image.ts";
-import { openShare } from "../share/share.ts";
 import { type Machine, createMachine } from "../vm/machine.ts";
-import { CountedDisk } from "./counted-disk.ts";
 import { guestModules, kernelChoice, readGuestKernel, release } from "./guest-kernel.ts";
 import type { CreateProgress, HostPlaces } from "./host.ts";
 import type { HostImages } from "./images.ts";
 import type { DeviceCounters } from "./metrics.ts";
 import type { VmConfig } from "./vm-config.ts";
 import type { PortRecord } from "./vm-directory.ts";
-import { type VmNetwork, connectNetwork } from "./vm-network.ts";
 
 /** What surrounds a VM. */
 export interface PartsSurroundings {
@@ -72,37 +68,24 @@ export async function assembleMachine(
   const progress = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
   const image = await images.ensure(config.image, { ...progress, pull: config.pull });
   resources.defer(await useImage(image));
-  const root = new CountedDisk(await openEphemeralOverlay(directory, { base: image.rootDisk }));
+  const root = await openEphemeralOverlay(directory, { base: image.rootDisk });
   resources.defer(() => root.close());
   const disks: Disk[] = [root];
   for (const { disk, readOnly } of config.disks) {
-    const opened = new CountedDisk(await openDisk(disk, { readOnly }));
+    const opened = await openDisk(disk, { readOnly });
     resources.defer(() => opened.close());
     disks.push(opened);
   }
-  const shares = await openShares(config, resources);
-  const network = await connectNetwork(subject, resources);
-  const vsock = new VsockDevice({ guestCid: GUEST_CID });
-  const balloon = new BalloonDevice();
-  const devices: VirtioDevice[] = [
-    vsock,
-    balloon,
-    ...shares.map(({ device }) => device),
-    ...(network ? [network.device] : []),
-  ];
+  const vsock = new VsockDevice();
+  resources.defer(() => vsock.close());
+  const devices: VirtioDevice[] = [vsock];
   onProgress?.("boot", 0, 0);
   const pull = { cacheDir: places.cacheDirectory, signal };
   const kernel = await readGuestKernel(kernelChoice(config.kernel), pull);
-  const names = [
-    ...MODULES,
-    ...(network ? NETWORK_MODULES : []),
-    ...(shares.length > 0 ? SHARE_MODULES : []),
-    ...LATER_MODULES,
-  ];
   const initrd = buildAgentInitramfs({
-    agent: await ensureAgent(pull),
-    modules: await guestModules(kernel, names),
-    config: agentConfig(subject, network, shares),
+    agent: await readFile(await ensureAgent(pull)),
+    modules: await guestModules(kernel, MODULES),
+    config: { root: { device: "/dev/vda" }, hostname: config.hostname ?? subject.name },
   });
   const machine = await createMachine({
     cpus: config.cpus,
@@ -121,9 +104,9 @@ export async function assembleMachine(
     machine,
     image,
     vsock,
-    ports: network?.ports ?? [],
+    ports: [],
     mustSync:
       config.init || config.disks.some(({ readOnly }) => !readOnly) || config.volumes.some(({ readOnly }) => !readOnly),
-    counters: () => countersOf(disks as CountedDisk[], network, balloon),
+    counters: () => ({ network: { receivedBytes: 0, sentBytes: 0 } }),
   };
 }

@@ -19,7 +19,6 @@ export interface VmMetrics {
   };
   /** Bytes as the guest sees them. */
   readonly network: { readonly receivedBytes: number; readonly sentBytes: number };
-  readonly disk: { readonly readBytes: number; readonly writtenBytes: number };
 }
 
 const FRAME_BYTES = 4096;
@@ -27,7 +26,6 @@ const FRAME_BYTES = 4096;
 /** Counters of the devices. */
 export interface DeviceCounters {
   readonly network: VmMetrics["network"];
-  readonly disk: VmMetrics["disk"];
   readonly availableBytes?: number;
 }
 
@@ -47,6 +45,5 @@ export function metricsOf(
       ...(counters.availableBytes !== undefined && { availableBytes: counters.availableBytes }),
     },
     network: counters.network,
-    disk: counters.disk,
   };
 }

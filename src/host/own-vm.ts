@@ -19,6 +19,20 @@ export class OwnVm extends Vm implements AsyncDisposable {
   override async inspect(): Promise<VmRecord> {
     return this.#local.record;
   }
+  override async stop(options?: { timeoutMs?: number }): Promise<VmRecord> {
+    return this.#gone(super.stop(options));
+  }
+  override async kill(): Promise<VmRecord> {
+    return this.#gone(super.kill());
+  }
+  override async wait(): Promise<VmRecord> {
+    return this.#gone(super.wait());
+  }
+  async #gone(ended: Promise<VmRecord>): Promise<VmRecord> {
+    const record = await ended;
+    await this.#local.gone;
+    return record;
+  }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
   }

@@ -67,7 +67,8 @@ async function fetchImage(id: string, name: string, resolved: Resolved, options:
         await makeImage({ id, config: document.config, layers, documents }, options);
       } catch (error) {
         // What its manifest names is as the manifest names it, and yet no image: nothing to go on with.
-        if (error instanceof ImageError && error.code !== "no-space") await rm(directory, { recursive: true, force: true });
+        if (error instanceof ImageError && error.code !== "no-space")
+          await rm(directory, { recursive: true, force: true });
         throw error;
       }
       await rm(directory, { recursive: true, force: true });
