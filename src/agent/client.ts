@@ -8,6 +8,8 @@ import { Out, PORT_AGENT, PORT_READY, PROTOCOL_VERSION } from "./protocol.ts";
 
 /** For answers that the guest gives at once unless it is overloaded. */
 const ANSWER_TIMEOUT_MS = 30_000;
+/** u16 version, four times u64 */
+const GREETING_BYTES = 34;
 /** Ports below are root's in the guest: no other program passes for the agent. */
 const FIRST_FREE_PORT = 1024;
 
@@ -17,9 +19,11 @@ export interface AgentTransport {
   listen(port: number, listener: (socket: Duplex, guestPort: number) => void): () => void;
 }
 
-/** When the guest was ready, by its own clock since its kernel started. */
+/** When the guest was how far, by its own clock since its kernel started. */
 export interface AgentReady {
   readonly agentStartedUs: number;
+  readonly modulesLoadedUs: number;
+  readonly rootMountedUs: number;
   readonly readyUs: number;
 }
 
@@ -122,10 +126,15 @@ export class AgentClient {
   async #readGreeting(channel: Channel): Promise<void> {
     try {
       const reader = await channel.expect(Out.READY, this.#timeoutMs);
-      if (reader.rest !== 18) throw channel.broken("its greeting has a wrong length");
+      if (reader.rest !== GREETING_BYTES) throw channel.broken("its greeting has a wrong length");
       if (reader.u16() !== PROTOCOL_VERSION)
         throw new AgentError("version", "The agent in the VM is of another version of Mere; restart the VM.");
-      this.#ready.resolve({ agentStartedUs: Number(reader.u64()), readyUs: Number(reader.u64()) });
+      this.#ready.resolve({
+        agentStartedUs: Number(reader.u64()),
+        modulesLoadedUs: Number(reader.u64()),
+        rootMountedUs: Number(reader.u64()),
+        readyUs: Number(reader.u64()),
+      });
       // Nothing more comes; the end does.
       await channel.next().catch(() => undefined);
     } catch (error) {

@@ -7,7 +7,8 @@
 
 enum { ROOT_WAIT_MS = 10000 };
 
-static u64 started_us;
+/* When the agent started, had loaded its modules, had entered the root and was ready: what the host learns with the greeting. */
+static u64 started_us, loaded_us, entered_us;
 
 static void pause_ms(u64 ms) {
   struct timespec time = {(i64)(ms / 1000), (i64)(ms % 1000) * 1000000};
@@ -79,6 +80,8 @@ static void tell_ready(void) {
   frame_begin(OUT_READY);
   put_u16(PROTOCOL_VERSION);
   put_u64(started_us);
+  put_u64(loaded_us);
+  put_u64(entered_us);
   put_u64(boot_time_us());
   frame_end();
   connection_flush();
@@ -90,10 +93,12 @@ void boot(void) {
   SYS5(NR_mount, "dev", "/dev", "devtmpfs", 0, "");
   if (!config_read("/mere/config")) give_up("the initramfs has no configuration", "", -ENOENT);
   load_modules("module");
+  loaded_us = boot_time_us();
   i64 listener = listen_vsock(PORT_AGENT);
   if (listener < 0) give_up("cannot listen", "", listener);
   mount_root();
   enter_root();
+  entered_us = boot_time_us();
   mount_system();
   write_file("/proc/self/oom_score_adj", "-1000", 0);
   set_hostname();
