@@ -218,3 +218,44 @@ test("hostile rings: never throws, hangs, or reads and writes outside RAM", () =
     { numRuns: 400 },
   );
 });
+
+test("a chain can be put back: it comes again, and a reset need not wait for it", () => {
+  const { device, driver } = keeper();
+  for (const byte of [1, 2, 3]) driver.send(0, [{ bytes: [byte], write: true }]);
+  const queue = device.port.queues[0]!;
+  queue.begin();
+  const [first, second] = [queue.pop()!, queue.pop()!];
+  queue.unpop(second);
+  queue.unpop(first);
+  assert.deepEqual(
+    [queue.pop()!, queue.pop()!, queue.pop()!].map((chain) => (device.kept.push(chain), chain.head)),
+    [0, 1, 2],
+  );
+  driver.put(0x070, 0);
+  assert.notEqual(driver.get(0x070), 0);
+  // Of another epoch: only the hold ends.
+  for (const chain of device.kept) queue.unpop(chain);
+  assert.equal(driver.get(0x070), 0);
+});
+
+test("several chains given back at once become visible together", () => {
+  const { device, driver } = keeper();
+  for (let i = 0; i < 3; i++) driver.send(0, [{ bytes: [0], write: true }]);
+  driver.back.serve();
+  const queue = device.port.queues[0]!;
+  queue.pushAll(device.kept, [7, 8, 9]);
+  queue.signal();
+  assert.deepEqual(
+    driver.used(0),
+    device.kept.map((chain, n) => [chain.head, 7 + n]),
+  );
+  assert.equal(driver.interrupt(), 1);
+  driver.send(0, [{ bytes: [0], write: true }]);
+  device.kept = [];
+  driver.back.serve();
+  driver.put(0x070, 0);
+  queue.pushAll(device.kept, [1]);
+  assert.equal(driver.get(0x070), 0);
+  assert.ok(driver.start(1));
+  assert.deepEqual(driver.used(0), []);
+});

@@ -5,7 +5,7 @@ import { VirtioBack } from "./back.ts";
 import type { VirtioDevice } from "./device.ts";
 
 const RING_BYTES = 0x4000;
-const BUFFERS = 0x20000;
+const BUFFERS = 0x28000; // behind the rings of nine queues
 const VECTOR = 0x45;
 
 export interface Part {
@@ -136,6 +136,10 @@ export class TestDriver {
   }
   bytes(at: number, length: number): Uint8Array {
     return this.machine.memory.bytes.slice(at, at + length);
+  }
+  /** Bytes of the configuration space. */
+  bytesOfConfig(offset: number, length: number): Uint8Array {
+    return Uint8Array.from({ length }, (_, n) => this.machine.devices.mmio.read(this.base + 0x100 + offset + n, 1));
   }
   /** Takes the device's interrupt as Linux's vm_interrupt does. @returns InterruptStatus, 0 if there was none */
   interrupt(): number {
