@@ -91,6 +91,7 @@ export async function link(share: Share, call: Call): Promise<Answer> {
   const old = share.nodes.get(request.number(0));
   if (old.isDirectory) throw new Refusal(Errno.EPERM);
   const path = await share.tree.name(node, name, hold);
+  await share.tree.stat(old, hold);
   await share.calls.link([await share.tree.lastPath(old, hold), path]);
   const stat = await share.calls.lstat(path);
   if (stat !== undefined && share.nodes.isSame(old, stat)) return known(share, stat, node, name);
