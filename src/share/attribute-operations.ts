@@ -4,10 +4,11 @@
  *   fuse_kstatfs      +0 u64 blocks  +8 bfree  +16 bavail  +24 files  +32 ffree  +40 u32 bsize  +44 namelen  +48 frsize
  */
 import { type BigIntStats, constants } from "node:fs";
+import { UTIME_NOW, UTIME_OMIT } from "../device/libc.ts";
 import { Errno, Refusal } from "./errno.ts";
 import { SetAttr } from "./fuse-protocol.ts";
 import { attrOut, gidInGuest, uidInGuest } from "./fuse-reply.ts";
-import { descriptorPath } from "./host-calls.ts";
+import { descriptorPath, type FileTime } from "./host-calls.ts";
 import { FileType } from "./nodes.ts";
 import { type Answer, attributes, type Call, EMPTY, type Share } from "./share.ts";
 
@@ -16,6 +17,7 @@ const STATFS_BYTES = 80;
 const PERMISSIONS = 0o7777;
 const SET_ID = 0o6000;
 const NAME_MAX = 255;
+const NANOS = 1_000_000_000;
 const ACCESS_MASK = 7;
 
 export async function getattr(share: Share, { node, hold }: Call): Promise<Answer> {
@@ -30,11 +32,11 @@ export async function setattr(share: Share, call: Call): Promise<Answer> {
   const mode = request.u32(68) & PERMISSIONS;
   if ((valid & SetAttr.MODE) !== 0 && (mode & SET_ID & ~Number(before.mode)) !== 0) throw new Refusal(Errno.EPERM);
   if ((valid & SetAttr.SIZE) !== 0) await setSize(share, call, (valid & SetAttr.FH) !== 0);
-  const times = (valid & (SetAttr.ATIME | SetAttr.MTIME)) === 0 ? undefined : timesOf(call, valid, before);
+  const times = (valid & (SetAttr.ATIME | SetAttr.MTIME)) === 0 ? undefined : timesOf(call, valid);
   if ((valid & SetAttr.MODE) !== 0 || times !== undefined) {
     await withDescriptor(share, call, async (fd) => {
       if ((valid & SetAttr.MODE) !== 0) await share.calls.chmod(fd, mode);
-      if (times !== undefined) await share.calls.utimes(fd, times.atime, times.mtime);
+      if (times !== undefined) await share.calls.setTimes(fd, times.atime, times.mtime, before);
     });
   }
   return attrOut(await attributes(share, node, hold), share.owners);
@@ -48,18 +50,16 @@ function checkOwner(share: Share, { request }: Call, valid: number, { uid, gid }
   if ((valid & SetAttr.GID) !== 0 && request.u32(80) !== gidInGuest(owners, Number(gid)))
     throw new Refusal(Errno.EPERM);
 }
-/** In seconds; a time that is not given stays. */
-function timesOf({ request }: Call, valid: number, before: BigIntStats): { atime: number; mtime: number } {
-  const now = Date.now() / 1000;
-  const at = (seconds: number, nanos: number): number =>
-    Number(BigInt.asIntN(64, request.u64(seconds))) + (request.u32(nanos) % 1e9) / 1e9;
-  const choose = (set: number, isNow: number, given: () => number, old: bigint): number => {
-    if ((valid & isNow) !== 0) return now;
-    return (valid & set) !== 0 ? given() : Number(old) / 1e9;
+/** A time that is not given stays. */
+function timesOf({ request }: Call, valid: number): { atime: FileTime; mtime: FileTime } {
+  const choose = (set: number, isNow: number, seconds: number, nanos: number): FileTime => {
+    if ((valid & isNow) !== 0) return [0n, UTIME_NOW];
+    if ((valid & set) === 0) return [0n, UTIME_OMIT];
+    return [BigInt.asIntN(64, request.u64(seconds)), BigInt(request.u32(nanos) % NANOS)];
   };
   return {
-    atime: choose(SetAttr.ATIME, SetAttr.ATIME_NOW, () => at(32, 56), before.atimeNs),
-    mtime: choose(SetAttr.MTIME, SetAttr.MTIME_NOW, () => at(40, 60), before.mtimeNs),
+    atime: choose(SetAttr.ATIME, SetAttr.ATIME_NOW, 32, 56),
+    mtime: choose(SetAttr.MTIME, SetAttr.MTIME_NOW, 40, 60),
   };
 }
 async function setSize(share: Share, call: Call, byHandle: boolean): Promise<void> {

@@ -1,6 +1,7 @@
-/* Operations on files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, COPY_FILE_RANGE. @source Linux include/uapi/linux/fuse.h. I/O thread only.
+/* Operations on files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FALLOCATE, COPY_FILE_RANGE. @source Linux include/uapi/linux/fuse.h. I/O thread only.
  *
  *   fuse_read_in, fuse_write_in   +0 u64 fh  +8 offset  +16 u32 size  +20 flags  +24 u64 lock_owner  +32 u32 flags
+ *   fuse_fallocate_in             +0 u64 fh  +8 offset  +16 length  +24 u32 mode
  *   fuse_copy_file_range_in       +0 u64 fh_in  +8 off_in  +16 nodeid_out  +24 fh_out  +32 off_out  +40 len  +48 flags
  */
 import { type BigIntStats, constants } from "node:fs";
@@ -20,6 +21,8 @@ const O_ACCMODE = 3;
 const PASSED = O_ACCMODE | O_APPEND | O_SYNC;
 /** Pages stay cached only if the file had not changed for so long: a timestamp may not tell two changes apart that follow each other closely. */
 const SETTLED_NS = 1_000_000_000n;
+/** Allocate, and without another size; punch a hole (1 KEEP_SIZE, 2 PUNCH_HOLE); make zeroes (16 ZERO_RANGE). @source Linux include/uapi/linux/falloc.h */
+const FALLOCATE_MODES = [0, 1, 3, 16, 17];
 const COPY_PIECE = 1 << 20;
 /** One COPY_FILE_RANGE does at most so much: the guest asks again. */
 const COPY_MOST = 32 << 20;
@@ -173,6 +176,14 @@ export async function release(share: Share, { request }: Call): Promise<Answer> 
 export async function fsync(share: Share, { request }: Call): Promise<Answer> {
   const dataOnly = (request.arguments(16).u32(8) & FSYNC_FDATASYNC) !== 0;
   await share.files.withFile(request.number(0), ({ fd }) => share.calls.sync(fd, dataOnly));
+  return EMPTY;
+}
+
+export async function fallocate(share: Share, { request }: Call): Promise<Answer> {
+  const [offset, length] = [offsetOf(request.arguments(32).number(8)), offsetOf(request.number(16))];
+  const mode = request.u32(24);
+  if (!FALLOCATE_MODES.includes(mode)) throw new Refusal(Errno.EOPNOTSUPP);
+  await share.files.withFile(request.number(0), async ({ fd }) => share.calls.fallocate(fd, mode, offset, length));
   return EMPTY;
 }
 

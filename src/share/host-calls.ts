@@ -3,6 +3,8 @@
  * Paths are strings whose characters are bytes (latin1): names need not be UTF-8. Errors are node:fs's. I/O thread only. */
 import * as fs from "node:fs";
 import { promisify } from "node:util";
+import { libc, UTIME_NOW, UTIME_OMIT } from "../device/libc.ts";
+import { Errno, Refusal } from "./errno.ts";
 
 export const O_PATH = 0o10000000;
 /** A direct call that took longer than this … */
@@ -68,6 +70,17 @@ export const childPath = (directory: number, name: string): string => `${OWN_FIL
 function hostPath(path: string): string | Buffer {
   // oxlint-disable-next-line no-control-regex -- exactly the characters that UTF-8 and latin1 have in common
   return /^[\x00-\x7f]*$/.test(path) ? path : Buffer.from(path, "latin1");
+}
+
+/** Seconds since 1970, and nanoseconds or UTIME_NOW or UTIME_OMIT. */
+export type FileTime = readonly [seconds: bigint, nanos: bigint];
+function inSeconds([seconds, nanos]: FileTime, beforeNs: bigint): number {
+  if (nanos === UTIME_NOW) return Date.now() / 1000;
+  return nanos === UTIME_OMIT ? Number(beforeNs) / 1e9 : Number(seconds) + Number(nanos) / 1e9;
+}
+/** @param result of a call of libc @throws Refusal */
+function checked(result: number): void {
+  if (result < 0) throw new Refusal(-result);
 }
 
 /** Two names of one directory entry, or of one file. */
@@ -170,12 +183,14 @@ export class HostCalls {
       () => pool.chmod(at, mode),
     );
   }
-  /** The same; of a symbolic link itself too. @param times in seconds, whose fractions are exact to about a microsecond */
-  utimes(fd: number, atime: number, mtime: number): Soon<void> {
+  /** The same; of a symbolic link itself too. Where it must go without utimensat, times are exact to about a microsecond. */
+  setTimes(fd: number, atime: FileTime, mtime: FileTime, before: fs.BigIntStats): Soon<void> {
     const at = descriptorPath(fd);
+    if (libc !== undefined && this.#local) return checked(libc.utimensat(at, atime, mtime));
+    const [a, m] = [inSeconds(atime, before.atimeNs), inSeconds(mtime, before.mtimeNs)];
     return this.#call(
-      () => fs.utimesSync(at, atime, mtime),
-      () => pool.utimes(at, atime, mtime),
+      () => fs.utimesSync(at, a, m),
+      () => pool.utimes(at, a, m),
     );
   }
   access(fd: number, mode: number): Soon<void> {
@@ -214,6 +229,21 @@ export class HostCalls {
       () => fs.renameSync(a, b),
       () => pool.rename(a, b),
     );
+  }
+  /** With flags of renameat2. @throws Refusal EINVAL where that is not to be had */
+  renameWith([from, to]: Pair, flags: number): void {
+    if (libc === undefined || !this.#local) throw new Refusal(Errno.EINVAL);
+    checked(libc.renameat2(hostPath(from), hostPath(to), flags));
+  }
+  /** A fifo or a socket that nobody listens at. @throws Refusal EPERM where mknod is not to be had */
+  mknod(path: string, mode: number): void {
+    if (libc === undefined || !this.#local) throw new Refusal(Errno.EPERM);
+    checked(libc.mknod(hostPath(path), mode));
+  }
+  /** @throws Refusal EOPNOTSUPP where it is not to be had */
+  fallocate(fd: number, mode: number, offset: number, length: number): void {
+    if (libc === undefined || !this.#local) throw new Refusal(Errno.EOPNOTSUPP);
+    checked(libc.fallocate(fd, mode, offset, length));
   }
   /** Follows neither name. */
   link([from, to]: Pair): Soon<void> {

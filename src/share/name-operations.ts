@@ -42,8 +42,14 @@ export async function mknod(share: Share, call: Call): Promise<Answer> {
   const { request, node, hold } = call;
   const name = request.arguments(16).name();
   const mode = request.u32(0);
-  if ((mode & S_IFMT) !== FileType.REGULAR) throw new Refusal(Errno.EPERM);
+  const type = mode & S_IFMT;
   const path = await share.tree.name(node, name, hold);
+  if (type === FileType.FIFO || type === FileType.SOCKET) {
+    share.calls.mknod(path, type | (mode & GRANTED));
+    const fd = hold.own(await share.calls.open(path, O_PATH | constants.O_NOFOLLOW));
+    return known(share, await settleMode(share, fd, mode & GRANTED, await share.calls.fstat(fd)), node, name);
+  }
+  if (type !== FileType.REGULAR) throw new Refusal(Errno.EPERM);
   const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants;
   const fd = hold.own(await share.calls.open(path, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, mode & GRANTED));
   const stat = await settleMode(share, fd, mode & GRANTED, await share.calls.fstat(fd));
@@ -85,6 +91,7 @@ export async function link(share: Share, call: Call): Promise<Answer> {
   const old = share.nodes.get(request.number(0));
   if (old.isDirectory) throw new Refusal(Errno.EPERM);
   const path = await share.tree.name(node, name, hold);
+  await share.tree.stat(old, hold);
   await share.calls.link([await share.tree.lastPath(old, hold), path]);
   const stat = await share.calls.lstat(path);
   if (stat !== undefined && share.nodes.isSame(old, stat)) return known(share, stat, node, name);
@@ -113,12 +120,18 @@ async function renameWith(share: Share, call: Call, argumentBytes: number, flags
   request.arguments(argumentBytes);
   const from = { parent: node, name: request.name() };
   const to = { parent: share.nodes.get(request.number(0)), name: request.name() };
-  if ((flags & ~(Rename.NOREPLACE | Rename.EXCHANGE)) !== 0 || flags !== 0) throw new Refusal(Errno.EINVAL);
+  if ((flags & ~(Rename.NOREPLACE | Rename.EXCHANGE)) !== 0) throw new Refusal(Errno.EINVAL);
   const [fromFd, toFd] = [await share.tree.directory(from.parent, hold), await share.tree.directory(to.parent, hold)];
   const [fromPath, toPath] = [childPath(fromFd, from.name), childPath(toFd, to.name)];
-  await share.calls.rename([fromPath, toPath]);
-  const stat = await share.calls.lstat(toPath);
-  const moved = stat && share.nodes.find(stat);
-  if (moved !== undefined) share.nodes.move(moved, to.parent, to.name);
+  if (flags === 0) await share.calls.rename([fromPath, toPath]);
+  else share.calls.renameWith([fromPath, toPath], flags);
+  await seenAt(share, toPath, to);
+  if (flags === Rename.EXCHANGE) await seenAt(share, fromPath, from);
   return EMPTY;
+}
+/** What is there now was somewhere else before. */
+async function seenAt(share: Share, path: string, place: { parent: ShareNode; name: string }): Promise<void> {
+  const stat = await share.calls.lstat(path);
+  const moved = stat && share.nodes.find(stat);
+  if (moved !== undefined) share.nodes.move(moved, place.parent, place.name);
 }

@@ -8,7 +8,7 @@ import { access, getattr, setattr, statfs } from "./attribute-operations.ts";
 import { type Descriptors, processDescriptors } from "./descriptors.ts";
 import { fsyncdir, opendir, readdir, readdirplus, releasedir } from "./directory-operations.ts";
 import { Errno, errnoOf, Refusal } from "./errno.ts";
-import { copyFileRange, create, fsync, open, read, release, write } from "./file-operations.ts";
+import { copyFileRange, create, fallocate, fsync, open, read, release, write } from "./file-operations.ts";
 import { answerInit } from "./fuse-init.ts";
 import { OUT_HEADER_BYTES, Opcode } from "./fuse-protocol.ts";
 import type { Owners } from "./fuse-reply.ts";
@@ -50,6 +50,7 @@ const CHANGING: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [Opcode.LINK, names.link],
   [Opcode.WRITE, write],
   [Opcode.CREATE, create],
+  [Opcode.FALLOCATE, fallocate],
   [Opcode.COPY_FILE_RANGE, copyFileRange],
 ]);
 
