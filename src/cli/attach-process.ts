@@ -9,7 +9,7 @@ export interface AttachOptions {
   /** It has a terminal. */
   readonly tty: boolean;
   /** The user typed the escape, Ctrl-] q. */
-  leave(): void;
+  readonly leave: () => void;
 }
 
 /** The size of the user's terminal. */

@@ -22,6 +22,8 @@ export interface ImageValues {
   readonly volume?: readonly string[];
   readonly net?: string;
   readonly network?: string;
+  readonly address?: string;
+  readonly gateway?: string;
   readonly allow?: readonly string[];
   readonly deny?: readonly string[];
   readonly dns?: readonly string[];
@@ -68,6 +70,8 @@ export function addImageOptions(command: Command): Command {
     .option("-v, --volume <directory>", "directory:/path[:ro]: a directory of this machine (may be repeated)", collect)
     .option("--net <mode>", "nat, none or tap=NAME (default: nat)")
     .option("--network <name>", "VMs that name the same network see each other")
+    .option("--address <cidr>", "the VM's address on a TAP device, as 192.168.7.2/24")
+    .option("--gateway <address>", "its gateway there")
     .option("--allow <range>", "let the VM reach CIDR[:port[-port]][/tcp|udp] or host:PORT (may be repeated)", collect)
     .option("--deny <range>", "do not let it (may be repeated)", collect)
     .option("--dns <address>", "DNS server instead of this machine's (may be repeated)", collect)
@@ -107,9 +111,9 @@ function readEnvFile(path: string, before: Readonly<Record<string, string>> = {}
 /** Names of the options that were given and go with an image only, as they are written: "--publish". */
 export function imageOptionsGiven(values: ImageValues): string[] {
   const { detach, name, rm, tty, env, envFile, workdir, user, entrypoint, hostname, publish, volume } = values;
-  const { net, network, allow, deny, dns, pull, timezone, sshKey, userData, init, timeout } = values;
+  const { net, network, address, gateway, allow, deny, dns, pull, timezone, sshKey, userData, init, timeout } = values;
   const first = { detach, name, rm, tty, env, envFile, workdir, user, entrypoint, hostname, publish, volume };
-  const second = { net, network, allow, deny, dns, pull, timezone, sshKey, userData, init, timeout };
+  const second = { net, network, address, gateway, allow, deny, dns, pull, timezone, sshKey, userData, init, timeout };
   return Object.entries({ ...first, ...second })
     .filter(([, value]) => value !== undefined)
     .map(([option]) => `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
@@ -152,6 +156,8 @@ function machineOptions(values: RunValues & ImageValues): VmOptions {
     network: {
       ...(values.net !== undefined && { mode: values.net as "nat" }),
       ...(values.network !== undefined && { name: values.network }),
+      ...(values.address !== undefined && { address: values.address }),
+      ...(values.gateway !== undefined && { gateway: values.gateway }),
       allow: values.allow ?? [],
       deny: values.deny ?? [],
       dns: values.dns ?? [],

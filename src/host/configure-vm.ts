@@ -1,7 +1,95 @@
+/* Runs a script in a VM whose root is a raw disk, which it changes: how images of Debian packages are configured by the packages' own scripts, and images are
+ * changed by what a user says. The VM has no network and nobody else sees it. On the main thread. */
+import { readFile } from "node:fs/promises";
+import { ensureAgent } from "../agent/build.ts";
+import { AgentClient } from "../agent/client.ts";
+import { AGENT_MODULES, buildAgentInitramfs } from "../agent/initramfs.ts";
+import { VsockDevice } from "../device/virtio/vsock.ts";
+import { openRawDisk } from "../disk/raw.ts";
+import { LastLines } from "../vm/last-lines.ts";
+import { createMachine } from "../vm/machine.ts";
+import { guestModules, readGuestKernel, release } from "./guest-kernel.ts";
+import { HostError } from "./host-error.ts";
+
+/** Packages' scripts compile and sort: they want memory, and the host has it for these minutes. */
+const MEMORY_BYTES = 1 << 30;
+const READY_MS = 120_000;
+const POWER_OFF_MS = 60_000;
+const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
+/** What is kept of the script's output. */
+const LOG_CHARACTERS = 1 << 20;
+
+export interface ConfigureOptions {
+  readonly cacheDir?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onOutput?: ((text: string) => void) | undefined;
+}
+
+/** Runs `script` with the guest's /bin/sh as root. The disk's file system is unmounted in order and its file closed when it resolves.
+ *  @returns the script's exit status and output @throws HostError "boot-failed", DiskError, KernelError, PackageError */
 export async function configureInVm(
-  _disk: string,
-  _script: string,
-  _o: unknown,
+  disk: string,
+  script: string,
+  { cacheDir, signal, onOutput }: ConfigureOptions = {},
 ): Promise<{ status: number; log: string }> {
-  throw new Error("soon");
+  await using resources = new AsyncDisposableStack();
+  const root = await openRawDisk(disk);
+  resources.defer(() => root.close());
+  const vsock = new VsockDevice();
+  resources.defer(() => vsock.close());
+  const agent = new AgentClient(vsock);
+  resources.defer(() => agent.close());
+  const pull = { cacheDir, signal };
+  const kernel = await readGuestKernel(undefined, pull);
+  const initrd = buildAgentInitramfs({
+    agent: await readFile(await ensureAgent(pull)),
+    modules: await guestModules(kernel, AGENT_MODULES),
+    config: { root: { device: "/dev/vda" }, hostname: "mere" },
+  });
+  const serial = new LastLines();
+  const machine = await createMachine({
+    cpus: 1,
+    memoryBytes: MEMORY_BYTES,
+    kernel: kernel.file,
+    initrd,
+    commandLine: COMMAND_LINE,
+    disks: [root],
+    devices: [vsock],
+    serialOutput: (bytes) => serial.push(bytes),
+  });
+  release(kernel.file);
+  resources.defer(() => machine.stop());
+  const stop = (): void => void machine.stop();
+  signal?.addEventListener("abort", stop, { once: true });
+  resources.defer(() => signal?.removeEventListener("abort", stop));
+  machine.start();
+  const early = machine.wait().then((end) => {
+    signal?.throwIfAborted();
+    const last = serial.lines().map((line) => `  ${line}`);
+    throw new HostError("boot-failed", [`The VM ended before the script did (${end.reason}).`, ...last].join("\n"));
+  });
+  early.catch(() => undefined);
+  await Promise.race([agent.ready(READY_MS, signal), early]);
+  const result = await Promise.race([runScript(agent, script, onOutput), early]);
+  await agent.powerOff(AbortSignal.timeout(POWER_OFF_MS));
+  await machine.wait();
+  return result;
+}
+
+async function runScript(
+  agent: AgentClient,
+  script: string,
+  onOutput: ((text: string) => void) | undefined,
+): Promise<{ status: number; log: string }> {
+  const running = await agent.exec({ command: ["/bin/sh", "-c", `exec 2>&1\n${script}`] });
+  running.stdin.end();
+  const decoder = new TextDecoder();
+  let log = "";
+  for await (const chunk of running.stdout as AsyncIterable<Uint8Array>) {
+    const text = decoder.decode(chunk, { stream: true });
+    onOutput?.(text);
+    log = (log + text).slice(-LOG_CHARACTERS);
+  }
+  const end = await running.exit;
+  return { status: "code" in end ? end.code : 128, log };
 }

@@ -51,7 +51,7 @@ export async function createDetached(
     created.reject(
       new HostError(
         "boot-failed",
-        `The VM's process ended (${how ?? code}) before the VM ran; see ${join(stateDirectory, "processes.log")}.`,
+        `The VM's process ended (${how ?? `status ${code ?? 0}`}) before the VM ran; see ${join(stateDirectory, "processes.log")}.`,
       ),
     ),
   );

@@ -3,6 +3,7 @@ import { ControlClient } from "./control.ts";
 import { HostError } from "./host-error.ts";
 import { HostImages } from "./images.ts";
 import { processStart } from "./liveness.ts";
+import { NamedNetworks } from "./named-networks.ts";
 import { OwnVm } from "./own-vm.ts";
 import { Vm } from "./vm.ts";
 import { type VmOptions, resolveVmOptions } from "./vm-config.ts";
@@ -36,6 +37,7 @@ export class Host implements AsyncDisposable {
   readonly #places: HostPlaces;
   readonly #stateDirectory: string;
   readonly #directories: VmDirectories;
+  readonly #networks = new NamedNetworks();
   readonly #own = new Set<OwnVm>();
 
   constructor(places: HostPlaces = {}) {
@@ -57,6 +59,7 @@ export class Host implements AsyncDisposable {
     const local = await LocalVm.create(vmOptions.name, config, {
       places: this.#places,
       images: this.images,
+      networks: this.#networks,
       directories: this.#directories,
       ...(signal && { signal }),
       ...(onProgress && { onProgress }),

@@ -2,26 +2,30 @@
  * order in which it is taken. On the main thread. */
 import { readFile } from "node:fs/promises";
 import { ensureAgent } from "../agent/build.ts";
-import { buildAgentInitramfs } from "../agent/initramfs.ts";
-import type { VirtioDevice } from "../device/virtio/device.ts";
+import { AGENT_MODULES, buildAgentInitramfs } from "../agent/initramfs.ts";
 import type { Disk } from "../device/virtio/disk.ts";
+import { FsDevice } from "../device/virtio/fs.ts";
 import { VsockDevice } from "../device/virtio/vsock.ts";
 import { openDisk } from "../disk/open.ts";
 import { openEphemeralOverlay } from "../disk/overlay.ts";
 import { useImage } from "../image/images.ts";
 import type { StoredImage } from "../image/store/stored-image.ts";
+import { openShare } from "../share/share-server.ts";
 import { type Machine, createMachine } from "../vm/machine.ts";
 import { guestModules, kernelChoice, readGuestKernel, release } from "./guest-kernel.ts";
 import type { CreateProgress, HostPlaces } from "./host.ts";
 import type { HostImages } from "./images.ts";
 import type { DeviceCounters } from "./metrics.ts";
 import type { VmConfig } from "./vm-config.ts";
+import type { NamedNetworks } from "./named-networks.ts";
 import type { PortRecord } from "./vm-directory.ts";
+import { type VmNetwork, connectNetwork } from "./vm-network.ts";
 
 /** What surrounds a VM. */
 export interface PartsSurroundings {
   readonly places: HostPlaces;
   readonly images: HostImages;
+  readonly networks: NamedNetworks;
   readonly signal?: AbortSignal;
   readonly onProgress?: CreateProgress;
 }
@@ -46,15 +50,11 @@ export interface MachineParts {
 }
 
 /** Drivers without which the agent finds neither its root nor the host, then what the configuration asks for. Each module that is loaded costs guest time. */
-const MODULES = ["virtio_mmio", "virtio_blk", "ext4", "vmw_vsock_virtio_transport"];
-const LATER_MODULES = ["virtio_rng", "virtio_balloon"];
 const NETWORK_MODULES = ["virtio_net", "af_packet"];
 const SHARE_MODULES = ["virtiofs"];
 
 /** Kernel messages go to the serial port, which keeps the last of them for a crash; a panic reboots at once, which ends the VM. */
 const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
-/** Each VM is alone with its host: all have the same address. */
-const GUEST_CID = 3;
 
 /** @throws the errors of images, disks, network, shares, kernel and agent */
 export async function assembleMachine(
@@ -63,50 +63,102 @@ export async function assembleMachine(
   around: PartsSurroundings,
   onSerial: (bytes: Uint8Array) => void,
 ): Promise<MachineParts> {
-  const { config, directory } = subject;
-  const { images, signal, onProgress, places } = around;
+  const { config } = subject;
+  const { images, signal, onProgress } = around;
   const progress = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
   const image = await images.ensure(config.image, { ...progress, pull: config.pull });
   resources.defer(await useImage(image));
-  const root = await openEphemeralOverlay(directory, { base: image.rootDisk });
-  resources.defer(() => root.close());
-  const disks: Disk[] = [root];
+  const disks = await openDisks(image, subject, resources);
+  const devices = await openDevices(subject, resources, around);
+  onProgress?.("boot", 0, 0);
+  const { kernel, initrd } = await bootFiles(subject, devices, around);
+  const machine = await createMachine({
+    cpus: config.cpus,
+    memoryBytes: config.memoryBytes,
+    codeCacheBytes: config.codeCacheBytes,
+    kernel,
+    initrd,
+    commandLine: COMMAND_LINE,
+    disks,
+    devices: [devices.vsock, ...(devices.network ? [devices.network.device] : []), ...devices.shares],
+    serialOutput: onSerial,
+  });
+  release(kernel);
+  release(initrd);
+  return {
+    machine,
+    image,
+    vsock: devices.vsock,
+    ports: devices.network?.ports ?? [],
+    mustSync: mustSync(config),
+    counters: () => countersOf(devices),
+  };
+}
+
+function mustSync({ init, disks, volumes }: VmConfig): boolean {
+  return init || disks.some(({ readOnly }) => !readOnly) || volumes.some(({ readOnly }) => !readOnly);
+}
+function countersOf({ network }: VmDevices): DeviceCounters {
+  const { receivedBytes = 0, sentBytes = 0 } = network?.device.counters ?? {};
+  return { network: { receivedBytes, sentBytes } };
+}
+
+/** The root first. */
+async function openDisks(
+  image: StoredImage,
+  { config, directory }: PartsSubject,
+  resources: AsyncDisposableStack,
+): Promise<Disk[]> {
+  const disks = [await openEphemeralOverlay(directory, { base: image.rootDisk })];
+  resources.defer(() => disks[0].close());
   for (const { disk, readOnly } of config.disks) {
     const opened = await openDisk(disk, { readOnly });
     resources.defer(() => opened.close());
     disks.push(opened);
   }
+  return disks;
+}
+
+interface VmDevices {
+  readonly vsock: VsockDevice;
+  readonly network: VmNetwork | undefined;
+  readonly shares: readonly FsDevice[];
+}
+async function openDevices(
+  subject: PartsSubject,
+  resources: AsyncDisposableStack,
+  { networks }: PartsSurroundings,
+): Promise<VmDevices> {
+  const network = await connectNetwork(subject, networks, resources);
+  const shares = await openShares(subject.config, resources);
   const vsock = new VsockDevice();
   resources.defer(() => vsock.close());
-  const devices: VirtioDevice[] = [vsock];
-  onProgress?.("boot", 0, 0);
+  return { vsock, network, shares };
+}
+
+async function bootFiles(
+  { config, name }: PartsSubject,
+  { network, shares }: VmDevices,
+  { places, signal }: PartsSurroundings,
+): Promise<{ kernel: Uint8Array; initrd: Uint8Array }> {
   const pull = { cacheDir: places.cacheDirectory, signal };
   const kernel = await readGuestKernel(kernelChoice(config.kernel), pull);
+  const modules = [...AGENT_MODULES, ...(network ? NETWORK_MODULES : []), ...(shares.length > 0 ? SHARE_MODULES : [])];
   const initrd = buildAgentInitramfs({
     agent: await readFile(await ensureAgent(pull)),
-    modules: await guestModules(kernel, MODULES),
-    config: { root: { device: "/dev/vda" }, hostname: config.hostname ?? subject.name },
+    modules: await guestModules(kernel, modules),
+    config: { root: { device: "/dev/vda" }, hostname: config.hostname ?? name },
   });
-  const machine = await createMachine({
-    cpus: config.cpus,
-    memoryBytes: config.memoryBytes,
-    codeCacheBytes: config.codeCacheBytes,
-    kernel: kernel.file,
-    initrd,
-    commandLine: COMMAND_LINE,
-    disks,
-    devices,
-    serialOutput: onSerial,
-  });
-  release(kernel.file);
-  release(initrd);
-  return {
-    machine,
-    image,
-    vsock,
-    ports: [],
-    mustSync:
-      config.init || config.disks.some(({ readOnly }) => !readOnly) || config.volumes.some(({ readOnly }) => !readOnly),
-    counters: () => ({ network: { receivedBytes: 0, sentBytes: 0 } }),
-  };
+  return { kernel: kernel.file, initrd };
+}
+
+/** One device a volume, in their order; its tag is share0, share1, … */
+async function openShares({ volumes }: VmConfig, resources: AsyncDisposableStack): Promise<FsDevice[]> {
+  const devices: FsDevice[] = [];
+  for (const [index, { host, readOnly }] of volumes.entries()) {
+    const server = await openShare(host, { readOnly });
+    resources.defer(() => server.close());
+    devices.push(new FsDevice({ tag: `share${index}`, server }));
+  }
+  return devices;
 }

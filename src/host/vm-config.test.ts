@@ -21,7 +21,15 @@ test("no options are Debian with one CPU and 512 MiB, a network of its own, and 
   assert.equal(config.cpus, 1);
   assert.equal(config.memoryBytes, 512 << 20);
   assert.equal(config.command, null);
-  assert.deepEqual(config.network, { mode: "nat", name: null, allow: [], deny: [], dns: [] });
+  assert.deepEqual(config.network, {
+    mode: "nat",
+    name: null,
+    address: null,
+    gateway: null,
+    allow: [],
+    deny: [],
+    dns: [],
+  });
   assert.deepEqual(JSON.parse(JSON.stringify(config)), config, "it is plain data");
 });
 

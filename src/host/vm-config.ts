@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { isAbsolute, resolve } from "node:path";
 import { posix } from "node:path";
+import { parseCidr, parseIpv4 } from "../net/address.ts";
 import { HostError } from "./host-error.ts";
 
 /** Options of Host.create(). All may be left out. */
@@ -64,6 +65,10 @@ export interface NetworkOptions {
   readonly mode?: NetworkMode | `tap=${string}`;
   /** VMs that name the same network see each other. */
   readonly name?: string;
+  /** The guest's address with its prefix, on a TAP device: "192.168.7.2/24". Absent: the guest has none until it asks for one. */
+  readonly address?: string;
+  /** Its gateway, on a TAP device. */
+  readonly gateway?: string;
   /** Destinations that are allowed besides the public ones: CIDR[:port[-port]][/tcp|/udp], or host:PORT for the host's loopback. */
   readonly allow?: readonly string[];
   /** Destinations that are not. */
@@ -117,6 +122,8 @@ export interface VmConfig {
   readonly network: {
     readonly mode: string;
     readonly name: string | null;
+    readonly address: string | null;
+    readonly gateway: string | null;
     readonly allow: readonly string[];
     readonly deny: readonly string[];
     readonly dns: readonly string[];
@@ -241,15 +248,32 @@ function checkNetwork(network: VmOptions["network"]): VmConfig["network"] {
   const {
     mode = "nat",
     name,
+    address,
+    gateway,
     allow = [],
     deny = [],
     dns = [],
-  } = typeof network === "string" ? { mode: network } : (network ?? {});
+  }: NetworkOptions = typeof network === "string" ? { mode: network } : (network ?? {});
   if (mode !== "nat" && mode !== "none" && !/^tap=[a-zA-Z0-9_.-]{1,15}$/.test(mode))
     throw bad(`There is no network ${shown(mode)}: take nat, none or tap=NAME.`);
   if (name !== undefined && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/.test(name))
     throw bad(`${shown(name)} cannot be a network's name: take letters, digits, "_", "." and "-".`);
-  return { mode, name: name ?? null, allow: [...allow], deny: [...deny], dns: [...dns] };
+  const tap = mode.startsWith("tap=");
+  if (!tap && (address !== undefined || gateway !== undefined))
+    throw bad("An address and a gateway are given for a TAP device only; NAT gives them itself.");
+  if (address !== undefined && (parseCidr(address) === undefined || !address.includes("/")))
+    throw bad(`${shown(address)} is no address with a prefix: write 192.168.7.2/24.`);
+  for (const each of [...(gateway === undefined ? [] : [gateway]), ...(tap ? dns : [])])
+    if (parseIpv4(each) === undefined) throw bad(`${shown(each)} is no IPv4 address.`);
+  return {
+    mode,
+    name: name ?? null,
+    address: address ?? null,
+    gateway: gateway ?? null,
+    allow: [...allow],
+    deny: [...deny],
+    dns: [...dns],
+  };
 }
 
 function checkWords(what: string, words: readonly string[] | undefined): readonly string[] | null {

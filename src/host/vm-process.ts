@@ -10,8 +10,9 @@ const onDisconnect = (): void => creating.abort(new HostError("timeout", "The VM
 
 function tell(message: DetachedMessage): Promise<void> {
   return new Promise((resolve) => {
-    if (process.send === undefined || !process.connected) resolve();
-    else process.send(message, undefined, {}, () => resolve());
+    const send = process.send?.bind(process);
+    if (send === undefined || !process.connected) resolve();
+    else send(message, undefined, {}, () => resolve());
   });
 }
 
