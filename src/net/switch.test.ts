@@ -244,3 +244,21 @@ test("two guests cannot have one address, and none a group's", () => {
   assert.throws(() => net.connect(nobody, { mac: A }), RangeError);
   assert.throws(() => net.connect(nobody, { mac: BROADCAST_MAC }), RangeError);
 });
+
+test("only who has a packet alone may release its memory", () => {
+  const { a, b, gateway } = network();
+  let released = 0;
+  const packet = (from: number, to: number): Packet => ({ ...frame(from, to), release: () => void released++ });
+  a.cable.send(packet(A, BROADCAST_MAC));
+  b.got.pop()!.release?.();
+  assert.equal(released, 0);
+  a.cable.send(packet(A, B));
+  b.got.pop()!.release?.();
+  assert.equal(released, 1);
+  a.cable.send(packet(C, B));
+  b.room = 0;
+  a.cable.send(packet(A, B));
+  assert.equal(released, 3, "refused, and lost");
+  assert.equal(gateway.cable.send(packet(GATEWAY_MAC, B)), false);
+  assert.equal(released, 3, "the sender keeps it");
+});

@@ -60,6 +60,7 @@ export class Switch {
   #send(from: Port, packet: Packet): boolean {
     if (!this.#allowed(from, packet.bytes)) {
       this.counters.refused++;
+      packet.release?.();
       return true;
     }
     const destination = macAt(packet.bytes, 0);
@@ -72,9 +73,10 @@ export class Switch {
   }
   #flood(from: Port, packet: Packet, onlyTrusted: boolean): boolean {
     this.counters.flooded++;
+    const shared = packet.release === undefined ? packet : { ...packet, release: undefined };
     // A sender that tried again would reach those a second time who had room.
     for (const to of this.#ports)
-      if (to !== from && (to.trusted || !onlyTrusted) && !to.deliver(packet)) this.counters.lost++;
+      if (to !== from && (to.trusted || !onlyTrusted) && !to.deliver(shared)) this.counters.lost++;
     return true;
   }
   #deliver(from: Port, to: Port, packet: Packet): boolean {
@@ -84,6 +86,7 @@ export class Switch {
       return false;
     }
     this.counters.lost++;
+    packet.release?.();
     return true;
   }
 
@@ -152,6 +155,7 @@ class Port implements Cable {
     if (offloads === undefined || (packet.checksum === undefined && packet.segment === undefined))
       return this.#endpoint.receive(packet);
     const finished = finish(packet, offloads);
+    if (finished[0] === packet) return this.#endpoint.receive(packet);
     // Of a packet that was cut, the rest is lost where the room ends: sent again as a whole, its beginning would come twice.
     let taken = finished.length === 0;
     for (const part of finished) {

@@ -5,7 +5,7 @@ import { closeSync, constants, openSync, readFileSync, writeSync, writevSync } f
 import { Worker } from "node:worker_threads";
 import { Doorbell } from "../device/shared.ts";
 import { NET_HEADER_BYTES, readNetHeader, writeNetHeader } from "../device/virtio/net-header.ts";
-import { type Cable, MAX_PACKET_BYTES, type NetworkEndpoint, type Offloads, type Packet } from "./packet.ts";
+import { type Cable, MAX_PACKET_BYTES, type NetworkEndpoint, type Offloads, type Packet, takeBytes } from "./packet.ts";
 import { Errno, type TapCalls, Tun, tapCalls } from "./tap-calls.ts";
 import { Asked, WatchWord, type WatchStart } from "./tap-watch-protocol.ts";
 
@@ -177,6 +177,7 @@ export class Tap implements NetworkEndpoint {
     } catch {
       // Lost; see above.
     }
+    packet.release?.();
     return true;
   }
 
@@ -225,7 +226,8 @@ export class Tap implements NetworkEndpoint {
       }
       // The device was removed: there is nothing to wait for any more.
       if (length < 0) return;
-      const bytes = this.#buffer.slice(NET_HEADER_BYTES, length);
+      const bytes = takeBytes(length - NET_HEADER_BYTES);
+      bytes.set(this.#buffer.subarray(NET_HEADER_BYTES, length));
       const packet = readNetHeader(this.#bufferHeader, bytes, { offloads: this.offloads, mtu: MAX_PACKET_BYTES });
       if (packet !== undefined && !this.#send(packet)) return;
     }

@@ -3,6 +3,7 @@
  *
  *   struct virtio_net_hdr   +0 u8 flags   +1 u8 gso_type   +2 u16 hdr_len   +4 u16 gso_size   +6 u16 csum_start   +8 u16 csum_offset   +10 u16 num_buffers
  */
+import { releaser } from "./packet-buffers.ts";
 import { MAX_PACKET_BYTES, type Offloads, type Packet } from "./packet.ts";
 
 /** @source virtio 1.2 §5.1.3 */
@@ -38,28 +39,29 @@ export interface SendRules {
   readonly mtu: number;
 }
 
-/** Checks a header of the driver's against its frame. @param header NET_HEADER_BYTES  @param bytes the frame, of any length
+/** Checks a header of the driver's against its frame. @param header NET_HEADER_BYTES  @param bytes the frame, of any length; its own
  *  @returns undefined if the driver lies or does what it did not negotiate: the frame is then lost */
 export function readNetHeader(header: DataView, bytes: Uint8Array, rules: SendRules): Packet | undefined {
   const length = bytes.length;
   if (length < ETHERNET_HEADER_BYTES || length > MAX_PACKET_BYTES) return undefined;
   const gsoType = header.getUint8(1);
+  const release = releaser(bytes);
   if ((header.getUint8(0) & NEEDS_CSUM) === 0) {
     const fits = length <= ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES + rules.mtu;
-    return gsoType === GSO.NONE && fits ? { bytes } : undefined;
+    return gsoType === GSO.NONE && fits ? { bytes, release } : undefined;
   }
   const start = header.getUint16(6, true);
   const offset = header.getUint16(8, true);
   if (!rules.offloads.checksum || start < ETHERNET_HEADER_BYTES || start + offset + 2 > length) return undefined;
   const checksum = { start, offset };
   if (gsoType === GSO.NONE)
-    return length <= ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES + rules.mtu ? { bytes, checksum } : undefined;
+    return length <= ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES + rules.mtu ? { bytes, checksum, release } : undefined;
   const sizeBytes = header.getUint16(4, true);
   if (sizeBytes < MIN_SEGMENT_BYTES) return undefined;
   if (gsoType === GSO.TCPV4 && rules.offloads.tcp4)
-    return { bytes, checksum, segment: { protocol: "tcp4", sizeBytes } };
+    return { bytes, checksum, segment: { protocol: "tcp4", sizeBytes }, release };
   if (gsoType === GSO.TCPV6 && rules.offloads.tcp6)
-    return { bytes, checksum, segment: { protocol: "tcp6", sizeBytes } };
+    return { bytes, checksum, segment: { protocol: "tcp6", sizeBytes }, release };
   return undefined;
 }
 

@@ -75,7 +75,7 @@ export class NetReceiveQueue {
     const { bytes, checksum, segment } = packet;
     const able = segment === undefined || (segment.protocol === "tcp4" ? offloads.tcp4 : offloads.tcp6);
     // Negotiated anew since the sender looked.
-    if (!able || (checksum !== undefined && !offloads.checksum)) return this.#lose();
+    if (!able || (checksum !== undefined && !offloads.checksum)) return this.#lose(packet);
     const needed = NET_HEADER_BYTES + bytes.length;
     const chains: Chain[] = [];
     let room = 0;
@@ -84,7 +84,7 @@ export class NetReceiveQueue {
       if (chain === undefined) {
         const hopeless = chains.length > 0 && chains.length >= this.#queue.size;
         this.#giveUp(chains);
-        return hopeless && this.#lose();
+        return hopeless && this.#lose(packet);
       }
       chains.push(chain);
       room += chain.writableBytes;
@@ -93,7 +93,7 @@ export class NetReceiveQueue {
         this.#giveUp(chains.splice(1));
         // Given back unfilled: else it would stand before all that comes after.
         this.#queue.push(chain, 0);
-        return this.#lose();
+        return this.#lose(packet);
       }
     }
     this.#fill(chains, packet);
@@ -102,7 +102,8 @@ export class NetReceiveQueue {
   #giveUp(chains: Chain[]): void {
     for (const chain of chains.reverse()) this.#queue.unpop(chain);
   }
-  #lose(): true {
+  #lose(packet: Packet): true {
+    packet.release?.();
     this.#rules.onLost();
     return true;
   }
@@ -130,6 +131,7 @@ export class NetReceiveQueue {
     }
     this.#queue.pushAll(chains, written);
     this.#unsignalledBytes += bytes.length;
+    packet.release?.();
   }
   /** The header may lie in several pieces. @returns its length */
   #writeHeader(chain: Chain): number {

@@ -399,3 +399,28 @@ test("hostile drivers: never throws, hangs, or grows", async () => {
     { numRuns: 150 },
   );
 });
+
+test("released memory is used again, and never by two packets", async () => {
+  const bench = startNet();
+  const lengths = [20_000, 30_000, 20_000];
+  const fields = { flags: 1, gsoType: 1, gsoSize: 1448, start: 34, offset: 16 };
+  for (const [n, length] of lengths.entries())
+    assert.ok(transmit(bench, [{ bytes: header(fields) }, { bytes: frame(length, n) }]));
+  const [first, second, third] = bench.cable.sent.splice(0);
+  first!.release!();
+  first!.release!();
+  bench.driver.recycle();
+  for (const n of [3, 4]) assert.ok(transmit(bench, [{ bytes: header(fields) }, { bytes: frame(25_000, n) }]));
+  const [fourth, fifth] = bench.cable.sent.splice(0);
+  assert.equal(fourth!.bytes.buffer, first!.bytes.buffer);
+  assert.equal(new Set([second, third, fourth, fifth].map((packet) => packet!.bytes.buffer)).size, 4);
+  assert.deepEqual(Uint8Array.from(second!.bytes), frame(30_000, 1));
+  assert.deepEqual(Uint8Array.from(third!.bytes), frame(20_000, 2));
+  // A receiver releases what it has copied.
+  bench.driver.recycle();
+  buffers(bench, [40_000]);
+  const released: Packet[] = [];
+  const packet: Packet = { bytes: frame(60), release: () => void released.push(packet) };
+  assert.ok(bench.device.receive(packet));
+  assert.deepEqual(released, [packet]);
+});

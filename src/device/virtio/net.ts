@@ -10,6 +10,7 @@ import { MAX_COMMAND_BYTES, NetControl } from "./net-control.ts";
 import { NET_HEADER_BYTES, NetFeature, readNetHeader } from "./net-header.ts";
 import { NetReceiveQueue } from "./net-receive.ts";
 import { FlowTable } from "./net-steering.ts";
+import { takeBytes } from "./packet-buffers.ts";
 import { type Cable, MAX_PACKET_BYTES, type NetworkEndpoint, type Offloads, type Packet } from "./packet.ts";
 import type { Chain, Virtqueue } from "./queue.ts";
 
@@ -58,6 +59,7 @@ export class NetDevice implements VirtioDevice, NetworkEndpoint {
   readonly #control: NetControl;
   readonly #flows = new FlowTable();
   readonly #header = new Uint8Array(NET_HEADER_BYTES);
+  readonly #headerView = new DataView(this.#header.buffer);
   #port: VirtioPort | undefined;
   #receivers: NetReceiveQueue[] = [];
   #cable: Cable | undefined;
@@ -171,7 +173,7 @@ export class NetDevice implements VirtioDevice, NetworkEndpoint {
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       const bytes = this.#take(chain);
       queue.push(chain, 0);
-      const packet = bytes && readNetHeader(new DataView(this.#header.buffer), bytes, rules);
+      const packet = bytes && readNetHeader(this.#headerView, bytes, rules);
       if (packet === undefined) {
         this.counters.sentLost++;
         continue;
@@ -188,7 +190,8 @@ export class NetDevice implements VirtioDevice, NetworkEndpoint {
   }
   /** @returns false if the switch had no room: the packet is kept */
   #send(packet: Packet, pair: number): boolean {
-    if (this.#cable?.send(packet) === false) {
+    if (this.#cable === undefined) packet.release?.();
+    else if (!this.#cable.send(packet)) {
       this.#held[pair] = packet;
       return false;
     }
@@ -200,8 +203,7 @@ export class NetDevice implements VirtioDevice, NetworkEndpoint {
   #take(chain: Chain): Uint8Array | undefined {
     const length = chain.readableBytes - NET_HEADER_BYTES;
     if (length <= 0 || length > MAX_PACKET_BYTES) return undefined;
-    // Every byte is written below.
-    const bytes = Buffer.allocUnsafeSlow(length);
+    const bytes = takeBytes(length);
     let at = -NET_HEADER_BYTES;
     for (const part of chain.readable) {
       const ofHeader = Math.max(0, Math.min(part.length, -at));

@@ -15,6 +15,9 @@ export interface Packet {
   /** To be cut into TCP segments of so many payload bytes (more than 0) before it leaves for a network with a smaller MTU; undefined: fits as it is.
    *  Such a packet has `checksum` too. */
   readonly segment?: { readonly protocol: "tcp4" | "tcp6"; readonly sizeBytes: number } | undefined;
+  /** Gives the memory of `bytes` back for other packets (packet-buffers.ts). Whoever has the packet and keeps no view on its bytes may call it; nobody need, since what
+   *  is not released is garbage like any other. Undefined where there is nothing to gain, or several have the packet. */
+  readonly release?: (() => void) | undefined;
 }
 
 /** What a receiver can take; what it cannot is finished in software before it gets the frame. */

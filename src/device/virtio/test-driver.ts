@@ -86,6 +86,10 @@ export class TestDriver {
     memory.writeU16(at + 12, flags);
     memory.writeU16(at + 14, next);
   }
+  /** Buffers from now on lie where the first ones did. */
+  recycle(): void {
+    this.#buffer = BUFFERS;
+  }
   /** Puts a head into the available ring and notifies. */
   offer(q: number, head: number): void {
     const ring = RING_BYTES * (q + 1) + 0x1000;
