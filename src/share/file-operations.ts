@@ -6,12 +6,13 @@
  */
 import { type BigIntStats, constants } from "node:fs";
 import { range } from "../device/virtio/buffers.ts";
-import { Errno, Refusal } from "./errno.ts";
+import { Errno, errnoOf, Refusal } from "./errno.ts";
 import { ENTRY_BYTES, FOPEN_KEEP_CACHE, FSYNC_FDATASYNC } from "./fuse-protocol.ts";
 import { OPEN_BYTES, putOpen } from "./fuse-reply.ts";
 import { descriptorPath, O_PATH } from "./host-calls.ts";
 import { GRANTED, known, settleMode } from "./name-operations.ts";
 import { FileType, type ShareNode } from "./nodes.ts";
+import type { OpenFile } from "./open-files.ts";
 import { type Answer, type Call, EMPTY, type Share } from "./share.ts";
 import type { Hold } from "./share-tree.ts";
 
@@ -35,8 +36,21 @@ async function openNode(share: Share, node: ShareNode, flags: number, hold: Hold
   if (node.isDirectory) throw new Refusal(Errno.EISDIR);
   if (node.type === FileType.LINK) throw new Refusal(Errno.ELOOP);
   if (node.type !== FileType.REGULAR) throw new Refusal(Errno.ENXIO);
-  const path = descriptorPath(await share.tree.descriptor(node, hold));
-  return share.calls.open(path, (flags & (PASSED | O_TRUNC)) | O_NONBLOCK);
+  const passed = (flags & (PASSED | O_TRUNC)) | O_NONBLOCK;
+  try {
+    return await share.calls.open(descriptorPath(await share.tree.descriptor(node, hold)), passed);
+  } catch (error) {
+    const reopened =
+      node.opened && errnoOf(error) === Errno.ESTALE ? await reopenRemoved(share, node.opened, passed) : -1;
+    if (reopened < 0) throw error;
+    return reopened;
+  }
+}
+/** A file that has no name any more, but is open. @returns −1 if it has one, somewhere */
+async function reopenRemoved(share: Share, opened: OpenFile, flags: number): Promise<number> {
+  return share.files.withOpen(opened, async ({ fd }) =>
+    (await share.calls.fstat(fd)).nlink === 0n ? share.calls.open(descriptorPath(fd), flags) : -1,
+  );
 }
 
 export async function open(share: Share, { request, node, hold }: Call): Promise<Answer> {

@@ -154,6 +154,7 @@ for (const direct of [true, false]) {
       assert.equal((await client.read(handle, 0, 100)).toString(), "new");
       const { nlink, size } = await client.getattr(node);
       assert.deepEqual([nlink, size], [0, 3]);
+      assert.equal(await client.content(node), "new");
       assert.equal((await client.setattr(node, SetAttr.MODE, { mode: 0o600 })).errno, 0);
       await client.release(handle);
       assert.equal((await client.call(Opcode.GETATTR, node, [u32(0), u32(0), u64(0)])).errno, Errno.ESTALE);
