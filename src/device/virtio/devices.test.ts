@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { BlkDevice, BlkFeature, BlkStatus, BlkType } from "./blk.ts";
+import { BlkFeature, BlkStatus, BlkType } from "./blk-format.ts";
+import { BlkDevice } from "./blk.ts";
 import { ConsoleDevice } from "./console.ts";
 import type { Disk } from "./disk.ts";
 import { RngDevice } from "./rng.ts";
