@@ -21,10 +21,12 @@ export class QuickBlk {
   readonly #disk: QuickDisk;
   readonly #header = new Uint8Array(HEADER_BYTES);
   readonly #view = new DataView(this.#header.buffer);
-  #noWritesUntil = 0;
+  readonly #nanos: () => number;
+  #noWritesUntil = -1;
 
   /** On each executor's thread, with fronts of its own. */
-  constructor(front: VirtioMmio, memory: GuestMemory, disk: QuickDisk) {
+  constructor(front: VirtioMmio, memory: GuestMemory, disk: QuickDisk, nanos = hostNanos) {
+    this.#nanos = nanos;
     this.#disk = disk;
     this.#queues = front.description.queueSizes.map((_, index) => new Virtqueue(front, index, memory));
   }
@@ -77,10 +79,10 @@ export class QuickBlk {
     return length <= most && length % SECTOR === 0 && offset + length <= this.#disk.sizeBytes;
   }
   #write(offset: number, from: readonly Uint8Array[]): boolean {
-    const start = hostNanos();
+    const start = this.#nanos();
     if (start < this.#noWritesUntil) return false;
     const done = this.#disk.write(offset, from);
-    const end = hostNanos();
+    const end = this.#nanos();
     if (end - start > LONG_WRITE_NS) this.#noWritesUntil = end + HELD_OFF_NS;
     return done;
   }
