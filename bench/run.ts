@@ -154,6 +154,7 @@ async function runOneEngine(work: string, options: BenchOptions, engine: "mere" 
             retired === undefined ? "" : `${(retired / cpuMs / 1000).toFixed(0).padStart(6)} M instr/s`,
             retired === undefined ? "" : `${(retired / 1e6).toFixed(0).padStart(7)} M instr`,
             operations === undefined ? "" : `${(nanos / 1000 / operations).toFixed(2).padStart(8)} µs each`,
+            operations === undefined ? "" : `${((cpuMs * 1000) / operations).toFixed(2).padStart(8)} µs of processor`,
           ];
           console.log(columns.filter((column) => column !== "").join(" "));
         },

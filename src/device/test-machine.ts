@@ -1,15 +1,16 @@
 /* For tests of devices: guest memory that is one flat array, and a machine's devices around it with a clock that tests move. */
 import { Reg } from "../isa/registers.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
-import { attachDevices, createDeviceShared, type Devices } from "./layout.ts";
+import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "./layout.ts";
 import type { VirtioDescription } from "./virtio/device.ts";
 
 export class FlatMemory implements GuestMemory {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
 
-  constructor(sizeBytes: number) {
-    this.bytes = new Uint8Array(new SharedArrayBuffer(sizeBytes));
+  /** @param size in bytes, or the memory that another thread made */
+  constructor(size: number | SharedArrayBuffer) {
+    this.bytes = new Uint8Array(typeof size === "number" ? new SharedArrayBuffer(size) : size);
     this.#view = new DataView(this.bytes.buffer);
   }
   get sizeBytes(): number {
@@ -84,17 +85,21 @@ export function testMachine({
   virtio = [] as VirtioDescription[],
   memoryBytes = 1 << 20,
 } = {}): TestMachine {
-  const memory = new FlatMemory(memoryBytes);
+  const machine = testMachineOf(createDeviceShared({ vcpus, virtio }), new FlatMemory(memoryBytes));
+  machine.devices.reset();
+  return machine;
+}
+/** A view of devices that another thread may have too; it has vCPUs of its own. */
+export function testMachineOf(shared: DeviceShared, memory: FlatMemory): TestMachine {
   const clock = { ns: 1_000_000 };
+  const { vcpus } = shared.layout;
   const registerFiles = Array.from({ length: vcpus }, () => new Int32Array(new SharedArrayBuffer(Reg.SIZE)));
-  const shared = createDeviceShared({ vcpus, virtio });
   const devices = attachDevices(structuredCloneable(shared), {
     registerFiles,
     memory,
     hostNs: () => clock.ns,
     realtimeNs: () => 1_700_000_000_000_000_000n + BigInt(clock.ns),
   });
-  devices.reset();
   return { devices, memory, registerFiles, clock };
 }
 /** As another thread would get it: the layout copied, the buffer shared. */

@@ -28,7 +28,9 @@ export interface BlockFile {
 }
 
 /** Can HostFile.punch() do anything at all? */
-export const canPunch: boolean = libc !== undefined;
+export function canPunch(): boolean {
+  return libc() !== undefined;
+}
 
 export class HostFile implements BlockFile {
   readonly #path: string;
@@ -74,8 +76,9 @@ export class HostFile implements BlockFile {
 
   /** @returns false if the file system does not know this, and nothing was done */
   #allocate(mode: number, offset: number, length: number): boolean {
-    if (libc === undefined || this.#refused.has(mode)) return false;
-    const result = libc.fallocate(this.fd, mode, offset, length);
+    const calls = libc();
+    if (calls === undefined || this.#refused.has(mode)) return false;
+    const result = calls.fallocate(this.fd, mode, offset, length);
     if (result === 0) return true;
     if (result !== -EOPNOTSUPP && result !== -ENOSYS)
       throw new DiskError("failed", `${this.#path} cannot be changed (errno ${-result}): check its file system.`);

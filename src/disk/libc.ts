@@ -19,14 +19,20 @@ export interface Libc {
   flock(fd: number, operation: number): number;
   /** Makes the file share all blocks of another. @source ioctl_ficlone(2) */
   clone(fd: number, from: number): number;
-  /** @param vectors address of `count` pairs of u64: address and length  @returns bytes read */
+  /** @param vectors address of `count` pairs of u64: address and length  @param flags RWF_NOWAIT or 0  @returns bytes read or written */
   preadv2(fd: number, vectors: bigint, count: number, offset: number, flags: number): number;
+  pwritev2(fd: number, vectors: bigint, count: number, offset: number, flags: number): number;
   /** The address of a buffer's bytes, which must stay where they are: those of a SharedArrayBuffer or a wasm memory that does not grow. */
   addressOf(buffer: ArrayBufferLike): bigint;
 }
 
-/** Undefined where node:ffi is switched off or the C library is another. */
-export const libc: Libc | undefined = load();
+let loaded: { readonly libc: Libc | undefined } | undefined;
+
+/** Undefined where node:ffi is switched off or the C library is another. The first call takes some milliseconds. */
+export function libc(): Libc | undefined {
+  loaded ??= { libc: load() };
+  return loaded.libc;
+}
 
 function load(): Libc | undefined {
   // Loading it warns that it is experimental, on standard error: the user can do nothing about that. Versions are exact.
@@ -41,6 +47,7 @@ function load(): Libc | undefined {
       ioctl: { arguments: ["int32", "uint64", "int32"], return: "int32" },
       // Its offset is one word here; the other is the high half on 32-bit systems.
       preadv2: { arguments: ["int32", "uint64", "int32", "int64", "int64", "int32"], return: "int64" },
+      pwritev2: { arguments: ["int32", "uint64", "int32", "int64", "int64", "int32"], return: "int64" },
       __errno_location: { arguments: [], return: "uint64" },
     });
     const failure = (): number => -ffi.getInt32(functions.__errno_location(), 0);
@@ -52,6 +59,8 @@ function load(): Libc | undefined {
       clone: (fd, from) => again(() => checked(functions.ioctl(fd, FICLONE, from))),
       preadv2: (fd, vectors, count, offset, flags) =>
         checked(Number(functions.preadv2(fd, vectors, count, BigInt(offset), 0n, flags))),
+      pwritev2: (fd, vectors, count, offset, flags) =>
+        checked(Number(functions.pwritev2(fd, vectors, count, BigInt(offset), 0n, flags))),
       addressOf: (buffer) => ffi.getRawPointer(buffer as ArrayBuffer),
     };
   } catch {

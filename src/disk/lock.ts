@@ -10,7 +10,7 @@ export type LockKind = "shared" | "exclusive";
 /** Locks an open file, or changes the kind of the lock that it has. Never waits. @param fd open for reading or writing
  *  @returns false if others hold it  @throws DiskError failed, where the file system knows no locks */
 export function tryLock(fd: number, kind: LockKind, path: string): boolean {
-  const status = libc === undefined ? lockByProgram(fd, kind) : lockByCall(fd, kind);
+  const status = libc() === undefined ? lockByProgram(fd, kind) : lockByCall(fd, kind);
   if (status === true || status === false) return status;
   throw new DiskError("failed", `${path} cannot be locked (${status}): keep it on a local file system.`);
 }
@@ -36,13 +36,12 @@ export function isInUse(fd: number, path: string): boolean {
 
 /** Gives a lock back before the file is closed. */
 export function unlock(fd: number): void {
-  if (libc !== undefined) libc.flock(fd, Flock.UNLOCK);
-  else runFlock(fd, "--unlock");
+  if (libc()?.flock(fd, Flock.UNLOCK) === undefined) runFlock(fd, "--unlock");
 }
 
 /** @returns whether it was locked, or why it cannot be */
 function lockByCall(fd: number, kind: LockKind): boolean | string {
-  const result = libc!.flock(fd, (kind === "shared" ? Flock.SHARED : Flock.EXCLUSIVE) | Flock.NON_BLOCKING);
+  const result = libc()!.flock(fd, (kind === "shared" ? Flock.SHARED : Flock.EXCLUSIVE) | Flock.NON_BLOCKING);
   return result === 0 ? true : result === -EAGAIN ? false : `errno ${-result}`;
 }
 /** The child locks the open file that it has from this process; what it opened goes with it, what was open here stays. */

@@ -26,7 +26,7 @@ export async function mergeOverlay(overlay: string, output: string, options: { b
 
 async function fill(disk: OverlayDisk, file: FileHandle, path: string): Promise<void> {
   const { map, base } = disk.parts;
-  const cloned = libc?.clone(file.fd, base.fd) === 0;
+  const cloned = libc()?.clone(file.fd, base.fd) === 0;
   await file.truncate(disk.sizeBytes);
   const out = new HostFile(path, file);
   const blocks = disk.sizeBytes / BLOCK_BYTES;

@@ -1,6 +1,6 @@
 /* OverlayDisk: reads and writes of a disk over a base. What is durable when, and why that is enough: docs/disks.md. I/O thread.
  * Requests that overlap while both are under way have no order, as on any disk; those that only share a block do not disturb each other. */
-import type { Disk } from "../device/virtio/disk.ts";
+import type { Disk, QuickDiskParts } from "../device/virtio/disk.ts";
 import { type BlockFile, Flushes } from "./block-file.ts";
 import { DiskError } from "./disk-error.ts";
 import { Block, BLOCK_BYTES, DATA_OFFSET } from "./overlay-format.ts";
@@ -23,6 +23,7 @@ export class OverlayDisk implements Disk {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly canDiscard: boolean;
+  readonly quick: QuickDiskParts;
   readonly parts: OverlayParts;
   readonly #file: BlockFile;
   readonly #map: OverlayMap;
@@ -37,6 +38,9 @@ export class OverlayDisk implements Disk {
     this.sizeBytes = parts.sizeBytes;
     this.readOnly = parts.readOnly;
     this.canDiscard = !parts.readOnly;
+    const { sizeBytes, readOnly, baseBytes } = parts;
+    const overlay = { base: parts.base.fd, baseBytes, map: parts.map.shared };
+    this.quick = { sizeBytes, readOnly, file: parts.file.fd, overlay };
     this.#flushes = new Flushes(() => this.#flush());
   }
 

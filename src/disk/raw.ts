@@ -1,7 +1,7 @@
 /* A raw disk image: a file whose bytes are the disk's. I/O thread. Leaves out: block devices. */
 import { constants, type Stats } from "node:fs";
 import { access, type FileHandle, open, stat } from "node:fs/promises";
-import type { Disk } from "../device/virtio/disk.ts";
+import type { Disk, QuickDiskParts } from "../device/virtio/disk.ts";
 import { type BlockFile, canPunch, Flushes, HostFile } from "./block-file.ts";
 import { DiskError, openError, openToWriteError } from "./disk-error.ts";
 import { lock } from "./lock.ts";
@@ -53,6 +53,7 @@ class RawDisk implements Disk {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly canDiscard: boolean;
+  readonly quick: QuickDiskParts;
   readonly #path: string;
   readonly #file: BlockFile;
   readonly #flushes: Flushes;
@@ -63,7 +64,8 @@ class RawDisk implements Disk {
     this.#flushes = new Flushes(() => file.sync());
     this.sizeBytes = sizeBytes;
     this.readOnly = readOnly;
-    this.canDiscard = canPunch && !readOnly;
+    this.quick = { sizeBytes, readOnly, file: file.fd };
+    this.canDiscard = !readOnly && canPunch();
   }
   async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
     await this.#file.read(offset, into);

@@ -1,5 +1,6 @@
 /* What the main thread and an executor say to each other. Plain data and shared memory. */
 import type { DeviceShared } from "../device/layout.ts";
+import type { QuickDiskParts } from "../device/virtio/disk.ts";
 import type { RegionOptions } from "../engine/wasm/translator/region-state.ts";
 import type { RegionLimits } from "../engine/wasm/translator/regions.ts";
 import type { SharedGuestRam } from "../memory/guest-ram.ts";
@@ -21,6 +22,8 @@ export interface ExecutorStart {
   state: WebAssembly.Memory;
   ram: SharedGuestRam;
   devices: DeviceShared;
+  /** Disks whose requests executors may serve: their fronts by number. */
+  quickDisks: readonly { readonly device: number; readonly parts: QuickDiskParts }[];
   vcpus: number;
   translator: TranslatorConnection;
   region: RegionOptions;

@@ -3,6 +3,8 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { attachDevices, type Devices } from "../device/layout.ts";
 import { vcpuPorts } from "../device/ports.ts";
+import { QuickBlk } from "../device/virtio/blk-quick.ts";
+import { quickDisk } from "../disk/quick.ts";
 import { hostNanos } from "../engine/clock.ts";
 import type { Exit } from "../engine/engine.ts";
 import { executorOf, hostMicros, RUNNING, Word } from "../engine/wakeups.ts";
@@ -76,6 +78,11 @@ class Executor {
       hostNs: hostNanos,
       realtimeNs: () => BigInt(Date.now()) * 1_000_000n,
     });
+    for (const { device, parts } of start.quickDisks) {
+      const disk = quickDisk(parts);
+      const front = this.#devices.virtio[device]!;
+      if (disk !== undefined) front.serveHere = new QuickBlk(front, ram, disk).serve;
+    }
     this.#model = cpuModel(start.vcpus, start.kvmFeatures, start.cpuFeatures && new Set(start.cpuFeatures));
     const translator = new ConnectedTranslator(start.translator);
     const translation = { limits: start.limits, region: start.region, translator };

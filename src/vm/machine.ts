@@ -6,7 +6,7 @@ import { buildAcpiTables } from "../device/acpi.ts";
 import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "../device/layout.ts";
 import { MAILBOX_BYTES, STOPPED } from "../device/mailbox.ts";
 import { DeviceService } from "../device/service.ts";
-import { BlkDevice } from "../device/virtio/blk.ts";
+import { BlkDevice, MOST_BLK_QUEUES } from "../device/virtio/blk.ts";
 import { ConsoleDevice } from "../device/virtio/console.ts";
 import type { VirtioDevice } from "../device/virtio/device.ts";
 import type { Disk } from "../device/virtio/disk.ts";
@@ -35,6 +35,8 @@ const ACPI = { start: 0xe0000, end: 0xf0000 } as const;
 /** What vCPUs that the guest starts run on, until they have page tables of its own. */
 const FIRMWARE = { start: 0xf0000, end: 0xf0000 + FIRMWARE_BYTES } as const;
 const RNG_SEED_BYTES = 64;
+/** Of the virtio devices: console and rng are before it. */
+const FIRST_DISK = 2;
 const TERMINAL = { columns: 80, rows: 24 };
 /** A guest whose last words are a panic's is looked at this often, this many times: one that runs a program or sleeps has not panicked. */
 const PANIC_LOOK_MS = 100;
@@ -135,7 +137,7 @@ export class Machine {
     this.#regionCounts = new SharedArrayBuffer(executors * REGION_COUNTS.length * 8);
     this.#threads = new SharedArrayBuffer(executors * 4);
     this.#console = new ConsoleDevice(TERMINAL, (bytes) => config.consoleOutput?.(bytes));
-    const disks = config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`));
+    const disks = config.disks.map((disk, i) => new BlkDevice(disk, `disk${i}`, Math.min(cpus, MOST_BLK_QUEUES)));
     this.#backs = [this.#console, new RngDevice(), ...disks, ...(config.devices ?? [])];
     this.#shared = createDeviceShared({ vcpus: cpus, virtio: this.#backs.map((back) => back.description) });
     const registerFiles = this.#numbers().map((n) => {
@@ -222,6 +224,9 @@ export class Machine {
       state: this.#state,
       ram: this.#ram.shared,
       devices: this.#shared,
+      quickDisks: config.disks.flatMap(({ quick }, i) =>
+        quick === undefined ? [] : [{ device: FIRST_DISK + i, parts: quick }],
+      ),
       vcpus: this.#cpus,
       kvmFeatures: features & kvmFeatures,
       cpuFeatures,

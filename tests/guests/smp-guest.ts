@@ -112,7 +112,7 @@ export class SmpGuest {
     const region = { passes: ALL_PASSES, parallel: true };
     const regionCounts = (this.#regionCounts = new SharedArrayBuffer(8 * REGION_COUNTS.length * executors));
     const threads = new SharedArrayBuffer(4 * executors);
-    const told = { threads, kvmFeatures: 0, cpuFeatures: undefined, region, limits, regionCounts };
+    const told = { quickDisks: [], threads, kvmFeatures: 0, cpuFeatures: undefined, region, limits, regionCounts };
     const start = { state, ram: this.ram.shared, devices: shared, vcpus, exits, control, ...told };
     this.#executors = new Executors(executors, start, this.devices.wakeups);
   }

@@ -1,31 +1,21 @@
 /* virtio block device over a Disk. @source virtio 1.2 §5.2. Requests run concurrently and complete in any order; FLUSH covers the writes that
- * were complete before it, as the specification asks. Leaves out: several queues, secure erase, zones, switchable write cache.
+ * were complete before it, as the specification asks. On the I/O thread; what can be
+ * done at once executors have done before (blk-quick.ts). Leaves out: secure erase, zones, switchable write cache.
  *
  *   request  +0 u32 type   +4 u32 reserved   +8 u64 sector   data …   last writable byte: status
  *   config   +0 u64 capacity (512-byte sectors)  +8 u32 size_max  +12 u32 seg_max  +20 u32 blk_size  +24 topology
- *            +36 u32 max_discard_sectors  +40 u32 max_discard_seg  +44 u32 discard_sector_alignment
+ *            +34 u16 num_queues  +36 u32 max_discard_sectors  +40 u32 max_discard_seg  +44 u32 discard_sector_alignment
  *            +48 u32 max_write_zeroes_sectors  +52 u32 max_write_zeroes_seg  +56 u8 write_zeroes_may_unmap
  */
+import { BlkFeature, BlkStatus, BlkType, HEADER_BYTES, SECTOR } from "./blk-format.ts";
 import { gather, range, scatter } from "./buffers.ts";
 import type { VirtioDescription, VirtioDevice, VirtioPort } from "./device.ts";
 import type { Disk } from "./disk.ts";
 import type { Chain } from "./queue.ts";
 
-/** @source virtio 1.2 §5.2.3 */
-export const BlkFeature = {
-  SIZE_MAX: 1,
-  SEG_MAX: 2,
-  RO: 5,
-  BLK_SIZE: 6,
-  FLUSH: 9,
-  DISCARD: 13,
-  WRITE_ZEROES: 14,
-} as const;
-export const BlkType = { IN: 0, OUT: 1, FLUSH: 4, GET_ID: 8, DISCARD: 11, WRITE_ZEROES: 13 } as const;
-export const BlkStatus = { OK: 0, IOERR: 1, UNSUPP: 2 } as const;
-
-const SECTOR = 512;
-const HEADER_BYTES = 16;
+/** More than this many CPUs share their queues: each queue costs the guest memory. */
+export const MOST_BLK_QUEUES = 4;
+const QUEUE_SIZE = 256;
 const ID_BYTES = 20;
 const RANGE_BYTES = 16;
 /** 126 segments leave room for header and status in a ring of 128 and make requests of up to 15.75 MiB. */
@@ -48,8 +38,8 @@ export class BlkDevice implements VirtioDevice {
   readonly #id: Uint8Array;
   #port!: VirtioPort;
 
-  /** @param id at most 20 ASCII characters; the guest shows it as the serial number */
-  constructor(disk: Disk, id: string) {
+  /** @param id at most 20 ASCII characters; the guest shows it as the serial number  @param queues for the guest's CPUs, up to MOST_BLK_QUEUES */
+  constructor(disk: Disk, id: string, queues = 1) {
     this.#disk = disk;
     this.#id = new Uint8Array(ID_BYTES);
     new TextEncoder().encodeInto(id, this.#id);
@@ -57,7 +47,9 @@ export class BlkDevice implements VirtioDevice {
     if (disk.readOnly) features.push(BlkFeature.RO);
     else features.push(BlkFeature.WRITE_ZEROES);
     if (!disk.readOnly && disk.canDiscard) features.push(BlkFeature.DISCARD);
-    this.description = { name: "blk", deviceId: 2, features, queueSizes: [256], config: configBytes(disk) };
+    if (queues > 1) features.push(BlkFeature.MQ);
+    const queueSizes = new Array<number>(queues).fill(QUEUE_SIZE);
+    this.description = { name: "blk", deviceId: 2, features, queueSizes, config: configBytes(disk, queues) };
   }
 
   attach(port: VirtioPort): void {
@@ -151,12 +143,13 @@ export class BlkDevice implements VirtioDevice {
   }
 }
 
-function configBytes(disk: Disk): Uint8Array {
+function configBytes(disk: Disk, queues: number): Uint8Array {
   const config = new DataView(new ArrayBuffer(60));
   config.setBigUint64(0, BigInt(Math.floor(disk.sizeBytes / SECTOR)), true);
   config.setUint32(8, SIZE_MAX, true);
   config.setUint32(12, SEG_MAX, true);
   config.setUint32(20, SECTOR, true);
+  config.setUint16(34, queues, true);
   config.setUint32(36, MAX_RANGE_SECTORS, true);
   config.setUint32(40, MAX_RANGES, true);
   config.setUint32(44, 8, true);

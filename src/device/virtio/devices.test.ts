@@ -1,52 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { BlkDevice, BlkFeature, BlkStatus, BlkType } from "./blk.ts";
+import { BlkFeature, BlkStatus, BlkType } from "./blk-format.ts";
+import { BlkDevice } from "./blk.ts";
 import { ConsoleDevice } from "./console.ts";
-import type { Disk } from "./disk.ts";
 import { RngDevice } from "./rng.ts";
+import { MemoryDisk } from "./test-disk.ts";
 import { TestDriver } from "./test-driver.ts";
 
-class MemoryDisk implements Disk {
-  readonly bytes = new Uint8Array(64 * 512);
-  readonly sizeBytes = 64 * 512;
-  readonly canDiscard = true;
-  readOnly = false;
-  flushes = 0;
-  discarded: [number, number][] = [];
-  fails = false;
-  /** Requests wait here until tests let them go. */
-  gate: Promise<void> = Promise.resolve();
-  async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
-    await this.gate;
-    if (this.fails) throw new Error("broken");
-    let at = offset;
-    for (const part of into) {
-      part.set(this.bytes.subarray(at, at + part.length));
-      at += part.length;
-    }
-  }
-  async write(offset: number, from: readonly Uint8Array[]): Promise<void> {
-    let at = offset;
-    for (const part of from) {
-      this.bytes.set(part, at);
-      at += part.length;
-    }
-  }
-  async flush(): Promise<void> {
-    this.flushes++;
-  }
-  async discard(offset: number, length: number): Promise<boolean> {
-    this.discarded.push([offset, length]);
-    return true;
-  }
-  async zero(offset: number, length: number): Promise<void> {
-    this.bytes.fill(0, offset, offset + length);
-  }
-  async close(): Promise<void> {}
-}
 function blk(prepare: (disk: MemoryDisk) => void = () => {}) {
-  const disk = new MemoryDisk();
+  const disk = new MemoryDisk(64 * 512);
   prepare(disk);
   const driver = new TestDriver(new BlkDevice(disk, "disk-0"));
   assert.ok(driver.start(1));

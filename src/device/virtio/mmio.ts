@@ -45,6 +45,8 @@ export const QueueWord = {
   USED: 10,
   SIGNALLED: 11,
   FENCE: 12,
+  TAKER: 13,
+  GIVING: 14,
   COUNT: 16,
 } as const;
 const CONFIG_OFFSET = 4 * (Word.QUEUES + MAX_QUEUES * QueueWord.COUNT);
@@ -73,6 +75,8 @@ export class VirtioMmio implements RegisterWindow {
   readonly #line: InterruptLine;
   readonly #doorbell: Doorbell;
   readonly #bell: number;
+  /** Serves a queue on this thread, at once, as far as that goes. @returns false if the back has to look at it */
+  serveHere: ((queue: number) => boolean) | undefined;
 
   constructor(
     start: number,
@@ -164,7 +168,7 @@ export class VirtioMmio implements RegisterWindow {
         w[Word.QUEUE_SEL] = v;
         return;
       case 0x050:
-        if (v >>> 0 < this.description.queueSizes.length) this.notify(v);
+        if (v >>> 0 < this.description.queueSizes.length && this.serveHere?.(v) !== true) this.notify(v);
         return;
       case 0x064:
         this.#acknowledge(v);

@@ -1,8 +1,10 @@
 /* Split virtqueue, the device's side: takes descriptor chains from the driver's ring and gives them back. @source virtio 1.2 §2.7
- * I/O thread only. All that the driver wrote is hostile: any rule broken (an address outside RAM, a loop, an absurd length, a bad index) stops the
+ * Its state is in shared memory: the I/O thread works on a queue, and an executor may serve a request at once (quick.ts). One thread at a time takes from the ring, and one
+ * at a time gives back. All that the driver wrote is hostile: any rule broken (an address outside RAM, a loop, an absurd length, a bad index) stops the
  * device with DEVICE_NEEDS_RESET; nothing here throws, runs for ever, or reads outside RAM. Leaves out: packed rings. */
 import type { GuestMemory } from "../../memory/guest-memory.ts";
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from "./device.ts";
+import { SpinLock } from "../shared.ts";
 import { QueueWord, type VirtioMmio } from "./mmio.ts";
 
 const Descriptor = { NEXT: 1, WRITE: 2, INDIRECT: 4, BYTES: 16 } as const;
@@ -14,6 +16,8 @@ const MAX_CHAIN_BYTES = 32 << 20;
 /** What one process() may take in all: some milliseconds of copying, then other devices have their turn. */
 const MAX_BYTES_AT_A_TIME = 16 << 20;
 const TWO32 = 0x1_0000_0000;
+/** QueueWord.TAKER: who takes from the ring. CALLED: another one wanted to meanwhile, and is to be told. */
+const Taker = { NONE: 0, ONE: 1, CALLED: 2 } as const;
 
 /** One request of the driver: what the device may read, and what it may write. Must be given back with Virtqueue.push(), once. */
 export interface Chain {
@@ -33,6 +37,7 @@ export class Virtqueue {
   readonly #maxSize: number;
   readonly #descriptor = new Uint8Array(Descriptor.BYTES);
   readonly #view = new DataView(this.#descriptor.buffer);
+  readonly #giving: SpinLock;
   #budget = 0;
   #byteBudget = 0;
 
@@ -42,6 +47,7 @@ export class Virtqueue {
     this.#memory = memory;
     this.#w = front.queueWords(index);
     this.#maxSize = front.description.queueSizes[index]!;
+    this.#giving = new SpinLock(this.#w, QueueWord.GIVING);
   }
 
   /** Entries of the driver's ring: a power of two once the driver is ready. */
@@ -55,8 +61,26 @@ export class Virtqueue {
     this.#byteBudget = MAX_BYTES_AT_A_TIME;
   }
 
-  /** The next chain that the driver made available. The caller owns it until push(). */
+  /** The next chain that the driver made available. The caller owns it until push(). Undefined also while another thread takes: process() is called after it. */
   pop(): Chain | undefined {
+    if (!this.take()) return undefined;
+    const chain = this.next();
+    this.release();
+    return chain;
+  }
+  /** Reserves the available ring for this thread. @returns false if another one has it: it asks for process() at its release() */
+  take(): boolean {
+    if (Atomics.compareExchange(this.#w, QueueWord.TAKER, Taker.NONE, Taker.ONE) === Taker.NONE) return true;
+    // Between the two it may have been released.
+    if (Atomics.compareExchange(this.#w, QueueWord.TAKER, Taker.ONE, Taker.CALLED) === Taker.NONE)
+      this.#front.notify(this.index);
+    return false;
+  }
+  release(): void {
+    if (Atomics.exchange(this.#w, QueueWord.TAKER, Taker.NONE) === Taker.CALLED) this.#front.notify(this.index);
+  }
+  /** pop() between take() and release(). */
+  next(): Chain | undefined {
     if (!this.#ready()) return undefined;
     const num = this.#w[QueueWord.NUM]!;
     const driver = this.#address(QueueWord.DRIVER);
@@ -82,7 +106,8 @@ export class Virtqueue {
     return chain;
   }
 
-  /** Undoes the last pop(), as if it had not been: the chain comes again. Only in reverse order of pop(), before any push(). */
+  /** Undoes the last pop(), as if it had not been: the chain comes again. Only in reverse order of pop(), before any push();
+   *  where executors serve the queue too, between take() and release(). */
   unpop(chain: Chain): void {
     if (chain.epoch === this.#w[QueueWord.EPOCH])
       this.#w[QueueWord.LAST_AVAILABLE] = (this.#w[QueueWord.LAST_AVAILABLE]! - 1) & 0xffff;
@@ -93,16 +118,20 @@ export class Virtqueue {
 
   /** Gives a chain back. signal() tells the driver. @param written bytes that the device wrote, from the first writable one on */
   push(chain: Chain, written: number): void {
-    const current = this.#isCurrent(chain);
-    if (current && !(this.#writeUsed(chain.head, written, 0) && this.#publishUsed(1))) this.#front.fail();
+    this.#giving.lock();
+    const broken = this.#isCurrent(chain) && !(this.#writeUsed(chain.head, written, 0) && this.#publishUsed(1));
+    this.#giving.unlock();
+    if (broken) this.#front.fail();
     this.#front.hold(-1);
   }
   /** Gives several back so that the driver sees all of them or none. @param written bytes that the device wrote, for each */
   pushAll(chains: readonly Chain[], written: readonly number[]): void {
-    if (chains.every((chain) => this.#isCurrent(chain))) {
-      const told = chains.every((chain, n) => this.#writeUsed(chain.head, written[n]!, n));
-      if (!told || !this.#publishUsed(chains.length)) this.#front.fail();
-    }
+    this.#giving.lock();
+    const broken =
+      chains.every((chain) => this.#isCurrent(chain)) &&
+      !(chains.every((chain, n) => this.#writeUsed(chain.head, written[n]!, n)) && this.#publishUsed(chains.length));
+    this.#giving.unlock();
+    if (broken) this.#front.fail();
     for (let n = 0; n < chains.length; n++) this.#front.hold(-1);
   }
   #isCurrent(chain: Chain): boolean {
@@ -111,19 +140,25 @@ export class Virtqueue {
 
   /** Interrupts the driver if it wants to know of what was pushed since the last call. */
   signal(): void {
-    if (!this.#ready()) return;
+    this.#giving.lock();
+    const wanted = this.#wantsSignal();
+    this.#giving.unlock();
+    if (wanted) this.#front.interruptUsed();
+  }
+  #wantsSignal(): boolean {
+    if (!this.#front.running || this.#w[QueueWord.EPOCH] !== this.#front.epoch) return false;
     const used = this.#w[QueueWord.USED]!;
     const before = this.#w[QueueWord.SIGNALLED]!;
-    if (used === before) return;
+    if (used === before) return false;
     this.#w[QueueWord.SIGNALLED] = used;
     this.#fence();
     const driver = this.#address(QueueWord.DRIVER);
     if (this.#front.negotiated(VIRTIO_F_EVENT_IDX)) {
       const event = this.#memory.readU16(driver + 4 + 2 * this.#w[QueueWord.NUM]!);
       // The driver's event index is among those passed since the last signal (§2.7.10).
-      if (event !== undefined && ((used - event - 1) & 0xffff) >= ((used - before) & 0xffff)) return;
-    } else if (((this.#memory.readU16(driver) ?? 0) & NO_INTERRUPT) !== 0) return;
-    this.#front.interruptUsed();
+      return event === undefined || ((used - event - 1) & 0xffff) < ((used - before) & 0xffff);
+    }
+    return ((this.#memory.readU16(driver) ?? 0) & NO_INTERRUPT) === 0;
   }
 
   /** Can the queue be used; starts the back's indices anew after a reset. */
@@ -132,10 +167,12 @@ export class Virtqueue {
     if (!this.#front.running || Atomics.load(w, QueueWord.READY) === 0) return false;
     const epoch = this.#front.epoch;
     if (w[QueueWord.EPOCH] !== epoch) {
+      this.#giving.lock();
       w[QueueWord.LAST_AVAILABLE] = 0;
       w[QueueWord.USED] = 0;
       w[QueueWord.SIGNALLED] = 0;
       w[QueueWord.EPOCH] = epoch;
+      this.#giving.unlock();
     }
     const num = w[QueueWord.NUM]!;
     if (num > 0 && num <= this.#maxSize && (num & (num - 1)) === 0) return true;

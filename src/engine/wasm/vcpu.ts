@@ -54,6 +54,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly #delivery: Delivery;
   readonly #host: HostSources;
   readonly retirement: Retirement;
+  /** Of the fuel of a slice that an interrupt ended early, what is left for the next: where it is used up is looked at, also in a guest that is interrupted more often. */
+  #fuel = SLICE;
   /** In tests: what a region's way to the interpreter runs. */
   #resume: (() => number) | undefined;
   /** An NMI was delivered and its end not seen yet. */
@@ -109,7 +111,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
         try {
           const exit = this.look();
           if (exit) return exit;
-          left -= this.#slice(Math.min(left, SLICE));
+          left -= this.#slice(Math.min(left, this.#fuel));
         } finally {
           world.leave();
         }
@@ -200,7 +202,9 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     } catch (error) {
       return this.#fault(error);
     }
-    if ((regs.get32(Engine.FUEL) | 0) < 0) this.#look();
+    const rest = regs.get32(Engine.FUEL) | 0;
+    if (rest < 0) this.#look();
+    this.#fuel = rest > 0 ? rest : SLICE;
     this.entry = 0;
     return Math.max(this.retirement.retire(), 1);
   }
