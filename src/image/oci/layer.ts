@@ -25,28 +25,32 @@ export function fileLayer(range: FileRange, diffId: string, image: string): Root
   return { name: `${image} ${diffId}`, open: () => checked(decompressed(range, image), diffId, image) };
 }
 
-async function* checked(bytes: AsyncIterable<Uint8Array>, diffId: string, image: string): AsyncGenerator<Uint8Array> {
+/** A reader may stop at the archive's end mark: what follows counts for the digest all the same, so the rest is read then. */
+function checked(bytes: AsyncIterable<Uint8Array>, diffId: string, image: string): AsyncIterableIterator<Uint8Array> {
   const hash = createHash("sha256");
-  const iterator = bytes[Symbol.asyncIterator]();
-  let isBroken = false;
-  const next = async (): Promise<Uint8Array | undefined> => {
-    const { done, value } = await iterator.next().catch((error: unknown) => {
-      isBroken = true;
-      throw error;
-    });
-    if (done === true) return undefined;
-    hash.update(value);
-    return value;
+  const source = bytes[Symbol.asyncIterator]();
+  let isOver = false;
+  const next = async (): Promise<IteratorResult<Uint8Array>> => {
+    if (isOver) return { done: true, value: undefined };
+    // Until there is a chunk, so that after an error nothing more is read.
+    isOver = true;
+    const step = await source.next();
+    if (step.done !== true) {
+      isOver = false;
+      hash.update(step.value);
+    } else if (`sha256:${hash.digest("hex")}` !== diffId) throw wrongContent(diffId, image);
+    return step;
   };
-  try {
-    for (let chunk = await next(); chunk !== undefined; chunk = await next()) yield chunk;
-  } finally {
-    if (!isBroken) {
-      // A reader may stop at the archive's end marker: what follows counts for the digest all the same.
-      while ((await next()) !== undefined);
-      if (`sha256:${hash.digest("hex")}` !== diffId) throw wrongContent(diffId, image);
-    }
-  }
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    next,
+    return: async () => {
+      while ((await next()).done !== true);
+      return { done: true, value: undefined };
+    },
+  };
 }
 
 function wrongContent(diffId: string, image: string): ImageError {
