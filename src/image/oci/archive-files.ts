@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { ImageError } from "../image-error.ts";
+import { compressionOf } from "../root/decompress.ts";
 import { TarError } from "../root/tar-error.ts";
 import { type TarEntry, TarReader } from "../root/tar-reader.ts";
 import { type FileRange, decompressed } from "./layer.ts";
@@ -58,8 +59,11 @@ export async function tarFiles(path: string, scratch: string, signal?: AbortSign
 async function isCompressed(path: string): Promise<boolean> {
   const file = await open(path, "r");
   try {
-    const { buffer } = await file.read(Buffer.alloc(4), { position: 0 });
-    return buffer.readUInt16BE(0) === 0x1f8b || buffer.readUInt32LE(0) === 0xfd2fb528;
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(16), { position: 0 });
+    return compressionOf(buffer.subarray(0, bytesRead)) !== "none";
+  } catch (error) {
+    if (error instanceof TarError) throw damaged(path, error.message, error);
+    throw error;
   } finally {
     await file.close();
   }
