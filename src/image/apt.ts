@@ -17,6 +17,32 @@ export interface PackageRecord {
   readonly depends: readonly string[];
 }
 
+/** A package that is to be downloaded. */
+export interface ResolvedPackage {
+  readonly name: string;
+  readonly version: string;
+  readonly sizeBytes: number;
+}
+
+/** An index of packages that apt reads. */
+export interface PackageSource {
+  /** The archive's URL. */
+  readonly uri: string;
+  /** "bookworm-updates" */
+  readonly suite: string;
+  /** "main" */
+  readonly component: string;
+  /** Who made it, as its signed Release file tells: "Debian". */
+  readonly origin: string;
+}
+
+export interface AptOptions {
+  readonly onProgress?: PullProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** What a user may do instead, for sentences. */
+  readonly otherwise?: string | undefined;
+}
+
 export interface FetchedPackage {
   readonly name: string;
   readonly version: string;
@@ -26,6 +52,7 @@ export interface FetchedPackage {
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /** Names a Debian mirror (an archive's URL) for hosts whose own apt has no Debian source. */
 const MIRROR_VARIABLE = "MERE_DEBIAN_MIRROR";
+const OTHER_KERNEL = "give a kernel with --kernel FILE";
 /** A host's hooks (docker's images delete packages in theirs) are not for this private state. */
 const CLEARED_HOOKS = [
   "APT::Update::Pre-Invoke",
@@ -39,26 +66,20 @@ export class Apt {
   readonly #options: string[];
   readonly #onProgress: PullProgress | undefined;
   readonly #signal: AbortSignal | undefined;
+  readonly #otherwise: string;
   /** What `update` complained of: tells "no network" from "no such package". */
   #updateComplaints = "";
 
-  private constructor(
-    directory: string,
-    options: string[],
-    onProgress: PullProgress | undefined,
-    signal: AbortSignal | undefined,
-  ) {
+  private constructor(directory: string, args: string[], options: AptOptions) {
     this.#directory = directory;
-    this.#options = options;
-    this.#onProgress = onProgress;
-    this.#signal = signal;
+    this.#options = args;
+    this.#onProgress = options.onProgress;
+    this.#signal = options.signal;
+    this.#otherwise = options.otherwise ?? OTHER_KERNEL;
   }
 
   /** Sets up private state under `directory` and reads the package lists (some seconds). @throws PackageError */
-  static async open(
-    directory: string,
-    options: { onProgress?: PullProgress | undefined; signal?: AbortSignal | undefined } = {},
-  ): Promise<Apt> {
+  static async open(directory: string, options: AptOptions = {}): Promise<Apt> {
     for (const part of ["state/lists/partial", "cache/archives/partial", "log"])
       await mkdir(join(directory, part), { recursive: true });
     const status = join(directory, "status");
@@ -84,22 +105,8 @@ export class Apt {
       "Acquire::Retries": "2",
     };
     if (!(await hasDebianSources())) {
-      const mirror = process.env[MIRROR_VARIABLE];
-      if (!mirror) {
-        throw new PackageError(
-          "no-sources",
-          `this machine's apt has no Debian source; name a Debian mirror in the variable ${MIRROR_VARIABLE}, or give a kernel with --kernel FILE.`,
-        );
-      }
-      await access(KEYRING, constants.R_OK).catch(() => {
-        throw new PackageError(
-          "no-keys",
-          "Debian's archive keys are not installed; install the package debian-archive-keyring, or give a kernel with --kernel FILE.",
-        );
-      });
-      settings["Dir::Etc::sourcelist"] = join(directory, "sources.list");
+      settings["Dir::Etc::sourcelist"] = await ownSources(directory, options.otherwise ?? OTHER_KERNEL);
       settings["Dir::Etc::sourceparts"] = "/dev/null";
-      await writeFile(settings["Dir::Etc::sourcelist"], `deb [signed-by=${KEYRING}] ${mirror} stable main\n`);
     }
     const args = [
       "-q",
@@ -107,7 +114,7 @@ export class Apt {
       configuration,
       ...Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]),
     ];
-    const apt = new Apt(directory, args, options.onProgress, options.signal);
+    const apt = new Apt(directory, args, options);
     // A source that cannot be read (a third party's, say) is no error as long as the packages asked for are in the others.
     apt.#updateComplaints = (await apt.#run("apt-get", ["update"], "lists")).stderr;
     return apt;
@@ -124,11 +131,47 @@ export class Apt {
     return { name, version, depends: depends.filter((entry) => entry !== "") };
   }
 
+  /** Does apt know a package of that name that can be installed? */
+  async has(name: string): Promise<boolean> {
+    const result = await this.#run("apt-cache", ["show", "--no-all-versions", name]);
+    return result.status === 0 && parseStanza(result.stdout).has("version");
+  }
+
+  /** Packages with all that they depend on, on a system without any, in an order in which they can be unpacked.
+   *  @param names packages or patterns, as "?essential" (apt-patterns(7)) @throws PackageError */
+  async resolve(names: readonly string[]): Promise<ResolvedPackage[]> {
+    const result = await this.#run("apt-get", ["install", "--print-uris", "-qq", ...names]);
+    if (result.status !== 0) throw this.#failure(`${result.stderr}\n${this.#updateComplaints}`, names);
+    // 'URI' FILE SIZE HASH
+    return [...result.stdout.matchAll(/^'[^']*' (\S+)_(\S+)_\w+\.deb (\d+)/gm)].map(([, name, version, size]) => ({
+      name: name!,
+      version: decodeURIComponent(version!),
+      sizeBytes: Number(size),
+    }));
+  }
+
+  /** The indexes of packages that apt reads, as their signed Release files tell of them. */
+  async sources(): Promise<PackageSource[]> {
+    const format = "$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)\t$(ORIGIN)";
+    const result = await this.#run("apt-get", ["indextargets", "--format", format]);
+    return result.stdout.split("\n").flatMap((line) => {
+      const [kind, uri, suite, component, origin] = line.split("\t");
+      return kind === "Packages" ? { uri: uri!, suite: suite!, component: component!, origin: origin! } : [];
+    });
+  }
+
   /** Downloads packages without or with all that they depend on, checked against the signed lists.
-   *  @returns .deb files inside the private directory @throws PackageError */
-  async download(names: readonly string[], withDependencies: boolean): Promise<FetchedPackage[]> {
-    const into = join(this.#directory, "cache/archives");
-    const args = withDependencies ? ["install", "--download-only", ...names] : ["download", ...names];
+   *  @param into a directory, which may have some of the files already; default: inside the private directory
+   *  @returns the .deb files of the directory @throws PackageError */
+  async download(
+    names: readonly string[],
+    withDependencies: boolean,
+    into = join(this.#directory, "cache/archives"),
+  ): Promise<FetchedPackage[]> {
+    await mkdir(join(into, "partial"), { recursive: true });
+    const args = withDependencies
+      ? ["install", "--download-only", "-o", `Dir::Cache::archives=${into}/`, ...names]
+      : ["download", ...names];
     const result = await this.#run("apt-get", args, "download", into);
     if (result.status !== 0) throw this.#failure(`${result.stderr}\n${this.#updateComplaints}`, names);
     const files = (await readdir(into)).filter((file) => file.endsWith(".deb")).sort();
@@ -164,20 +207,20 @@ export class Apt {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
       throw new PackageError(
         "apt-missing",
-        `${program} was not found: kernels and tools come from Debian's packages; install apt, or give a kernel with --kernel FILE.`,
+        `${program} was not found: kernels, tools and images come from Debian's packages; install apt, or ${this.#otherwise}.`,
         { cause: error },
       );
     }
   }
 
   #failure(output: string, names: readonly string[]): PackageError {
-    return aptFailure(output, names);
+    return aptFailure(output, names, this.#otherwise);
   }
 }
 
 /** Turns apt's complaints into one sentence. Space comes before network, and network before "unknown": each makes the later ones appear too. */
-export function aptFailure(output: string, names: readonly string[]): PackageError {
-  const what = names.join(", ");
+export function aptFailure(output: string, names: readonly string[], otherwise = OTHER_KERNEL): PackageError {
+  const what = names.filter((name) => !name.startsWith("?")).join(", ");
   if (/No space left on device|enough free space/.test(output))
     return new PackageError(
       "no-space",
@@ -190,17 +233,17 @@ export function aptFailure(output: string, names: readonly string[]): PackageErr
   )
     return new PackageError(
       "no-network",
-      `Debian's package servers could not be reached for ${what}; check the network or apt's proxy settings, or give a kernel with --kernel FILE.`,
+      `Debian's package servers could not be reached for ${what}; check the network or apt's proxy settings, or ${otherwise}.`,
     );
   if (/Unable to locate package|No packages found|no installation candidate|Can't select candidate/.test(output))
     return new PackageError(
       "unknown-package",
-      `apt knows no package ${what} for amd64; add a Debian source to apt, or give a kernel with --kernel FILE.`,
+      `apt knows no package ${what} for amd64; add a Debian source to apt, or ${otherwise}.`,
     );
   const last = output.split("\n").findLast((line) => line.startsWith("E: ")) ?? "E: it gave no reason";
   return new PackageError(
     "failed",
-    `apt could not fetch ${what} (${last.slice(3).trim()}); see whether "apt-get update" works, or give a kernel with --kernel FILE.`,
+    `apt could not fetch ${what} (${last.slice(3).trim()}); see whether "apt-get update" works, or ${otherwise}.`,
   );
 }
 
@@ -224,6 +267,26 @@ async function hasDebianSources(): Promise<boolean> {
   const parts = await readdir("/etc/apt/sources.list.d").catch(() => []);
   if (parts.some((file) => /\.(list|sources)$/.test(file))) return true;
   return /^\s*deb\s/m.test(await readFile("/etc/apt/sources.list", "utf8").catch(() => ""));
+}
+
+/** A list of sources for a host whose apt has none of Debian. @returns its path @throws PackageError "no-sources", "no-keys" */
+async function ownSources(directory: string, otherwise: string): Promise<string> {
+  const mirror = process.env[MIRROR_VARIABLE];
+  if (!mirror) {
+    throw new PackageError(
+      "no-sources",
+      `this machine's apt has no Debian source; name a Debian mirror in the variable ${MIRROR_VARIABLE}, or ${otherwise}.`,
+    );
+  }
+  await access(KEYRING, constants.R_OK).catch(() => {
+    throw new PackageError(
+      "no-keys",
+      `Debian's archive keys are not installed; install the package debian-archive-keyring, or ${otherwise}.`,
+    );
+  });
+  const path = join(directory, "sources.list");
+  await writeFile(path, `deb [signed-by=${KEYRING}] ${mirror} stable main\n`);
+  return path;
 }
 
 /** Fetches packages, with all that they depend on if asked, into `directory`.

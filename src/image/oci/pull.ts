@@ -1,12 +1,10 @@
 /* From a reference to an image in the store: resolve, download, make the root disk, put it in place. Nothing has a name before it is whole.
  * On the main thread; the work is waiting, hashing and zlib, which Node does on its own threads. */
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
 import { ImageError } from "../image-error.ts";
-import { type FileLock, tryLock, waitForLock } from "../store/file-lock.ts";
+import { inDownloadDirectory } from "../store/download-directory.ts";
 import { makeImage } from "../store/make.ts";
 import type { ImageOptions } from "../store/options.ts";
-import { downloadsDir, writingUnder } from "../store/places.ts";
+import { imagesDir, writingUnder } from "../store/places.ts";
 import { digestHex, nameImage, readImage } from "../store/records.ts";
 import type { StoredImage } from "../store/stored-image.ts";
 import { downloadBlobs } from "./download.ts";
@@ -15,13 +13,11 @@ import { type ImageDocument, parseImageConfig } from "./image-config.ts";
 import { fileLayer } from "./layer.ts";
 import { type Manifest, entriesForMachine, parseManifest } from "./manifest.ts";
 import type { RegistryReference } from "./reference.ts";
-import { type Document, RegistryClient, sha256 } from "./registry-client.ts";
+import { type Document, RegistryClient } from "./registry-client.ts";
 import { type RegistrySettings, endpointsFor, readRegistrySettings } from "./registry-settings.ts";
 
 /** Indexes may name indexes; nobody nests them deeper. */
 const DEEPEST_INDEX = 3;
-/** Downloads that nobody went on with for so long are given up. */
-const ABANDONED_MS = 7 * 24 * 3600 * 1000;
 
 export interface RegistryOptions extends ImageOptions {
   readonly patience?: Patience | undefined;
@@ -44,18 +40,17 @@ export async function pullImage(reference: RegistryReference, options: RegistryO
   const resolved = await resolve(reference, options);
   const id = resolved.manifest.config.digest;
   if ((await readImage(id, options)) === undefined) await fetchImage(id, reference.name, resolved, options);
-  return writingUnder(options.dataDir ?? "the store", "XDG_DATA_HOME", () => nameImage(id, reference.name, options));
+  return writingUnder(imagesDir(options), "XDG_DATA_HOME", () => nameImage(id, reference.name, options));
 }
 
 async function fetchImage(id: string, name: string, resolved: Resolved, options: RegistryOptions): Promise<void> {
-  const parent = downloadsDir(options);
-  await writingUnder(parent, "XDG_CACHE_HOME", async () => {
-    const { directory, lock } = await lockDownload(parent, digestHex(id), options.signal);
-    try {
-      // Whoever had the lock before may have been at the same image.
+  const { client, manifest, document } = resolved;
+  await inDownloadDirectory(
+    digestHex(id),
+    options,
+    async (directory) => {
+      // Whoever had the directory before may have been at the same image.
       if ((await readImage(id, options)) !== undefined) return;
-      await removeAbandoned(parent);
-      const { client, manifest, document } = resolved;
       const paths = await downloadBlobs(client, manifest.layers, directory, (done, total) =>
         options.onProgress?.("download", done, total),
       );
@@ -63,54 +58,14 @@ async function fetchImage(id: string, name: string, resolved: Resolved, options:
         fileLayer({ path, start: 0, length: manifest.layers[index]!.sizeBytes }, document.diffIds[index]!, name),
       );
       const documents = { manifest: resolved.manifestBytes, config: resolved.configBytes };
-      try {
-        await makeImage({ id, config: document.config, layers, documents }, options);
-      } catch (error) {
-        // What its manifest names is as the manifest names it, and yet no image: nothing to go on with.
-        if (error instanceof ImageError && error.code !== "no-space")
-          await rm(directory, { recursive: true, force: true });
-        throw error;
-      }
-      await rm(directory, { recursive: true, force: true });
-    } finally {
-      lock.release();
-    }
-  });
+      await makeImage({ id, config: document.config, layers, documents }, options);
+    },
+    // What is as its manifest names it, and yet no image, is nothing to go on with.
+    (error) => !(error instanceof ImageError && WRONG_CONTENT.has(error.code)),
+  );
 }
 
-/** The directory of a download, which is its caller's alone until the lock is released. */
-async function lockDownload(
-  parent: string,
-  name: string,
-  signal: AbortSignal | undefined,
-): Promise<{ directory: string; lock: FileLock }> {
-  const directory = join(parent, name);
-  for (;;) {
-    await mkdir(directory, { recursive: true });
-    // "missing": whoever had it before has removed the directory.
-    const lock = await waitForLock(join(directory, "lock"), "exclusive", signal);
-    if (lock !== undefined) return { directory, lock };
-  }
-}
-
-async function removeAbandoned(parent: string): Promise<void> {
-  for (const name of await readdir(parent)) {
-    const directory = join(parent, name);
-    const newest = await newestChange(directory);
-    if (Date.now() - newest < ABANDONED_MS) continue;
-    const lock = tryLock(join(directory, "lock"), "exclusive");
-    if (typeof lock !== "object") continue;
-    await rm(directory, { recursive: true, force: true });
-    lock.release();
-  }
-}
-
-async function newestChange(directory: string): Promise<number> {
-  let newest = 0;
-  for (const name of [".", ...(await readdir(directory).catch(() => []))])
-    newest = Math.max(newest, (await stat(join(directory, name)).catch(() => undefined))?.mtimeMs ?? 0);
-  return newest;
-}
+const WRONG_CONTENT = new Set(["digest-mismatch", "damaged-layer"]);
 
 /** Asks the endpoints in order. One that lacks the image, or cannot be reached, passes the question on. */
 async function resolve(reference: RegistryReference, options: RegistryOptions): Promise<Resolved> {
@@ -162,9 +117,4 @@ async function imageManifest(
     throw new ImageError("damaged-image", `${name} is an index of indexes without an end; use another image.`);
   const [entry] = entriesForMachine(parsed, name);
   return imageManifest(client, await client.manifest(entry!.digest), name, depth + 1);
-}
-
-/** The digest that a registry's image has now, without downloading layers: its configuration's. */
-export function imageId(configBytes: Uint8Array): string {
-  return sha256(configBytes);
 }

@@ -2,7 +2,7 @@
 import { rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ImageError } from "../image-error.ts";
-import { tryLock } from "./file-lock.ts";
+import { isLock, tryLock } from "./file-lock.ts";
 import type { StorePlaces } from "./options.ts";
 import { imagesDir, writingUnder } from "./places.ts";
 import { IMAGE_LOCK, forgetName } from "./records.ts";
@@ -17,10 +17,12 @@ export async function removeStored(image: StoredImage, places: StorePlaces = {})
   const shown = image.names[0] ?? image.id;
   await writingUnder(parent, "XDG_DATA_HOME", async () => {
     const lock = tryLock(join(directory, IMAGE_LOCK), "exclusive");
-    if (lock === "busy")
-      throw new ImageError("in-use", `The image ${shown} is used by a running VM; stop it, then remove the image.`);
     if (lock === "missing")
       throw new ImageError("not-found", `The image ${shown} is gone already; see 'mere image list'.`);
+    if (!isLock(lock)) {
+      const who = lock.pid === undefined ? "a running VM" : `the VM of process ${lock.pid}`;
+      throw new ImageError("in-use", `The image ${shown} is used by ${who}; stop it, then remove the image.`);
+    }
     try {
       const [holder] = await holdersOf(directory);
       if (holder !== undefined)

@@ -2,7 +2,7 @@
  * by its free lock, and goes with the next work beside it. */
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { tryLock } from "./file-lock.ts";
+import { isLock, tryLock } from "./file-lock.ts";
 
 const PREFIX = ".work-";
 const LOCK = "lock";
@@ -16,7 +16,7 @@ export async function inWorkDirectory<T>(parent: string, body: (work: string) =>
   try {
     return await body(work);
   } finally {
-    if (typeof lock === "object") lock.release();
+    if (isLock(lock)) lock.release();
     await rm(work, { recursive: true, force: true });
   }
 }
@@ -27,7 +27,7 @@ async function removeDeadWork(parent: string): Promise<void> {
     const directory = join(parent, name);
     // A shared lock makes no file: one that was made this moment and has no lock yet is left alone.
     const lock = tryLock(join(directory, LOCK), "shared");
-    if (typeof lock !== "object") continue;
+    if (!isLock(lock)) continue;
     await rm(directory, { recursive: true, force: true });
     lock.release();
   }
