@@ -26,7 +26,7 @@ async function serve({ places, options }: DetachedOrder): Promise<void> {
     });
     process.off("disconnect", onDisconnect);
     await tell({ kind: "created", id: vm.id });
-    if (process.connected) process.disconnect();
+    if (process.connected) process.disconnect?.();
     await vm.wait();
     process.exit(0);
   } catch (error) {
