@@ -3,7 +3,7 @@ import { ControlClient } from "./control.ts";
 import { HostError } from "./host-error.ts";
 import { HostImages } from "./images.ts";
 import { processStart } from "./liveness.ts";
-import { NamedNetworks } from "./named-networks.ts";
+import type { NamedNetworks } from "./named-networks.ts";
 import { OwnVm } from "./own-vm.ts";
 import { Vm } from "./vm.ts";
 import { type VmOptions, resolveVmOptions } from "./vm-config.ts";
@@ -37,7 +37,7 @@ export class Host implements AsyncDisposable {
   readonly #places: HostPlaces;
   readonly #stateDirectory: string;
   readonly #directories: VmDirectories;
-  readonly #networks = new NamedNetworks();
+  #networks: NamedNetworks | undefined;
   readonly #own = new Set<OwnVm>();
 
   constructor(places: HostPlaces = {}) {
@@ -55,11 +55,14 @@ export class Host implements AsyncDisposable {
     signal?.throwIfAborted();
     await this.#clean();
     // The machine is not loaded by those who only talk to VMs of other processes.
-    const { LocalVm } = await import("./local-vm.ts");
+    const [{ LocalVm }, { NamedNetworks }] = await Promise.all([
+      import("./local-vm.ts"),
+      import("./named-networks.ts"),
+    ]);
     const local = await LocalVm.create(vmOptions.name, config, {
       places: this.#places,
       images: this.images,
-      networks: this.#networks,
+      networks: (this.#networks ??= new NamedNetworks()),
       directories: this.#directories,
       ...(signal && { signal }),
       ...(onProgress && { onProgress }),
