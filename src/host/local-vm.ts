@@ -1,6 +1,6 @@
 /* A VM in this process: from its options to a running machine with an agent, a main process and a door for other processes, and to its end. On the main thread. */
 import type { Duplex } from "node:stream";
-import { AgentClient } from "../agent/client.ts";
+import { AgentClient, type AgentReady } from "../agent/client.ts";
 import { LastLines } from "../vm/last-lines.ts";
 import type { Machine, MachineEnd } from "../vm/machine.ts";
 import { ControlServer, type VmLink } from "./control.ts";
@@ -105,12 +105,13 @@ export class LocalVm implements VmLink {
     this.#resources.defer(() => this.#agent.close());
     machine.start();
     const end = machine.wait();
-    await this.#untilReady(end);
+    const { agentStartedUs, readyUs } = await this.#untilReady(end);
     this.#record = {
       ...this.#record,
       status: "running",
       defaults,
       startedAt: new Date().toISOString(),
+      readyAfter: { agentStartedUs, readyUs },
       ports: this.#parts.ports,
     };
     await this.#directories.save(this.#record);
@@ -120,19 +121,19 @@ export class LocalVm implements VmLink {
   }
 
   /** Waits for the agent; a guest that ends instead, or never answers, has failed. */
-  async #untilReady(end: Promise<MachineEnd>): Promise<void> {
+  async #untilReady(end: Promise<MachineEnd>): Promise<AgentReady> {
     const { signal } = this.#options;
     const ready = new AbortController();
     const stopped = Promise.withResolvers<never>();
     const onAbort = (): void => stopped.reject(signal!.reason as Error);
     signal?.addEventListener("abort", onAbort, { once: true });
-    const early = end.then((how) => {
+    const early = end.then((how): never => {
       throw this.#bootFailed(`the guest ended before it was ready (${how.reason})`, how.detail);
     });
     early.catch(() => undefined);
     try {
-      await Promise.race([
-        this.#agent.ready(READY_MS, ready.signal).catch((error: unknown) => {
+      return await Promise.race([
+        this.#agent.ready(READY_MS, ready.signal).catch((error: unknown): never => {
           throw this.#bootFailed((error as Error).message.replace(/\.$/, ""), undefined, error);
         }),
         early,

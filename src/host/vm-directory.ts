@@ -27,6 +27,8 @@ export interface VmRecord {
   readonly createdAt: string;
   readonly startedAt?: string;
   readonly endedAt?: string;
+  /** When the guest was how far, in microseconds of its own clock since its kernel started. */
+  readonly readyAfter?: { readonly agentStartedUs: number; readonly readyUs: number };
   /** Of the process that it runs in. */
   readonly pid: number;
   /** When that process started: its number may be another's by now. @source liveness.ts */
