@@ -285,7 +285,7 @@ function modelAdd(model: Model, { kind, path: at }: Operation, id: number): void
 
 function toEntry(op: Operation, id: number): TarEntry {
   const at = op.path.join("/");
-  const whiteout = [...op.path.slice(0, -1), `.wh.${op.path.at(-1)}`].join("/");
+  const whiteout = [...op.path.slice(0, -1), `.wh.${op.path.at(-1)!}`].join("/");
   const forms: Record<Operation["kind"], TestEntry> = {
     file: { path: at, data: "x".repeat(id) },
     directory: { path: `${at}/` },
