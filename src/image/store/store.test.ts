@@ -180,9 +180,9 @@ describe("an image", () => {
     assert.deepEqual(await removeImage("a:1", places()), {
       image: { ...image, names: ["a:1", "a:2"] },
       names: ["a:1"],
-      isGone: false,
+      removed: false,
     });
-    assert.equal((await removeImage("a:2", places())).isGone, true);
+    assert.equal((await removeImage("a:2", places())).removed, true);
     assert.deepEqual(readdirSync(join(home, "data/images/by-id")), []);
     assert.deepEqual(readdirSync(join(home, "data/images/names")), []);
     const second = await put("two", "b:1");
@@ -205,7 +205,7 @@ describe("an image in use", () => {
     );
     assert.deepEqual((await readImage(image.id, places()))!.names, ["a:1"]);
     second();
-    assert.equal((await removeImage("a:1", places())).isGone, true);
+    assert.equal((await removeImage("a:1", places())).removed, true);
     await failsWith("not-found", /has been removed/, useImage(image));
   });
 
@@ -215,7 +215,7 @@ describe("an image in use", () => {
     await failsWith("in-use", new RegExp(`process ${child.pid}`), removeImage("a:1", places()));
     assert.equal(readFileSync(image.rootDisk, "utf8"), "one");
     await kill(child);
-    assert.equal((await removeImage("a:1", places())).isGone, true);
+    assert.equal((await removeImage("a:1", places())).removed, true);
   });
 
   test("by a VM that is stopped stays as long as its directory exists", async () => {
@@ -225,7 +225,7 @@ describe("an image in use", () => {
     await holdImage(image, vm);
     await failsWith("in-use", /root of a VM that is stopped \(.*\/vm\); remove the VM/, removeImage("a:1", places()));
     rmSync(vm, { recursive: true });
-    assert.equal((await removeImage("a:1", places())).isGone, true);
+    assert.equal((await removeImage("a:1", places())).removed, true);
   });
 });
 
