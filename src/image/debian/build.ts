@@ -6,10 +6,11 @@ import { ImageError } from "../image-error.ts";
 import { printable } from "../oci/http.ts";
 import type { DebianReference } from "../oci/reference.ts";
 import { PackageError } from "../package-error.ts";
+import type { RootImageLayer } from "../root/root-image.ts";
 import { digestOf, usedBytesOf } from "../store/commit.ts";
 import { inDownloadDirectory } from "../store/download-directory.ts";
 import { makeImage } from "../store/make.ts";
-import type { ConfigureInVm, ImageOptions, RootLayer } from "../store/options.ts";
+import type { ConfigureInVm, ImageOptions } from "../store/options.ts";
 import { imagesDir, writingUnder } from "../store/places.ts";
 import { digestHex, nameImage, readImage } from "../store/records.ts";
 import { EMPTY_CONFIG, type StoredImage } from "../store/stored-image.ts";
@@ -142,7 +143,7 @@ function packageLayer(
   debs: readonly Deb[],
   sources: string | undefined,
   { signal, onProgress }: ImageOptions,
-): RootLayer {
+): RootImageLayer {
   return {
     name,
     async *open() {

@@ -16,7 +16,7 @@ import { inWorkDirectory } from "../store/work-directory.ts";
 import { type ArchiveFiles, directoryFiles, readWhole, tarFiles } from "./archive-files.ts";
 import { printable } from "./http.ts";
 import { type ImageDocument, parseImageConfig } from "./image-config.ts";
-import { type FileRange, fileLayer } from "./layer.ts";
+import { type FileRange, fileLayers } from "./layer.ts";
 import { type Descriptor, type IndexEntry, entriesForMachine, parseManifest } from "./manifest.ts";
 import { archiveName } from "./reference.ts";
 import { LARGEST_DOCUMENT, sha256 } from "./registry-client.ts";
@@ -87,7 +87,9 @@ async function store(image: ArchivedImage, files: ArchiveFiles, options: ImageOp
   const { id, document, names, documents } = image;
   const shown = names[0] ?? files.shown;
   if ((await readImage(id, options)) === undefined) {
-    const layers = image.layers.map((range, index) => fileLayer(range, document.diffIds[index]!, shown));
+    const layers = fileLayers(image.layers, document.diffIds, shown, (done, total) =>
+      options.onProgress?.("build", done, total),
+    );
     await makeImage({ id, config: document.config, layers, documents }, options);
   }
   for (const name of names) await nameImage(id, name, options);

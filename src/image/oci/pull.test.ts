@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { zstdCompressSync } from "node:zlib";
 import { ImageError, type ImageErrorCode } from "../image-error.ts";
+import { RootImageError, type RootImageErrorCode } from "../root/root-image-error.ts";
 import { listImages } from "../store/records.ts";
 import type { StoredImage } from "../store/stored-image.ts";
 import { type RegistryOptions, pullImage } from "./pull.ts";
@@ -17,20 +18,19 @@ import {
   OCI_LAYER,
   OCI_MANIFEST,
   TestRegistry,
-  concatenatingBuilder,
   descriptor,
   digest,
   json,
   makeParts,
+  readFromDisk,
   tarOf,
 } from "./test-registry.ts";
 
 const MIB = 1 << 20;
-const LOWER = tarOf({ "./etc/a": "lower" });
+const LOWER = tarOf({ "./etc/a": "lower", "./etc/b": "lower" });
 /** Larger than what sockets and pipes hold, and not compressible to nothing. */
-const UPPER = tarOf({
-  "./etc/b": Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 2654435761) >>> 13)).toString("latin1"),
-});
+const TEXT = Array.from({ length: 100_000 }, (_, i) => ((i * 2654435761) >>> 13).toString(36)).join(" ");
+const UPPER = tarOf({ "./etc/b": TEXT });
 const PARTS = makeParts([LOWER, UPPER], { config: { Cmd: ["/bin/a"], Env: ["A=1"], User: "www" } });
 /** Tests are in no hurry to give up, but in a hurry to try again. */
 const PATIENCE = { stallMs: 5000, attempts: 3, firstPauseMs: 1, longestPauseMs: 2000 };
@@ -58,11 +58,15 @@ function pull(name = "a:1", options: RegistryOptions = {}): Promise<StoredImage>
   const settings = { registry: "", registries: {} };
   return pullImage(reference, {
     ...places(),
-    buildRoot: concatenatingBuilder,
     patience: PATIENCE,
     settings,
     ...options,
   });
+}
+
+async function assertContent({ rootDisk }: StoredImage): Promise<void> {
+  assert.equal(await readFromDisk(rootDisk, "/etc/a"), "lower");
+  assert.equal(await readFromDisk(rootDisk, "/etc/b"), TEXT);
 }
 
 /** Nothing half-made: no image, no work, and of downloads at most what can be gone on with. */
@@ -83,9 +87,13 @@ async function assertNothingLeft(): Promise<void> {
   assert.deepEqual(entries("data/images/names"), []);
 }
 
-async function failsWith(code: ImageErrorCode, sentence: RegExp, work: Promise<unknown> = pull()): Promise<void> {
+async function failsWith(
+  code: ImageErrorCode | RootImageErrorCode,
+  sentence: RegExp,
+  work: Promise<unknown> = pull(),
+): Promise<void> {
   await assert.rejects(work, (error) => {
-    assert.ok(error instanceof ImageError, String(error));
+    assert.ok(error instanceof ImageError || error instanceof RootImageError, String(error));
     assert.match(error.message, sentence);
     assert.equal(error.code, code, error.message);
     assert.match(error.message, /^[^\n]+[;:,] [^\n]+\.$/, "one sentence that says what to do");
@@ -105,7 +113,7 @@ describe("a pull", () => {
     assert.deepEqual(image.names, [`${registry.host}/a:1`]);
     assert.deepEqual(image.config.cmd, ["/bin/a"]);
     assert.deepEqual([image.config.env, image.config.user, image.config.workingDir], [["A=1"], "www", "/"]);
-    assert.deepEqual(readFileSync(image.rootDisk), Buffer.concat([LOWER, UPPER]));
+    await assertContent(image);
     const total = PARTS.layers.reduce((sum, { length }) => sum + length, 0);
     assert.equal(seen[0], "resolve 0/0");
     assert.ok(seen.includes(`download ${total}/${total}`));
@@ -138,7 +146,7 @@ describe("a pull", () => {
   ] as const)
     test(`takes ${kind} layers`, async () => {
       registry.put(makeParts([LOWER, UPPER], { layerType, ...(compress !== undefined && { compress }) }), "1");
-      assert.deepEqual(readFileSync((await pull()).rootDisk), Buffer.concat([LOWER, UPPER]));
+      await assertContent(await pull());
     });
 
   test("follows an index to linux/amd64, by tag and by digest", async () => {
@@ -204,7 +212,7 @@ describe("a pull", () => {
       writeFileSync(join(directory, part), had);
     }
     const image = await pull();
-    assert.deepEqual(readFileSync(image.rootDisk), Buffer.concat([LOWER, UPPER]));
+    await assertContent(image);
     if (had.length > 0) assert.ok(layersAsked().some((line) => line.includes(`[bytes=${had.length}-]`)));
   });
 
@@ -427,14 +435,21 @@ describe("an image that", () => {
       await failsWith("damaged-image", /configuration of/);
     }
   });
+  test("has entries that climb out of its root", async () => {
+    withParts(makeParts([tarOf({ "../../etc/passwd": "x" })]));
+    await failsWith("refused-entry", /refused/);
+    assert.deepEqual(readdirSync(join(home, "cache/downloads")), []);
+  });
   test("has damaged compression, or content that its configuration does not tell", async () => {
     const cut = (tar: Buffer): Buffer => zstdCompressSync(tar).subarray(0, 40);
     withParts(makeParts([LOWER], { compress: cut }));
     await failsWith("damaged-layer", /compression is damaged/);
     withParts(makeParts([LOWER], { compress: () => LOWER.subarray(0, 1000) }));
-    await failsWith("digest-mismatch", /does not have the content/);
+    await failsWith("damaged-layer", /in the middle of an entry/);
+    withParts(makeParts([LOWER], { compress: () => LOWER.subarray(0, LOWER.length - 1024) }));
+    await failsWith("wrong-digest", /other content than its digest/);
     withParts(makeParts([LOWER], { compress: () => zstdCompressSync(UPPER) }));
-    await failsWith("digest-mismatch", /does not have the content/);
+    await failsWith("wrong-digest", /other content than its digest/);
     assert.deepEqual(readdirSync(join(home, "cache/downloads")), []);
   });
 });

@@ -10,7 +10,7 @@ import type { StoredImage } from "../store/stored-image.ts";
 import { downloadBlobs } from "./download.ts";
 import { PATIENCE, type Patience } from "./http.ts";
 import { type ImageDocument, parseImageConfig } from "./image-config.ts";
-import { fileLayer } from "./layer.ts";
+import { fileLayers } from "./layer.ts";
 import { type Manifest, entriesForMachine, parseManifest } from "./manifest.ts";
 import type { RegistryReference } from "./reference.ts";
 import { type Document, RegistryClient } from "./registry-client.ts";
@@ -54,18 +54,26 @@ async function fetchImage(id: string, name: string, resolved: Resolved, options:
       const paths = await downloadBlobs(client, manifest.layers, directory, (done, total) =>
         options.onProgress?.("download", done, total),
       );
-      const layers = paths.map((path, index) =>
-        fileLayer({ path, start: 0, length: manifest.layers[index]!.sizeBytes }, document.diffIds[index]!, name),
+      const ranges = paths.map((path, index) => ({ path, start: 0, length: manifest.layers[index]!.sizeBytes }));
+      const layers = fileLayers(ranges, document.diffIds, name, (done, total) =>
+        options.onProgress?.("build", done, total),
       );
       const documents = { manifest: resolved.manifestBytes, config: resolved.configBytes };
       await makeImage({ id, config: document.config, layers, documents }, options);
     },
     // What is as its manifest names it, and yet no image, is nothing to go on with.
-    (error) => !(error instanceof ImageError && WRONG_CONTENT.has(error.code)),
+    (error) => !WRONG_CONTENT.has((error as { code?: unknown }).code),
   );
 }
 
-const WRONG_CONTENT = new Set(["digest-mismatch", "damaged-layer"]);
+const WRONG_CONTENT = new Set<unknown>([
+  "digest-mismatch",
+  "damaged-layer",
+  "wrong-digest",
+  "refused-entry",
+  "unsupported",
+  "too-large",
+]);
 
 /** Asks the endpoints in order. One that lacks the image, or cannot be reached, passes the question on. */
 async function resolve(reference: RegistryReference, options: RegistryOptions): Promise<Resolved> {

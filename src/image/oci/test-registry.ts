@@ -2,10 +2,9 @@
 import { createHash } from "node:crypto";
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
+import { runCommand } from "../command.ts";
 import { TAR_END, fileEntry } from "../debian/tar-writer.ts";
-import type { BuildRoot } from "../store/options.ts";
 
 export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 export const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
@@ -125,11 +124,11 @@ export class TestRegistry implements AsyncDisposable {
   }
 }
 
-/** In place of the real builder, where a test is about what comes before: the "disk" holds the layers one after the other. */
-export const concatenatingBuilder: BuildRoot = async ({ layers, output }) => {
-  const chunks: Uint8Array[] = [];
-  for (const layer of layers) for await (const chunk of layer.open()) chunks.push(chunk);
-  const bytes = Buffer.concat(chunks);
-  await writeFile(output, bytes);
-  return { sizeBytes: bytes.length, usedBytes: bytes.length, files: layers.length };
-};
+/** A file of a root disk. Needs e2fsprogs. */
+export async function readFromDisk(disk: string, path: string): Promise<string> {
+  for (const program of ["debugfs", "/usr/sbin/debugfs"]) {
+    const result = await runCommand(program, ["-R", `cat ${path}`, disk]).catch(() => undefined);
+    if (result !== undefined) return result.stdout;
+  }
+  throw new Error("debugfs was not found; install e2fsprogs");
+}

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { ImageError } from "../image-error.ts";
 import { pullImage } from "./pull.ts";
 import { type RegistryReference, parseReference } from "./reference.ts";
-import { TestRegistry, concatenatingBuilder, makeParts, tarOf } from "./test-registry.ts";
+import { TestRegistry, makeParts, tarOf } from "./test-registry.ts";
 import { authorize, parseChallenges } from "./token.ts";
 
 const PARTS = makeParts([tarOf({ a: "a" })]);
@@ -78,7 +78,6 @@ function pull(): Promise<unknown> {
   return pullImage(reference, {
     dataDir: join(home, "data"),
     cacheDir: join(home, "cache"),
-    buildRoot: concatenatingBuilder,
     patience: PATIENCE,
     settings: { registry: "", registries: {} },
   });

@@ -1,26 +1,13 @@
 /* What the functions of images (src/image/images.ts) take. Everything has a default but `configure`, which needs a VM and so comes from a layer above. */
+import type { RootImage, RootImageOptions } from "../root/root-image.ts";
 
 /** What is going on: asking the registry or apt, downloading, unpacking into one tree, making the root disk, configuring in a VM.
  *  @param done,total bytes, steps or percent; total 0: not known */
 export type ImageProgress = (phase: ImagePhase, done: number, total: number) => void;
 export type ImagePhase = "resolve" | "lists" | "download" | "unpack" | "build" | "configure";
 
-/** One layer, uncompressed. */
-export interface RootLayer {
-  /** For messages. */
-  readonly name: string;
-  open(): AsyncIterable<Uint8Array>;
-}
-
-/** Makes a root disk: src/image/root/build.ts's buildRootImage; tests may give another. */
-export type BuildRoot = (options: {
-  /** From the lowest to the highest. */
-  readonly layers: readonly RootLayer[];
-  readonly output: string;
-  readonly sizeBytes?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
-}) => Promise<{ readonly sizeBytes: number; readonly usedBytes: number; readonly files: number }>;
+/** Makes a root disk. */
+export type BuildRoot = (options: RootImageOptions) => Promise<Pick<RootImage, "sizeBytes" | "usedBytes">>;
 
 /** Runs a script of /bin/sh as root in a VM whose root disk is the raw ext4 file `disk`, which it writes to; ends when the disk is closed.
  *  The status is the script's, the log what it wrote. */
@@ -41,6 +28,7 @@ export interface StorePlaces {
 export interface ImageOptions extends StorePlaces {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ImageProgress | undefined;
+  /** Default: buildRootImage. */
   readonly buildRoot?: BuildRoot | undefined;
   /** Needed for images from Debian packages that the store does not have. */
   readonly configure?: ConfigureInVm | undefined;
