@@ -83,7 +83,9 @@ export class Splice implements TcpUser {
     this.#account();
     this.#owner.onOver();
     if (reason === "ended") return;
-    if (this.#stream instanceof Socket && !this.#stream.connecting) this.#stream.resetAndDestroy();
+    // What the guest had sent before its end arrives, though it takes no answer any more.
+    if (this.#stream instanceof Socket && this.#stream.writableEnded) this.#stream.destroySoon();
+    else if (this.#stream instanceof Socket && !this.#stream.connecting) this.#stream.resetAndDestroy();
     else this.#stream.destroy();
   }
   onFree(): void {

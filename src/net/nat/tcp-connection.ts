@@ -17,8 +17,8 @@ const DEFAULT_MSS = 536;
 const MIN_MSS = 88;
 const FIRST_SYN_MS = 200;
 const MAX_SYN_MS = 1000;
-/** A guest's last FIN may come again because our ACK found no room; nothing older is on a cable. */
-const TIME_WAIT_MS = 1000;
+/** A guest's last FIN may come again because our ACK was lost, after its retransmission timeout; nothing older is on a cable. */
+const TIME_WAIT_MS = 2000;
 const MAX_SYN_ACK_RETRIES = 6;
 /** Without a word from the guest for so long, it is asked; after so many unanswered questions it is gone. */
 const KEEP_ALIVE_MS = 600_000;
@@ -163,7 +163,7 @@ export class TcpConnection {
   abort(): void {
     if (this.#isOver) return;
     if (this.#receiver !== undefined) {
-      const seq = this.#state === "HELD" ? 0 : this.sender.nxt;
+      const seq = this.#state === "HELD" ? 0 : this.sender.max;
       this.#emit(seq, 0, Flag.RST | Flag.ACK, 0);
     }
     this.#finish("reset");
@@ -366,7 +366,7 @@ export class TcpConnection {
     this.#wire.later(this);
   }
   #sendAck(): void {
-    if (!this.#transmit(this.sender.nxt, 0, Flag.ACK)) this.sender.isBlocked = true;
+    if (!this.#transmit(this.sender.max, 0, Flag.ACK)) this.sender.isBlocked = true;
   }
   #transmit(seq: number, length: number, flags: number): boolean {
     if (!this.#emit(seq, length, flags, this.#receiver!.advertise(this.#wire.mss))) return false;

@@ -27,6 +27,7 @@ export class TcpReceiver {
   #edge: number;
   #held: Held[] = [];
   #heldBytes = 0;
+  #largestRoom = 0;
   #finSeq: number | undefined;
   #isFinished = false;
 
@@ -88,12 +89,14 @@ export class TcpReceiver {
     }
   }
 
-  /** The window field of a segment that is sent now; moves the edge. @param mss by less than this it is not moved (silly window)  */
+  /** The window field of a segment that is sent now; moves the edge, but not by little (silly window).  */
   advertise(mss: number, isSyn = false): number {
     const scale = isSyn ? 0 : this.scale;
     const room = Math.max(this.#user.room() - this.#heldBytes, 0);
+    this.#largestRoom = Math.max(this.#largestRoom, room);
+    const least = Math.min(mss, this.#largestRoom / 2);
     const growth = (this.nxt + room - this.#edge) | 0;
-    const window = growth >= mss || (growth > 0 && this.windowBytes >= mss) ? room : Math.max(this.windowBytes, 0);
+    const window = growth >= least || (growth > 0 && this.windowBytes >= least) ? room : this.windowBytes;
     const field = Math.min(window >>> scale, MAX_WINDOW_FIELD);
     const edge = (this.nxt + (field << scale)) | 0;
     if (((edge - this.#edge) | 0) > 0) this.#edge = edge;
@@ -102,7 +105,7 @@ export class TcpReceiver {
   /** Has the window grown so much that the guest should hear of it without having asked? */
   hasNews(mss: number): boolean {
     const room = this.#user.room() - this.#heldBytes;
-    return room - this.windowBytes >= Math.max(2 * mss, room / 2);
+    return room - this.windowBytes >= Math.max(Math.min(2 * mss, this.#largestRoom / 2), room / 2);
   }
   close(): void {
     this.#drop();

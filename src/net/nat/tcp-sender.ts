@@ -69,6 +69,10 @@ export class TcpSender {
   get needsTimer(): boolean {
     return this.isBlocked || this.#max !== this.una || this.#unsent > 0 || (this.#hasEnd && this.#unsent === 0);
   }
+  /** What a segment without data says: a number before it, after going back, would be outside the guest's window. */
+  get max(): number {
+    return this.#max;
+  }
   get #endSeq(): number {
     return (this.#queueSeq + this.queue.lengthBytes) | 0;
   }
