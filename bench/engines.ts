@@ -35,7 +35,15 @@ export function vmCommand(engine: EngineName, options: VmOptions): readonly [str
   return [process.execPath, file("../bin/mere.js"), "run", ...machine, ...boot];
 }
 
-function qemuCommand({ kernel, initrd, commandLine, disk, writable, cpus }: VmOptions): readonly [string, ...string[]] {
+function qemuCommand({
+  kernel,
+  initrd,
+  commandLine,
+  disk,
+  writable,
+  cpus,
+  network,
+}: VmOptions): readonly [string, ...string[]] {
   const disks =
     disk === undefined
       ? []
@@ -45,8 +53,9 @@ function qemuCommand({ kernel, initrd, commandLine, disk, writable, cpus }: VmOp
           "-device",
           "virtio-blk-pci,drive=disk",
         ];
+  const card = network === true ? ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"] : [];
   const boot = ["-kernel", kernel, "-initrd", initrd, "-append", commandLine];
-  return ["qemu-system-x86_64", ...QEMU_MACHINE, "-smp", `${cpus}`, ...QEMU_SERIAL, ...boot, ...disks];
+  return ["qemu-system-x86_64", ...QEMU_MACHINE, "-smp", `${cpus}`, ...QEMU_SERIAL, ...boot, ...disks, ...card];
 }
 
 /** Does this version of Mere make VMs of so many vCPUs? Asks the shipped `mere run`, which looks at its options before the kernel that is not there. */

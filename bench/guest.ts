@@ -18,10 +18,11 @@ import {
 import { type DebianPrograms, debianPrograms } from "./debian-root.ts";
 import { initScript } from "./init-script.ts";
 import { compiledPrograms, exists } from "./programs.ts";
-import { needsScratch, SUITES, type SuiteName, programsOf } from "./suite.ts";
+import { needsNetwork, needsScratch, SUITES, type SuiteName, programsOf } from "./suite.ts";
 
-/** Drivers for the disk: of Mere's machine and QEMU's microvm (virtio-mmio), and of QEMU's PC (virtio-pci). */
-const MODULES = ["virtio_mmio", "virtio_pci", "virtio_blk", "ext4"];
+/** Drivers for the disk and the network: of Mere's machine and QEMU's microvm (virtio-mmio), and of QEMU's PC (virtio-pci). */
+const DISK_MODULES = ["virtio_mmio", "virtio_pci", "virtio_blk", "ext4"];
+const NETWORK_MODULES = ["virtio_mmio", "virtio_pci", "virtio_net"];
 
 export interface BenchGuest {
   readonly kernel: CachedKernel;
@@ -34,7 +35,7 @@ export interface BenchGuest {
   readonly bootInitrd: string;
   /** With one program, for the memory's measurement. */
   readonly touchInitrd: string;
-  /** With the chosen programs and the disk's modules. */
+  /** With the chosen programs and the modules for them. */
   readonly suiteInitrd: string;
   /** Where the programs are, for the native column; undefined if there is no C compiler. */
   readonly programs: string | undefined;
@@ -67,6 +68,10 @@ export async function prepareGuest(work: string, options: GuestOptions): Promise
     await writeFile(path, await initramfs(busybox, modules, paths));
     return path;
   };
+  const modules = [
+    ...(needsDebian || needsScratch(options.suites) ? DISK_MODULES : []),
+    ...(needsNetwork(options.suites) ? NETWORK_MODULES : []),
+  ];
   const entries = options.suites
     .flatMap((suite) => [...SUITES[suite].entries])
     .filter(({ name }) => options.only.length === 0 || options.only.includes(name));
@@ -77,11 +82,7 @@ export async function prepareGuest(work: string, options: GuestOptions): Promise
     mereKernel: options.mereKernel,
     bootInitrd: await archive("boot", [], []),
     touchInitrd: await archive("touch", ["touch"], []),
-    suiteInitrd: await archive(
-      "suite",
-      programsOf(entries),
-      needsDebian || needsScratch(options.suites) ? await readModules(kernel, MODULES) : [],
-    ),
+    suiteInitrd: await archive("suite", programsOf(entries), await readModules(kernel, modules)),
     programs,
     busybox,
     debian,

@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import { type ConsoleLine, type ProgramSample, SuiteReader } from "./console.ts";
 import { type EngineName, Vm, vmCommand } from "./engines.ts";
 import type { BenchGuest } from "./guest.ts";
-import { needsScratch, SUITES, type SuiteName, suiteScript } from "./suite.ts";
+import { startPeer } from "./network.ts";
+import { needsNetwork, needsScratch, SUITES, type SuiteName, suiteScript } from "./suite.ts";
 import { MEMORY_MIB, type MereSwitches } from "./vm-options.ts";
 
 export interface BootSample {
@@ -89,7 +90,29 @@ export async function measureSuites(
   options: SuiteOptions,
 ): Promise<Map<string, ProgramSample>> {
   const scratch = needsScratch(options.suites) ? await scratchDisk(guest.work) : undefined;
-  if (engine !== "native") return readSuites(engine, vmSuites(engine, guest, options, scratch), options);
+  const peer =
+    needsNetwork(options.suites) && guest.programs !== undefined ? await startPeer(guest.programs) : undefined;
+  const around = { scratch, port: peer?.port ?? 0 };
+  try {
+    return engine === "native"
+      ? await measureNative(guest, options, around)
+      : await readSuites(engine, vmSuites(engine, guest, options, around), options);
+  } finally {
+    peer?.close();
+  }
+}
+
+/** What there is besides the programs: a disk to write to, and the port of the network's server (0: none). */
+interface Surroundings {
+  readonly scratch: string | undefined;
+  readonly port: number;
+}
+
+async function measureNative(
+  guest: BenchGuest,
+  options: SuiteOptions,
+  around: Surroundings,
+): Promise<Map<string, ProgramSample>> {
   const directory = await mkdtemp(
     join(guest.debian?.prefix === undefined ? guest.work : `${guest.debian.root}/tmp`, "bench-"),
   );
@@ -98,8 +121,8 @@ export async function measureSuites(
     for (const suite of options.suites) {
       if (SUITES[suite].debian && guest.debian?.prefix === undefined) continue;
       for (const [name, sample] of await readSuites(
-        engine,
-        nativeSuite(guest, suite, { directory, scratch }, options),
+        "native",
+        nativeSuite(guest, suite, { directory, ...around }, options),
         options,
       ))
         samples.set(name, sample);
@@ -139,15 +162,16 @@ async function scratchDisk(work: string): Promise<string> {
   return path;
 }
 
-function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions, scratch: string | undefined): Vm {
+function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions, { scratch, port }: Surroundings): Vm {
   const { suites, scale, only, kernel, switches, profile } = options;
   const command = vmCommand(engine, {
     kernel: kernel ?? kernelFor(engine, guest),
     initrd: guest.suiteInitrd,
-    commandLine: `${COMMAND_LINE} bench=${suites.join(",")} scale=${scale} only=${only.join(",")}`,
+    commandLine: `${COMMAND_LINE} bench=${suites.join(",")} scale=${scale} only=${only.join(",")} port=${port}`,
     cpus: SUITES[suites[0]!].cpus,
     disk: scratch ?? (suites.some((suite) => SUITES[suite].debian) ? guest.debian?.disk : undefined),
     writable: scratch !== undefined,
+    network: needsNetwork(suites),
     counted: true,
     switches,
     profile,
@@ -155,15 +179,14 @@ function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions, 
   return new Vm(command, switches?.environment);
 }
 
-interface NativeFiles {
+interface NativeSurroundings extends Surroundings {
   readonly directory: string;
-  readonly scratch: string | undefined;
 }
 /** @param directory for files; where there are Debian's programs, it is in what they see as /tmp */
 function nativeSuite(
   guest: BenchGuest,
   suite: SuiteName,
-  { directory, scratch }: NativeFiles,
+  { directory, scratch, port }: NativeSurroundings,
   { scale, only }: SuiteOptions,
 ): Vm {
   const root = guest.debian?.root ?? "";
@@ -179,6 +202,8 @@ function nativeSuite(
     W: directory,
     P: directory.startsWith(root) ? directory.slice(root.length) : directory,
     M: "/dev/shm",
+    N: "127.0.0.1",
+    port: `${port}`,
     scale: `${scale}`,
     only: only.join(","),
   };

@@ -3,11 +3,13 @@
 import { readFile } from "node:fs/promises";
 import { openDisk } from "../src/disk/open.ts";
 import { type Machine, createMachine } from "../src/vm/machine.ts";
+import { benchNetwork } from "./network.ts";
 import { MEMORY_MIB, type VmOptions } from "./vm-options.ts";
 
 const options = JSON.parse(process.argv[2]!) as VmOptions;
 const { kvmFeatures, cpuFeatures, passes, append } = options.switches ?? {};
 const disks = options.disk === undefined ? [] : [await openDisk(options.disk, { readOnly: options.writable !== true })];
+const network = options.network === true ? await benchNetwork() : undefined;
 const decoder = new TextDecoder();
 let rest = "";
 const machine: Machine = await createMachine({
@@ -17,6 +19,7 @@ const machine: Machine = await createMachine({
   initrd: await readFile(options.initrd),
   commandLine: append === undefined ? options.commandLine : `${options.commandLine} ${append}`,
   disks,
+  devices: network === undefined ? [] : [network.device],
   ...(kvmFeatures !== undefined && { kvmFeatures }),
   ...(cpuFeatures !== undefined && { cpuFeatures }),
   ...(passes !== undefined && { passes }),
@@ -29,4 +32,5 @@ const machine: Machine = await createMachine({
 machine.start();
 const end = await machine.wait();
 if (end.detail !== undefined) console.error(end.detail);
+await network?.gateway.close();
 for (const open of disks) await open.close();

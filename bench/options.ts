@@ -5,7 +5,7 @@ import { SWITCHES } from "./switches.ts";
 
 export const HELP = `npm run bench -- [options]
   --runs N            rounds, of which the medians are taken (3)
-  --only NAMES        parts (boot, compute, debian, kernel, disk, smp, memory, phases) or single programs, with commas between
+  --only NAMES        parts (boot, compute, debian, kernel, disk, net, smp, memory, phases) or single programs, with commas between
   --quick             one round of programs at a fifth of their size
   --write             put the tables into docs/benchmarks.md
   --mere-kernel FILE  boot this kernel, built for Mere, too; with --engine: instead of Debian's
@@ -21,6 +21,7 @@ export const PARTS = {
   debian: ["debian"],
   kernel: ["kernel"],
   disk: ["disk"],
+  net: ["net"],
   smp: ["smp1", "smp2"],
   memory: [],
   phases: [],

@@ -19,6 +19,9 @@ import {
 } from "./results.ts";
 import { MEMORY_MIB } from "./vm-options.ts";
 
+/** A benchmark of the network that counts more than this counts bytes: operations are some thousands. */
+const STREAM_BYTES = 1e6;
+
 /** The generated part of docs/benchmarks.md. */
 export function renderReport(results: Results, circumstances: readonly string[]): string {
   const parts = [circumstances.map((line) => `- ${line}`).join("\n")];
@@ -27,6 +30,8 @@ export function renderReport(results: Results, circumstances: readonly string[])
   if (compute.length > 0) parts.push(renderCompute(compute));
   const kernel = programRows(results, ["kernel"]);
   if (kernel.length > 0) parts.push(renderKernel(kernel));
+  const net = programRows(results, ["net"]);
+  if (net.length > 0) parts.push(renderNet(net));
   const smp = programRows(results, ["smp1", "smp2"]);
   if (smp.length > 0) parts.push(renderSmp(results, smp));
   if (results.memory.mere.length > 0) parts.push(renderMemory(results));
@@ -104,6 +109,26 @@ function renderKernel(rows: readonly ProgramRow[]): string {
   ];
   cells.push(["geometric mean", "", "", "", ...means]);
   return `### Kernel: time of an operation\n\n${table(head, cells)}${verdictLines(speedVerdicts(rows, BARS.kernel))}`;
+}
+
+/** Streams count bytes, the others operations. */
+function renderNet(rows: readonly ProgramRow[]): string {
+  const head = ["program", "native", "QEMU", "Mere", "", "speed (wall)", "speed (CPU)"];
+  const cells = rows.map((row) => {
+    const count = row.operations ?? 1;
+    const isStream = count > STREAM_BYTES;
+    const each = (ms: number): string => number(isStream ? count / ms / 1000 : (ms * 1000) / count, isStream ? 0 : 1);
+    return [
+      label(row),
+      each(row.nativeMs),
+      each(row.qemuMs),
+      each(row.mereMs),
+      isStream ? "MB/s" : "µs",
+      times(row.speed),
+      times(row.cpuSpeed),
+    ];
+  });
+  return `### Network: a guest and its host\n\n${table(head, cells)}${verdictLines(speedVerdicts(rows, BARS.net))}`;
 }
 
 function renderSmp(results: Results, rows: readonly ProgramRow[]): string {

@@ -1,7 +1,8 @@
 /* The programs of the benchmark, as shell lines that mean the same in a guest and on the host, grouped into suites: the programs of one share a VM.
  *
  * Variables of the lines: V is a disk to write to, D is where the programs are, B busybox, T the text (made when a line names it), C the prefix of Debian's programs, W a directory
- * for files that they see as P, M a directory on a tmpfs; scale is in percent. Set by bench/init-script.ts in guests and by bench/measure.ts on the host. */
+ * for files that they see as P, M a directory on a tmpfs, N the host's address and port the one of
+ * bench/network.ts's server; scale is in percent. Set by bench/init-script.ts in guests and by bench/measure.ts on the host. */
 
 /** One program: its name in the tables, and the line that runs it and makes it print "@begin name" and "@end name checksum nanoseconds". */
 export interface SuiteEntry {
@@ -17,6 +18,8 @@ export interface Suite {
   readonly cpus: number;
   /** Needs Debian's programs. */
   readonly debian: boolean;
+  /** Needs a network device and the server on the host. */
+  readonly network?: boolean;
   /** Needs a disk of its own to write to; natively a file. */
   readonly scratch?: boolean;
 }
@@ -30,6 +33,7 @@ const debian = (name: string, words: string, input = "text", warm?: string): Sui
   line: `"$D/timed" ${name} $C ${words} <"$T${input.slice("text".length)}"`,
   setup: `$C ${warm ?? `${words.split(" ")[0]} --version`} >/dev/null 2>&1`,
 });
+const network = (name: string): SuiteEntry => ({ name: `net-${name}`, line: `"$D/net" ${name} $scale $N $port` });
 const kernel = (name: string): SuiteEntry => ({ name, line: `"$D/kernel" ${name} $scale "$M"` });
 const disk = (kind: string): SuiteEntry => ({ name: `disk-${kind}`, line: `"$D/disk" ${kind} "$V" $scale` });
 const signatures = (kind: string): SuiteEntry => ({
@@ -133,6 +137,12 @@ export const SUITES = {
     debian: false,
     scratch: true,
   },
+  net: {
+    entries: ["send", "receive", "latency", "connect"].map(network),
+    cpus: 1,
+    debian: false,
+    network: true,
+  },
   // The same work on one processor and on two.
   smp1: {
     entries: [{ name: "one-job", line: `"$D/parallel" one-job processes 1 $scale` }, make("make-on-1")],
@@ -162,6 +172,11 @@ export const SUITE_NAMES = Object.keys(SUITES) as readonly SuiteName[];
 /** Does one of the suites need a disk of its own? */
 export function needsScratch(suites: readonly SuiteName[]): boolean {
   return suites.some((suite) => (SUITES[suite] as Suite).scratch === true);
+}
+
+/** Does one of the suites need a network? */
+export function needsNetwork(suites: readonly SuiteName[]): boolean {
+  return suites.some((suite) => (SUITES[suite] as Suite).network === true);
 }
 
 /** The suite of a program; undefined if there is none of this name. */

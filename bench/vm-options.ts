@@ -22,6 +22,8 @@ export interface VmOptions {
   readonly commandLine: string;
   readonly cpus: number;
   readonly disk?: string | undefined;
+  /** A network device with a way to the host; not for the shipped `mere run`. */
+  readonly network?: boolean;
   /** The disk is written to. */
   readonly writable?: boolean;
   /** Mere: the shipped `mere run`, or a process that also tells instructions (bench/mere-process.ts), which only knows switches. */

@@ -195,7 +195,7 @@ describe("options of the benchmark", () => {
   };
 
   test("all of it, a part, a program, both", () => {
-    assert.equal(parsed().parts.length, 7);
+    assert.equal(parsed().parts.length, 9);
     assert.deepEqual(parsed("--only", "kernel").parts, ["kernel"]);
     assert.deepEqual(parsed("--only", "kernel").only, []);
     assert.deepEqual(parsed("--only", "sort,make-on-2").parts, ["compute", "smp"]);
@@ -206,7 +206,7 @@ describe("options of the benchmark", () => {
 
   test("one engine runs the programs once; --quick is one small round", () => {
     const { parts, runs, scale } = parsed("--engine", "mere");
-    assert.deepEqual([parts, runs, scale], [["compute", "debian", "kernel", "smp"], 1, 100]);
+    assert.deepEqual([parts, runs, scale], [["compute", "debian", "kernel", "disk", "net", "smp"], 1, 100]);
     assert.deepEqual(
       [parsed("--quick").runs, parsed("--quick").scale, parsed("--quick", "--runs", "2").runs],
       [1, 20, 2],
