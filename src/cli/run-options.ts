@@ -1,8 +1,10 @@
 /* The options of `mere run`: their names, texts and limits, and what they mean together. Nothing is started here. */
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { resolveDisk } from "../disk/store.ts";
 import type { KernelChoice } from "../host/guest-kernel.ts";
 import { usageError } from "./cli-error.ts";
+import { disksDirectory } from "./disks-directory.ts";
 import { parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
 
 /** As many as the engine keeps state for. */
@@ -92,7 +94,11 @@ export function addRunOptions(command: Command): Command {
       (path) => parseFile("--initrd", path),
     )
     .option("--append <words>", "kernel command line: all of it with --initrd, else added to Mere's")
-    .option("--disk <file>", "raw disk image, written to unless FILE,ro (may be repeated)", collectDisk)
+    .option(
+      "--disk <file>",
+      "a disk of 'mere disk' or an image file, written to unless FILE,ro (may be repeated)",
+      collectDisk,
+    )
     .option("--console", "attach this terminal (without a command: to a shell); Ctrl-] q leaves and stops the VM")
     .option("-i, --stdin", "give standard input to the command; it is read to its end before the VM starts")
     .option("--stats", "tell on stderr what the VM cost: instructions, time, memory, exits")
@@ -157,10 +163,11 @@ function parseCpus(text: string): number {
   return parseCount("--cpus", text, "CPUs", 1, MOST_CPUS);
 }
 
-/** @param text a path, or a path and ",ro" */
+/** @param text a disk's name or a path, perhaps with ",ro" */
 function collectDisk(text: string, disks: readonly DiskOption[] = []): DiskOption[] {
   const readOnly = text.endsWith(",ro");
-  const path = parseFile("--disk", readOnly ? text.slice(0, -",ro".length) : text, !readOnly);
+  const named = resolveDisk(disksDirectory(), readOnly ? text.slice(0, -",ro".length) : text);
+  const path = parseFile("--disk", named, !readOnly);
   const sharesWriter = disks.some((disk) => resolve(disk.path) === resolve(path) && !(disk.readOnly && readOnly));
   if (sharesWriter) throw usageError(`--disk ${quote(path)} is given twice; write to it once only, or add ,ro to both`);
   return [...disks, { path, readOnly }];

@@ -34,6 +34,19 @@ export function parseMemory(option: string, text: string): number {
   return bytes;
 }
 
+/** The most that Mere's overlays have room for. */
+const MOST_DISK_BYTES = 4 * 2 ** 40;
+
+/** Size of a disk in bytes: a multiple of 4 KiB up to 4 TiB. */
+export function parseDiskSize(option: string, text: string): number {
+  const bytes = parseSize(option, text);
+  if (bytes <= 0 || bytes > MOST_DISK_BYTES) {
+    throw usageError(`${option} ${quote(text)} is no size for a disk; choose up to 4T`);
+  }
+  if (bytes % PAGE_BYTES !== 0) throw usageError(`${option} ${quote(text)} is odd for a disk; choose a multiple of 4K`);
+  return bytes;
+}
+
 /** What V8 has room for is about this much. */
 const MOST_CODE_CACHE_BYTES = 4 * 2 ** 30;
 

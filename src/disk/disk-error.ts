@@ -6,6 +6,7 @@ export type DiskErrorCode =
   | "read-only"
   | "not-a-file"
   | "bad-size"
+  | "bad-name"
   | "short"
   | "in-use"
   | "exists"

@@ -27,11 +27,9 @@ export function lock(fd: number, kind: LockKind, path: string): void {
   throw new DiskError("in-use", `${path} is in use by ${who}: ${advice}.`);
 }
 
-/** Is the file locked by anyone? A moment later it may be otherwise: who is to act on the answer locks it. @param fd not locked itself */
-export function isInUse(fd: number, path: string): boolean {
-  if (!tryLock(fd, "exclusive", path)) return true;
-  unlock(fd);
-  return false;
+/** Is the file locked by anyone, as /proc/locks tells it? Takes no lock, so it is in nobody's way; who is to act on the answer locks the file. */
+export function isInUse(fd: number): boolean {
+  return locksOf(fd).length > 0;
 }
 
 /** Gives a lock back before the file is closed. */
@@ -58,15 +56,18 @@ function runFlock(fd: number, option: string): number | string {
 
 /** A process that holds a lock on the file, as /proc/locks tells it; undefined if it does not or that process is gone. */
 export function holderOf(fd: number): number | undefined {
+  const pid = Number(locksOf(fd)[0]?.[4]);
+  return pid > 0 && existsSync(`/proc/${pid}`) ? pid : undefined;
+}
+/** Lines of /proc/locks about a file: number, FLOCK, ADVISORY, READ or WRITE, pid, device:inode, … */
+function locksOf(fd: number): string[][] {
   const { dev, ino } = fstatSync(fd, { bigint: true });
   const hex = (value: bigint): string => value.toString(16).padStart(2, "0");
   // The kernel's dev_t as user space sees it. @source sys/sysmacros.h
   const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
   const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
   const place = `${hex(major)}:${hex(minor)}:${ino}`;
-  const line = readLocks().find((words) => words[1] === "FLOCK" && words[5] === place);
-  const pid = Number(line?.[4]);
-  return pid > 0 && existsSync(`/proc/${pid}`) ? pid : undefined;
+  return readLocks().filter((words) => words[1] === "FLOCK" && words[5] === place);
 }
 function readLocks(): string[][] {
   try {

@@ -1,12 +1,13 @@
-/* mergeOverlay: an overlay and its base as one raw image, holes kept. Where the file system can share blocks (FICLONE) the base is cloned and only what the overlay has is
+/* mergeOverlay: an overlay and its base as one raw image, holes kept; copyRaw: a raw image likewise. Where the file system can share blocks (FICLONE) the base is cloned and only what the overlay has is
  * written; else both are copied, and what is zeroes is left out. I/O thread. */
 import type { FileHandle } from "node:fs/promises";
-import { HostFile } from "./block-file.ts";
+import { type BlockFile, HostFile } from "./block-file.ts";
 import { libc } from "./libc.ts";
 import { createWhole } from "./new-file.ts";
 import { openOverlayDisk } from "./overlay.ts";
 import type { OverlayDisk } from "./overlay-disk.ts";
 import { Block, BLOCK_BYTES } from "./overlay-format.ts";
+import { openLocked } from "./raw.ts";
 
 const CHUNK_BYTES = 4 << 20;
 /** What is looked at as one when zeroes are left out: an extent of less is hardly worth a hole. */
@@ -21,6 +22,21 @@ export async function mergeOverlay(overlay: string, output: string, options: { b
     await createWhole(output, (file) => fill(disk, file, output));
   } finally {
     await disk.close();
+  }
+}
+
+/** Copies a raw image, to which no VM may be writing. @param output a new file  @throws DiskError */
+export async function copyRaw(path: string, output: string): Promise<void> {
+  const { file: from, sizeBytes } = await openLocked(path, true);
+  const source = new HostFile(path, from);
+  try {
+    await createWhole(output, async (file) => {
+      if (libc()?.clone(file.fd, from.fd) === 0) return;
+      await file.truncate(sizeBytes);
+      await copy(source, new HostFile(output, file), 0, sizeBytes, false);
+    });
+  } finally {
+    await from.close();
   }
 }
 
@@ -42,11 +58,17 @@ async function fill(disk: OverlayDisk, file: FileHandle, path: string): Promise<
 }
 
 /** @param zeroes write them too: the output has something else there */
-async function copy(disk: OverlayDisk, out: HostFile, offset: number, length: number, zeroes: boolean): Promise<void> {
+async function copy(
+  from: Pick<BlockFile, "read">,
+  out: HostFile,
+  offset: number,
+  length: number,
+  zeroes: boolean,
+): Promise<void> {
   const buffer = new Uint8Array(Math.min(CHUNK_BYTES, length));
   for (let done = 0; done < length; done += CHUNK_BYTES) {
     const chunk = buffer.subarray(0, Math.min(CHUNK_BYTES, length - done));
-    await disk.read(offset + done, [chunk]);
+    await from.read(offset + done, [chunk]);
     if (zeroes) await out.write(offset + done, [chunk]);
     else for (const [at, bytes] of dataIn(chunk)) await out.write(offset + done + at, [bytes]);
   }

@@ -28,6 +28,8 @@ export class OverlayDisk implements Disk {
   readonly #file: BlockFile;
   readonly #map: OverlayMap;
   readonly #flushes: Flushes;
+  /** Requests under way. */
+  readonly #underWay = new Set<Promise<unknown>>();
   /** Ends when the last request for a part of a block has. */
   #partial: Promise<void> = Promise.resolve();
 
@@ -44,7 +46,17 @@ export class OverlayDisk implements Disk {
     this.#flushes = new Flushes(() => this.#flush());
   }
 
-  async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
+  read(offset: number, into: readonly Uint8Array[]): Promise<void> {
+    return this.#counted(this.#read(offset, into));
+  }
+  /** Requests of several steps are not cut off between them by close(). */
+  #counted<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work);
+    const forget = (): void => void this.#underWay.delete(work);
+    work.then(forget, forget);
+    return work;
+  }
+  async #read(offset: number, into: readonly Uint8Array[]): Promise<void> {
     const end = offset + byteCount(into);
     for (let at = offset; at < end;) {
       const { state, stop } = this.#run(at, end);
@@ -67,7 +79,10 @@ export class OverlayDisk implements Disk {
     fillZeroes(piecesOf(into, inBase, length));
   }
 
-  async write(offset: number, from: readonly Uint8Array[]): Promise<void> {
+  write(offset: number, from: readonly Uint8Array[]): Promise<void> {
+    return this.#counted(this.#write(offset, from));
+  }
+  async #write(offset: number, from: readonly Uint8Array[]): Promise<void> {
     this.#mustBeWritable();
     const end = offset + byteCount(from);
     if (end === offset) return;
@@ -84,8 +99,8 @@ export class OverlayDisk implements Disk {
     const stop = this.#needsRest(end) ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end;
     const before = new Uint8Array(offset - start);
     const behind = new Uint8Array(stop - end);
-    if (before.length > 0) await this.read(start, [before]);
-    if (behind.length > 0) await this.read(end, [behind]);
+    if (before.length > 0) await this.#read(start, [before]);
+    if (behind.length > 0) await this.#read(end, [behind]);
     await this.#writeHere(start, stop, [before, ...from, behind]);
   }
   /** Both edges are those of a block, or of a part of one that is here. */
@@ -116,21 +131,27 @@ export class OverlayDisk implements Disk {
     }
   }
 
-  async discard(offset: number, length: number): Promise<boolean> {
+  discard(offset: number, length: number): Promise<boolean> {
+    return this.#counted(this.#discard(offset, length));
+  }
+  async #discard(offset: number, length: number): Promise<boolean> {
     this.#mustBeWritable();
     const first = Math.ceil(offset / BLOCK_BYTES);
     const end = Math.floor((offset + length) / BLOCK_BYTES);
     await this.#zeroBlocks(first, end, true);
     return end > first;
   }
-  async zero(offset: number, length: number, unmap: boolean): Promise<void> {
+  zero(offset: number, length: number, unmap: boolean): Promise<void> {
+    return this.#counted(this.#zero(offset, length, unmap));
+  }
+  async #zero(offset: number, length: number, unmap: boolean): Promise<void> {
     this.#mustBeWritable();
     const first = Math.ceil(offset / BLOCK_BYTES) * BLOCK_BYTES;
     const end = Math.floor((offset + length) / BLOCK_BYTES) * BLOCK_BYTES;
-    if (end <= first) return this.write(offset, [new Uint8Array(length)]);
-    await this.write(offset, [new Uint8Array(first - offset)]);
+    if (end <= first) return this.#write(offset, [new Uint8Array(length)]);
+    await this.#write(offset, [new Uint8Array(first - offset)]);
     await this.#zeroBlocks(first / BLOCK_BYTES, end / BLOCK_BYTES, unmap);
-    await this.write(end, [new Uint8Array(offset + length - end)]);
+    await this.#write(end, [new Uint8Array(offset + length - end)]);
   }
   /** @param release the space of blocks that are here */
   async #zeroBlocks(first: number, end: number, release: boolean): Promise<void> {
@@ -147,6 +168,7 @@ export class OverlayDisk implements Disk {
 
   /** Writes down what changed first: a disk that was closed in order is as the guest left it. */
   async close(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
     try {
       await this.flush();
     } finally {
