@@ -24,6 +24,8 @@ export interface CopyInOptions extends Cancellable {
   readonly onProgress?: (counts: Readonly<CopyCounts>) => void;
 }
 
+const NOTHING = new Uint8Array(0);
+
 type Send = (frame: Uint8Array) => Promise<boolean>;
 
 /** Copies `from` to the path `to`, which a directory is merged into and a file takes the place of. @throws AgentError; the host's file errors */
@@ -77,19 +79,27 @@ class CopyIn {
     const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
       this.counts.files++;
-      if (!(await send(this.#frame(name, await file.stat(), FileType.FILE)))) return false;
-      return await this.#data(send, file);
+      const stat = await file.stat();
+      return await this.#data(send, file, this.#frame(name, stat, FileType.FILE), stat.size);
     } finally {
       await file.close();
       if (this.counts.files % 100 === 0) this.#options.onProgress?.(this.counts);
     }
   }
-  async #data(send: Send, file: FileHandle): Promise<boolean> {
+  /** A small file is one message with its entry and its end. */
+  async #data(send: Send, file: FileHandle, entry: Buffer, sizeBytes: number): Promise<boolean> {
+    const room = Math.min(sizeBytes + 1, DATA_LIMIT_BYTES);
+    let frames: Buffer[] = [entry];
     for (;;) {
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(DATA_LIMIT_BYTES), 0, DATA_LIMIT_BYTES);
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(room), 0, room);
       this.counts.bytes += bytesRead;
-      if (!(await send(dataFrame(buffer.subarray(0, bytesRead))))) return false;
-      if (bytesRead === 0) return true;
+      if (bytesRead > 0) frames.push(dataFrame(buffer.subarray(0, bytesRead)));
+      // A short read is the end of a regular file.
+      const atEnd = bytesRead < room;
+      if (atEnd) frames.push(dataFrame(NOTHING));
+      if (!(await send(Buffer.concat(frames)))) return false;
+      if (atEnd) return true;
+      frames = [];
     }
   }
   #frame(name: string, stat: Stats, type: number, target = ""): Buffer {
