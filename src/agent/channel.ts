@@ -52,28 +52,63 @@ export class Channel {
     }
   }
 
+  /** Has the connection ended, or failed? What came before can still be read. */
+  get over(): boolean {
+    return this.#ended || this.#failure !== undefined;
+  }
+
   /** The next frame, which must be of that type. @throws AgentError also for what the agent refuses */
-  async expect(type: number, timeoutMs: number): Promise<FrameReader> {
+  async expect(type: number, timeoutMs?: number): Promise<FrameReader> {
     const frame = await this.next(timeoutMs);
     if (frame === undefined) throw lost();
-    if (frame.type === Out.ERROR) throw refusalError(new FrameReader(frame.payload));
+    refuse(frame);
     if (frame.type !== type) throw this.broken(`it sent a frame of type ${frame.type} where ${type} was due`);
     return new FrameReader(frame.payload);
   }
 
-  /** Sends one frame. @returns resolves when the socket can take more */
+  /** Sends one frame. @returns resolves when the socket can take more, or takes no more ever: the agent's answer then says why */
   async send(frame: Uint8Array): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
-    await new Promise<void>((resolve, reject) => {
-      this.#socket.write(frame, (error) => {
-        if (error === null || error === undefined) resolve();
-        else reject(this.#failure ?? lost(error));
-      });
+    const socket = this.#socket;
+    if (socket.destroyed || socket.write(frame)) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        socket.off("drain", done);
+        socket.off("close", done);
+        resolve();
+      };
+      socket.on("drain", done);
+      socket.on("close", done);
     });
   }
   /** Sends without waiting: for small frames whose number is bounded. */
   post(frame: Uint8Array): void {
     if (!this.#socket.destroyed) this.#socket.write(frame);
+  }
+
+  /** From now on, the frame that is waited for has so long to come. */
+  expire(timeoutMs: number): void {
+    const { promise } = this.#waiting ?? {};
+    if (promise === undefined) return;
+    const timer = setTimeout(() => this.fail(timedOut(timeoutMs)), timeoutMs);
+    const stop = (): void => clearTimeout(timer);
+    promise.then(stop, stop);
+  }
+  /** Lets a signal end the connection, for as long as that lasts. */
+  obey(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return;
+    const abort = (): void => this.fail(signal.reason as Error);
+    signal.addEventListener("abort", abort, { once: true });
+    this.#socket.once("close", () => signal.removeEventListener("abort", abort));
+    if (signal.aborted) abort();
+  }
+  /** Reads fields of a frame. @throws AgentError broken where they are not there */
+  read<T>(fields: () => T): T {
+    try {
+      return fields();
+    } catch (error) {
+      if (error instanceof RangeError) throw this.broken(error.message);
+      throw error;
+    }
   }
 
   /** Ends the connection because the agent broke the protocol. @returns the error, for throwing */
@@ -144,7 +179,12 @@ export class Channel {
   }
 }
 
-function lost(cause?: Error): AgentError {
+/** @throws AgentError what an Out.ERROR frame says */
+export function refuse(frame: Frame): void {
+  if (frame.type === Out.ERROR) throw refusalError(new FrameReader(frame.payload));
+}
+
+export function lost(cause?: Error): AgentError {
   const sentence = "The connection to the agent in the VM was lost; has the VM ended, or was the agent killed?";
   return new AgentError("lost", sentence, { cause });
 }

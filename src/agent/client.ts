@@ -3,21 +3,20 @@
 import type { Duplex } from "node:stream";
 import { AgentError } from "./agent-error.ts";
 import { Channel } from "./channel.ts";
+import { copyIn, type CopyCounts, type CopyInOptions } from "./copy-in.ts";
+import { copyOut, type CopyOutOptions } from "./copy-out.ts";
 import { type AgentExec, type ExecRequest, RunningExec, execFrame } from "./exec.ts";
-import { Out, PORT_AGENT, PORT_READY, PROTOCOL_VERSION } from "./protocol.ts";
+import { AgentFiles } from "./files.ts";
+import { Out, PORT_READY, PROTOCOL_VERSION } from "./protocol.ts";
+import { type AgentTransport, type Cancellable, Requests } from "./requests.ts";
+import { type GuestInfo, guestInfo, power, type PowerOptions, setClock, sync } from "./system.ts";
+
+export type { AgentTransport };
 
 /** For answers that the guest gives at once unless it is overloaded. */
 const ANSWER_TIMEOUT_MS = 30_000;
-/** u16 version, four times u64 */
-const GREETING_BYTES = 34;
 /** Ports below are root's in the guest: no other program passes for the agent. */
 const FIRST_FREE_PORT = 1024;
-
-/** How to reach a guest: VsockDevice is one. */
-export interface AgentTransport {
-  connect(port: number, options: { timeoutMs?: number; signal?: AbortSignal | undefined }): Promise<Duplex>;
-  listen(port: number, listener: (socket: Duplex, guestPort: number) => void): () => void;
-}
 
 /** When the guest was how far, by its own clock since its kernel started. */
 export interface AgentReady {
@@ -25,11 +24,12 @@ export interface AgentReady {
   readonly modulesLoadedUs: number;
   readonly rootMountedUs: number;
   readonly readyUs: number;
+  /** What was asked for and could not be done: a disk that is not there, a name that could not be written. Sentences of the agent's. */
+  readonly complaints: readonly string[];
 }
 
-export class AgentClient {
-  readonly #transport: AgentTransport;
-  readonly #timeoutMs: number;
+export class AgentClient extends AgentFiles {
+  readonly #requests: Requests;
   readonly #ready = Promise.withResolvers<AgentReady>();
   readonly #lost = Promise.withResolvers<void>();
   readonly #stopListening: () => void;
@@ -37,8 +37,9 @@ export class AgentClient {
 
   /** To be made before the guest runs: it tells once that it is ready. @param timeoutMs for the first answer to each request */
   constructor(transport: AgentTransport, { timeoutMs = ANSWER_TIMEOUT_MS }: { timeoutMs?: number } = {}) {
-    this.#transport = transport;
-    this.#timeoutMs = timeoutMs;
+    const requests = new Requests(transport, timeoutMs);
+    super(requests);
+    this.#requests = requests;
     this.#ready.promise.catch(() => undefined);
     this.#stopListening = transport.listen(PORT_READY, (socket, guestPort) => this.#greet(socket, guestPort));
   }
@@ -72,47 +73,50 @@ export class AgentClient {
   /** Starts a command. @returns once it runs
    *  @throws AgentError command-not-found, command-not-executable, no-such-user, no-such-group, no-such-directory, busy, unreachable, …; RangeError */
   async exec(request: ExecRequest): Promise<AgentExec> {
-    const { channel, answer } = await this.#ask(execFrame(request), Out.STARTED, request.signal);
-    if (answer.rest !== 4) throw channel.broken("its first answer has a wrong length");
-    return new RunningExec(channel, answer.u32(), request.signal);
+    const { channel, answer } = await this.#requests.ask(execFrame(request), Out.STARTED, request.signal);
+    return new RunningExec(
+      channel,
+      channel.read(() => answer.u32()),
+    );
   }
   /** Starts a command that goes on without a connection, with /dev/null for its streams; nothing is learned of its end.
    *  @returns its process id in the guest @throws as exec */
   async execDetached(request: ExecRequest): Promise<number> {
-    const { channel, answer } = await this.#ask(execFrame(request, true), Out.STARTED, request.signal);
-    if (answer.rest !== 4) throw channel.broken("its first answer has a wrong length");
+    const { channel, answer } = await this.#requests.ask(execFrame(request, true), Out.STARTED, request.signal);
     channel.close();
-    return answer.u32();
+    return channel.read(() => answer.u32());
   }
 
-  /** Connects, asks, and waits for the first answer. The channel is the caller's. */
-  async #ask(
-    request: Uint8Array,
-    answerType: number,
-    signal: AbortSignal | undefined,
-  ): Promise<{ channel: Channel; answer: Awaited<ReturnType<Channel["expect"]>> }> {
-    const channel = new Channel(await this.#connect(signal));
-    const abort = (): void => channel.fail(signal!.reason as Error);
-    signal?.addEventListener("abort", abort, { once: true });
-    try {
-      channel.post(request);
-      return { channel, answer: await channel.expect(answerType, this.#timeoutMs) };
-    } catch (error) {
-      channel.close();
-      throw error;
-    } finally {
-      signal?.removeEventListener("abort", abort);
-    }
+  /** Copies a file or a tree of the host into the guest, to the path `to` itself: it is merged into a directory that is there. @throws AgentError; the host's file errors */
+  copyIn(from: string, to: string, options: CopyInOptions = {}): Promise<CopyCounts> {
+    return copyIn(this.#requests, from, to, options);
   }
-  async #connect(signal: AbortSignal | undefined): Promise<Duplex> {
-    try {
-      return await this.#transport.connect(PORT_AGENT, { timeoutMs: this.#timeoutMs, signal });
-    } catch (error) {
-      if (signal?.aborted) throw error;
-      const sentence =
-        "The agent in the VM cannot be reached; is the VM up, and was it started by this version of Mere?";
-      throw new AgentError("unreachable", sentence, { cause: error });
-    }
+  /** Copies a file or a tree of the guest to the host, to the path `to` itself. Nothing is written elsewhere, whatever the guest says.
+   *  @throws AgentError; the host's file errors */
+  copyOut(from: string, to: string, options: CopyOutOptions = {}): Promise<CopyCounts> {
+    return copyOut(this.#requests, from, to, options);
+  }
+
+  /** Steps the guest's clock. @param nanoseconds since 1970; the host's time if absent @throws AgentError */
+  setClock(nanoseconds: bigint = BigInt(Date.now()) * 1_000_000n, { signal }: Cancellable = {}): Promise<void> {
+    return setClock(this.#requests, nanoseconds, signal);
+  }
+  /** @throws AgentError */
+  info({ signal }: Cancellable = {}): Promise<GuestInfo> {
+    return guestInfo(this.#requests, signal);
+  }
+  /** Writes what the guest's file systems hold back to the disks. @throws AgentError */
+  sync({ signal }: Cancellable = {}): Promise<void> {
+    return sync(this.#requests, signal);
+  }
+  /** Ends all processes, writes the file systems and powers off; with an init of the image through that. Resolves when it has begun: the machine's end
+   *  tells when it is done. @param options.graceMs between SIGTERM and SIGKILL, 2 s if absent @throws AgentError */
+  powerOff(options: PowerOptions = {}): Promise<void> {
+    return power(this.#requests, false, options);
+  }
+  /** The same with a reset at the end. @throws AgentError */
+  reboot(options: PowerOptions = {}): Promise<void> {
+    return power(this.#requests, true, options);
   }
 
   #greet(socket: Duplex, guestPort: number): void {
@@ -125,16 +129,21 @@ export class AgentClient {
   }
   async #readGreeting(channel: Channel): Promise<void> {
     try {
-      const reader = await channel.expect(Out.READY, this.#timeoutMs);
-      if (reader.rest !== GREETING_BYTES) throw channel.broken("its greeting has a wrong length");
-      if (reader.u16() !== PROTOCOL_VERSION)
+      const reader = await channel.expect(Out.READY, this.#requests.timeoutMs);
+      if (channel.read(() => reader.u16()) !== PROTOCOL_VERSION)
         throw new AgentError("version", "The agent in the VM is of another version of Mere; restart the VM.");
-      this.#ready.resolve({
-        agentStartedUs: Number(reader.u64()),
-        modulesLoadedUs: Number(reader.u64()),
-        rootMountedUs: Number(reader.u64()),
-        readyUs: Number(reader.u64()),
-      });
+      this.#ready.resolve(
+        channel.read(() => ({
+          agentStartedUs: Number(reader.u64()),
+          modulesLoadedUs: Number(reader.u64()),
+          rootMountedUs: Number(reader.u64()),
+          readyUs: Number(reader.u64()),
+          complaints: reader
+            .text()
+            .split("\n")
+            .filter((line) => line !== ""),
+        })),
+      );
       // Nothing more comes; the end does.
       await channel.next().catch(() => undefined);
     } catch (error) {

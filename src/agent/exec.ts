@@ -4,23 +4,16 @@ import { constants } from "node:os";
 import { Readable, Writable } from "node:stream";
 import type { AgentError } from "./agent-error.ts";
 import type { Channel, Frame } from "./channel.ts";
-import {
-  DATA_LIMIT_BYTES,
-  FrameReader,
-  FrameWriter,
-  In,
-  Op,
-  Out,
-  PROTOCOL_VERSION,
-  STREAM_WINDOW_BYTES,
-} from "./protocol.ts";
+import { DATA_LIMIT_BYTES, FrameReader, FrameWriter, In, Op, Out, STREAM_WINDOW_BYTES } from "./protocol.ts";
+import { type Cancellable, requestFrame } from "./requests.ts";
 
 /** A reader's progress is told to the agent in steps of this many bytes. */
 const CREDIT_BYTES = STREAM_WINDOW_BYTES / 4;
 const TTY = 1;
 const DETACHED = 2;
 
-export interface ExecRequest {
+/** What to run. An abort of its signal ends the command as a lost connection does. */
+export interface ExecRequest extends Cancellable {
   /** Program and arguments; a program without a slash is looked for in PATH of `environment`. At most 1 MiB with the environment. */
   readonly command: readonly string[];
   /** The whole environment; PATH and HOME are added where they are missing, and TERM for a terminal. */
@@ -31,11 +24,9 @@ export interface ExecRequest {
   readonly user?: string | undefined;
   /** A terminal of this size: input and output are then one stream, and stderr is empty. */
   readonly terminal?: { readonly columns: number; readonly rows: number } | undefined;
-  /** Ends the command as a lost connection does. */
-  readonly signal?: AbortSignal | undefined;
 }
 
-export type ExecEnd = { readonly code: number } | { readonly signal: NodeJS.Signals };
+export type ExecEnd = { readonly code: number } | { readonly signal: string };
 
 /** A running command. If the connection goes away, the command's process group gets SIGHUP and two seconds later SIGKILL. */
 export interface AgentExec {
@@ -46,8 +37,8 @@ export interface AgentExec {
   readonly stderr: Readable;
   /** How the command ended; rejects with AgentError when that cannot be known. What it wrote may still be on its way to stdout and stderr. */
   readonly exit: Promise<ExecEnd>;
-  /** Sends a signal to the command's process group. */
-  kill(signal?: NodeJS.Signals | number): void;
+  /** Sends a signal to the command's process group. @param signal "SIGTERM", "TERM", "SIGRTMIN+3", 15 @throws RangeError when it is none */
+  kill(signal?: string | number): void;
   resize(columns: number, rows: number): void;
 }
 
@@ -59,8 +50,7 @@ export function execFrame(request: ExecRequest, detached = false): Buffer {
     ...(terminal !== undefined && { TERM: "xterm" }),
     ...request.environment,
   });
-  const frame = new FrameWriter(Op.EXEC)
-    .u16(PROTOCOL_VERSION)
+  const frame = requestFrame(Op.EXEC)
     .u8((terminal === undefined ? 0 : TTY) | (detached ? DETACHED : 0))
     .u16(terminal?.columns ?? 0)
     .u16(terminal?.rows ?? 0)
@@ -107,12 +97,20 @@ class OutputStream extends Readable {
     this.#wanted = true;
     this.#deliver();
   }
+  /** Who destroys the stream wants the command to go on without a reader. */
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    callback(error);
+    this.#deliver();
+  }
   #deliver(): void {
-    while (this.#wanted && this.#waiting.length > 0) {
+    while ((this.#wanted || this.destroyed) && this.#waiting.length > 0) {
       const data = this.#waiting.shift()!;
       this.#waitingBytes -= data.length;
       this.#taken += data.length;
-      this.#wanted = this.push(data);
+      if (this.destroyed) continue;
+      // Asked for again while it is pushed, perhaps.
+      this.#wanted = false;
+      if (this.push(data)) this.#wanted = true;
     }
     if (this.#taken >= CREDIT_BYTES && !this.#ended) {
       this.#channel.post(new FrameWriter(In.CREDIT).u8(this.#type).u32(this.#taken).finish());
@@ -175,7 +173,7 @@ export class RunningExec implements AgentExec {
   readonly #errors: OutputStream;
   readonly #exit = Promise.withResolvers<ExecEnd>();
 
-  constructor(channel: Channel, pid: number, signal: AbortSignal | undefined) {
+  constructor(channel: Channel, pid: number) {
     this.pid = pid;
     this.#channel = channel;
     this.stdin = this.#input = new InputStream(channel);
@@ -183,15 +181,10 @@ export class RunningExec implements AgentExec {
     this.stderr = this.#errors = new OutputStream(channel, Out.STDERR);
     this.exit = this.#exit.promise;
     this.exit.catch(() => undefined);
-    const abort = (): void => channel.fail(signal!.reason as Error);
-    signal?.addEventListener("abort", abort, { once: true });
-    if (signal?.aborted) abort();
-    void this.#carry().finally(() => signal?.removeEventListener("abort", abort));
+    void this.#carry();
   }
-  kill(signal: NodeJS.Signals | number = "SIGTERM"): void {
-    const number = typeof signal === "number" ? signal : constants.signals[signal];
-    if (!(number > 0 && number <= 64)) throw new RangeError(`${String(signal)} is no signal.`);
-    this.#channel.post(new FrameWriter(In.SIGNAL).u32(number).finish());
+  kill(signal: string | number = "SIGTERM"): void {
+    this.#channel.post(new FrameWriter(In.SIGNAL).u32(signalNumber(signal)).finish());
   }
   resize(columns: number, rows: number): void {
     this.#channel.post(new FrameWriter(In.RESIZE).u16(columns).u16(rows).finish());
@@ -241,8 +234,21 @@ export class RunningExec implements AgentExec {
   }
 }
 
-/** Real-time signals have no names in Node; they are told as SIGKILL would be wrong, so by number. */
-function signalName(number: number): NodeJS.Signals {
-  const known = Object.entries(constants.signals).find(([, value]) => value === number);
-  return (known?.[0] ?? `SIGRT${number - 34}`) as NodeJS.Signals;
+/** SIGRTMIN as C libraries count: two real-time signals are theirs. */
+const FIRST_REAL_TIME = 34;
+const LAST_SIGNAL = 64;
+
+/** A name as docker and kill(1) take it, as a number of Linux's. @throws RangeError */
+export function signalNumber(signal: string | number): number {
+  const name = String(signal).toUpperCase().replace(/^SIG/, "");
+  const offset = /^RTMIN(?:\+(\d+))?$/.exec(name);
+  const known = constants.signals[`SIG${name}` as NodeJS.Signals] as number | undefined;
+  const number = offset === null ? (known ?? Number(name)) : FIRST_REAL_TIME + Number(offset[1] ?? 0);
+  if (Number.isInteger(number) && number > 0 && number <= LAST_SIGNAL) return number;
+  throw new RangeError(`${JSON.stringify(signal)} is no signal; take a name such as SIGTERM, or a number.`);
+}
+
+function signalName(number: number): string {
+  if (number >= FIRST_REAL_TIME) return `SIGRTMIN+${number - FIRST_REAL_TIME}`;
+  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? `SIG${number}`;
 }

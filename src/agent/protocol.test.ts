@@ -16,7 +16,7 @@ function headerConstants(): Map<string, number> {
 }
 
 test("host and guest have the same protocol", () => {
-  const { Op, In, Out, Refusal, PROTOCOL_VERSION, PORT_AGENT, PORT_READY } = protocol;
+  const { Op, In, Out, Refusal, Write, Event, PROTOCOL_VERSION, PORT_AGENT, PORT_READY } = protocol;
   const { FRAME_HEADER_BYTES, FRAME_LIMIT_BYTES, DATA_LIMIT_BYTES, STREAM_WINDOW_BYTES } = protocol;
   const prefixed = (prefix: string, table: Readonly<Record<string, number>>): [string, number][] =>
     Object.entries(table).map(([name, value]) => [prefix + name, value]);
@@ -27,6 +27,8 @@ test("host and guest have the same protocol", () => {
     ...prefixed("IN_", In),
     ...prefixed("OUT_", Out),
     ...prefixed("ERROR_", Refusal),
+    ...prefixed("WRITE_", Write),
+    ...prefixed("EVENT_", Event),
   ]);
   assert.deepEqual(headerConstants(), ours);
 });

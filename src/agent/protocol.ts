@@ -14,6 +14,24 @@ export const STREAM_WINDOW_BYTES = 256 << 10;
 /** Requests: the first frame of a connection. */
 export const Op = {
   EXEC: 1,
+  READ: 2,
+  WRITE: 3,
+  LIST: 4,
+  STAT: 5,
+  MAKE_DIRECTORY: 6,
+  REMOVE: 7,
+  RENAME: 8,
+  READ_LINK: 9,
+  SYMLINK: 10,
+  CHANGE_MODE: 11,
+  CHANGE_OWNER: 12,
+  WATCH: 13,
+  COPY_OUT: 14,
+  COPY_IN: 15,
+  CLOCK: 16,
+  SYNC: 17,
+  POWER: 18,
+  INFO: 19,
 } as const;
 
 /** Host to agent, during an operation. */
@@ -22,6 +40,9 @@ export const In = {
   SIGNAL: 0x41,
   RESIZE: 0x42,
   CREDIT: 0x43,
+  DATA: 0x44,
+  ENTRY: 0x45,
+  END: 0x46,
 } as const;
 
 /** Agent to host. */
@@ -33,6 +54,9 @@ export const Out = {
   STDERR: 0x84,
   EXIT: 0x85,
   STDIN_TAKEN: 0x86,
+  DATA: 0x87,
+  ENTRY: 0x88,
+  EVENT: 0x89,
   READY: 0x90,
 } as const;
 
@@ -48,6 +72,11 @@ export const Refusal = {
   NO_SUCH_GROUP: 8,
   NO_SUCH_DIRECTORY: 9,
 } as const;
+
+/** Flags of Op.WRITE. */
+export const Write = { APPEND: 1, NEW: 2 } as const;
+/** Kinds of Out.EVENT. */
+export const Event = { CREATED: 1, CHANGED: 2, REMOVED: 3, OVERFLOW: 4 } as const;
 
 /** Makes one frame. */
 export class FrameWriter {
@@ -80,7 +109,7 @@ export class FrameWriter {
   }
   u64(value: bigint): this {
     this.#room(8);
-    this.#length = this.#bytes.writeBigUInt64LE(value, this.#length);
+    this.#length = this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, value), this.#length);
     return this;
   }
   /** @throws RangeError when the text has a NUL, which no path, word or name can have in the guest */

@@ -35,9 +35,11 @@ i64 write_all(int fd, const void *bytes, u64 count);
 /* No SIGPIPE when the peer is gone. */
 #define SYS6_SEND(fd, bytes, count) sys6(NR_sendto, fd, (i64)(bytes), (i64)(count), MSG_NOSIGNAL, 0, 0)
 void make_directories(const char *path, int mode);
+void pause_ms(u64 ms);
 u64 monotonic_ms(void);
 u64 boot_time_us(void);
-/* Tells the kernel's log, which is on the serial port. */
+/* Tells the kernel's log, which is on the serial port; and keeps it in log_text, a line each, for the greeting. */
+extern char log_text[4096];
 void log_line(const char *a, const char *b, const char *c);
 void log_errno(const char *what, const char *name, i64 error);
 
@@ -82,19 +84,48 @@ u64 connection_pending(void);
 /* @returns 0 when the connection has ended */
 int connection_push(void);
 int connection_flush(void);
+/* Sends what is left, says that nothing more comes, and waits until the host has closed. */
+void connection_finish(void);
 void send_error(u16 code, i64 error, const char *detail);
 void send_done(void);
+
+/* What the agent is here: under test it neither ends the machine nor sets its clock. */
+enum { ROLE_TEST = 0, ROLE_INIT = 1, ROLE_BESIDE_INIT = 2 };
+extern int agent_role;
 
 /* serve.c */
 void serve(int listener, int is_vsock);
 i64 listen_vsock(u32 port);
 i64 listen_unix(const char *path);
 
-/* boot.c and what it uses */
-void boot(void);
-void load_modules(const char *names);
+/* boot.c. @param own_name the agent's argv[0], which it may write */
+void boot(char *own_name);
 
-/* operations */
+/* operations: each answers one request, and is called once in a process. */
 void run_exec(struct reader *request);
+void run_read(struct reader *request);
+void run_write(struct reader *request);
+void run_list(struct reader *request);
+void run_stat(struct reader *request);
+void run_make_directory(struct reader *request);
+void run_remove(struct reader *request);
+void run_rename(struct reader *request);
+void run_read_link(struct reader *request);
+void run_symlink(struct reader *request);
+void run_change_mode(struct reader *request);
+void run_change_owner(struct reader *request);
+void run_watch(struct reader *request);
+void run_copy_out(struct reader *request);
+void run_copy_in(struct reader *request);
+void run_clock(struct reader *request);
+void run_sync(struct reader *request);
+void run_power(struct reader *request);
+void run_info(struct reader *request);
+
+/* files.c. Says how an operation ended: OUT_DONE for 0 and more, else the error about a path. */
+void send_result(i64 result, const char *path);
+void send_bad_request(void);
+/* mode uid gid size mtime: the fields of a file, wherever one is told. */
+void put_stat(const struct stat *stat);
 
 #endif

@@ -2,7 +2,7 @@
 #include "config.h"
 #include "agent.h"
 
-static char text[64 << 10];
+static char text[256 << 10];
 static u64 text_length;
 
 int config_read(const char *path) {
@@ -15,7 +15,7 @@ int config_read(const char *path) {
 }
 
 /* The line that was found last, split into its fields; the text itself stays whole for the next search. */
-static char copy[8 << 10];
+static char copy[20 << 10];
 
 int config_next(struct config_line *line, const char *word) {
   char *at = line->next == NULL ? text : line->next;

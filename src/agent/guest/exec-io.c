@@ -148,6 +148,7 @@ static void hang_up(void) {
   close_input();
   SYS3(NR_poll, &wait, 1, HANGUP_MS);
   SYS2(NR_kill, -self->pid, SIGKILL);
+  SYS4(NR_wait4, self->pid, NULL, 0, NULL);
 }
 
 /* What to wait for now. A descriptor of −1 is passed over by poll. */

@@ -1,6 +1,9 @@
 /* Frames on the connection of this process: one buffer for what comes, one for what goes. Everything that the peer says of lengths is checked here. */
 #include "agent.h"
 
+/* The host closes as soon as it has the answer. */
+enum { FINISH_MS = 5000 };
+
 int connection = -1;
 u8 *frame_payload;
 u32 frame_length;
@@ -182,6 +185,17 @@ int connection_flush(void) {
     if (output_end == 0) return 1;
     struct pollfd wait = {connection, POLLOUT, 0};
     SYS3(NR_poll, &wait, 1, -1);
+  }
+}
+
+/* Whoever closes with something unread breaks the connection off, and the peer may lose what was sent last. */
+void connection_finish(void) {
+  u64 until = monotonic_ms() + FINISH_MS;
+  if (!connection_flush() || SYS2(NR_shutdown, connection, SHUT_WR) < 0) return;
+  for (u64 now = monotonic_ms(); now < until; now = monotonic_ms()) {
+    struct pollfd wait = {connection, POLLIN, 0};
+    input_start = input_end = 0;
+    if (SYS3(NR_poll, &wait, 1, until - now) > 0 && !connection_fill()) return;
   }
 }
 

@@ -2,6 +2,8 @@
  * tests run it on the host. */
 #include "agent.h"
 
+int agent_role = ROLE_TEST;
+
 void agent_main(i64 *stack) {
   i64 count = stack[0];
   char **words = (char **)(stack + 1);
@@ -10,6 +12,6 @@ void agent_main(i64 *stack) {
     if (listener >= 0) serve((int)listener, 0);
     exit_process(1);
   }
-  if (SYS0(NR_getpid) == 1) boot();
+  if (SYS0(NR_getpid) == 1) boot(words[0]);
   exit_process(2);
 }

@@ -22,7 +22,25 @@ enum {
 
 /* Requests. */
 enum {
-  OP_EXEC = 1
+  OP_EXEC = 1,
+  OP_READ = 2,
+  OP_WRITE = 3,
+  OP_LIST = 4,
+  OP_STAT = 5,
+  OP_MAKE_DIRECTORY = 6,
+  OP_REMOVE = 7,
+  OP_RENAME = 8,
+  OP_READ_LINK = 9,
+  OP_SYMLINK = 10,
+  OP_CHANGE_MODE = 11,
+  OP_CHANGE_OWNER = 12,
+  OP_WATCH = 13,
+  OP_COPY_OUT = 14,
+  OP_COPY_IN = 15,
+  OP_CLOCK = 16,
+  OP_SYNC = 17,
+  OP_POWER = 18,
+  OP_INFO = 19
 };
 
 /* Host to agent, during an operation. */
@@ -30,7 +48,11 @@ enum {
   IN_STDIN = 0x40,
   IN_SIGNAL = 0x41,
   IN_RESIZE = 0x42,
-  IN_CREDIT = 0x43
+  IN_CREDIT = 0x43,
+  /* An empty one ends a file. */
+  IN_DATA = 0x44,
+  IN_ENTRY = 0x45,
+  IN_END = 0x46
 };
 
 /* Agent to host. */
@@ -42,6 +64,10 @@ enum {
   OUT_STDERR = 0x84,
   OUT_EXIT = 0x85,
   OUT_STDIN_TAKEN = 0x86,
+  /* An empty one ends a file. */
+  OUT_DATA = 0x87,
+  OUT_ENTRY = 0x88,
+  OUT_EVENT = 0x89,
   OUT_READY = 0x90
 };
 
@@ -56,6 +82,21 @@ enum {
   ERROR_NO_SUCH_USER = 7,
   ERROR_NO_SUCH_GROUP = 8,
   ERROR_NO_SUCH_DIRECTORY = 9
+};
+
+/* Flags of OP_WRITE. */
+enum {
+  WRITE_APPEND = 1,
+  WRITE_NEW = 2
+};
+
+/* In OUT_EVENT of OP_WATCH. */
+enum {
+  EVENT_CREATED = 1,
+  EVENT_CHANGED = 2,
+  EVENT_REMOVED = 3,
+  /* Some were lost: look again. */
+  EVENT_OVERFLOW = 4
 };
 
 #endif

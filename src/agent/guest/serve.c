@@ -21,6 +21,24 @@ static void dispatch(void) {
   }
   switch (frame_type) {
   case OP_EXEC: run_exec(&request); return;
+  case OP_READ: run_read(&request); return;
+  case OP_WRITE: run_write(&request); return;
+  case OP_LIST: run_list(&request); return;
+  case OP_STAT: run_stat(&request); return;
+  case OP_MAKE_DIRECTORY: run_make_directory(&request); return;
+  case OP_REMOVE: run_remove(&request); return;
+  case OP_RENAME: run_rename(&request); return;
+  case OP_READ_LINK: run_read_link(&request); return;
+  case OP_SYMLINK: run_symlink(&request); return;
+  case OP_CHANGE_MODE: run_change_mode(&request); return;
+  case OP_CHANGE_OWNER: run_change_owner(&request); return;
+  case OP_WATCH: run_watch(&request); return;
+  case OP_COPY_OUT: run_copy_out(&request); return;
+  case OP_COPY_IN: run_copy_in(&request); return;
+  case OP_CLOCK: run_clock(&request); return;
+  case OP_SYNC: run_sync(&request); return;
+  case OP_POWER: run_power(&request); return;
+  case OP_INFO: run_info(&request); return;
   default: send_error(ERROR_BAD_REQUEST, 0, "unknown request"); return;
   }
 }
@@ -28,7 +46,10 @@ static void dispatch(void) {
 static void work(int fd) {
   connection_start(fd);
   struct pollfd wait = {fd, POLLIN, 0};
-  if (SYS3(NR_poll, &wait, 1, REQUEST_TIMEOUT_MS) > 0 && frame_wait()) dispatch();
+  if (SYS3(NR_poll, &wait, 1, REQUEST_TIMEOUT_MS) > 0 && frame_wait()) {
+    dispatch();
+    connection_finish();
+  }
   exit_process(0);
 }
 

@@ -7,6 +7,7 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long u64;
+typedef short i16;
 typedef int i32;
 typedef long i64;
 
@@ -42,7 +43,7 @@ enum {
   NR_getdents64 = 217, NR_clock_settime = 227, NR_clock_gettime = 228, NR_openat = 257, NR_mkdirat = 258, NR_mknodat = 259,
   NR_fchownat = 260, NR_newfstatat = 262, NR_unlinkat = 263, NR_symlinkat = 266, NR_readlinkat = 267, NR_fchmodat = 268,
   NR_utimensat = 280, NR_accept4 = 288, NR_signalfd4 = 289, NR_pipe2 = 293, NR_inotify_init1 = 294, NR_inotify_add_watch = 254,
-  NR_inotify_rm_watch = 255, NR_finit_module = 313, NR_getrandom = 318, NR_pidfd_open = 434, NR_uname = 63, NR_linkat = 265
+  NR_inotify_rm_watch = 255, NR_finit_module = 313, NR_getrandom = 318, NR_pidfd_open = 434, NR_uname = 63, NR_linkat = 265, NR_renameat2 = 316, NR_setpriority = 141
 };
 
 enum {

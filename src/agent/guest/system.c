@@ -56,6 +56,11 @@ void make_directories(const char *path, int mode) {
   }
 }
 
+void pause_ms(u64 ms) {
+  struct timespec time = {(i64)(ms / 1000), (i64)(ms % 1000) * 1000000};
+  SYS2(NR_nanosleep, &time, NULL);
+}
+
 u64 monotonic_ms(void) {
   struct timespec now = {0, 0};
   SYS2(NR_clock_gettime, CLOCK_MONOTONIC, &now);
@@ -68,12 +73,15 @@ u64 boot_time_us(void) {
   return (u64)now.seconds * 1000000 + (u64)now.nanoseconds / 1000;
 }
 
+char log_text[4096];
+
 void log_line(const char *a, const char *b, const char *c) {
   char line[512] = "mere: ";
   append(line, sizeof line - 1, a);
   append(line, sizeof line - 1, b);
   append(line, sizeof line - 1, c);
   append(line, sizeof line, "\n");
+  append(log_text, sizeof log_text, line + length_of("mere: "));
   i64 fd = open_file("/dev/kmsg", O_WRONLY, 0);
   if (fd < 0) return;
   write_all((int)fd, line, length_of(line));

@@ -37,7 +37,7 @@ static int parse_id(const char *text, u32 *id) {
 /* @returns was the user in the list; fills uid, gid, name, home */
 static int find_user(const char *wanted, struct user *user) {
   char *fields[7];
-  u32 uid, gid, number;
+  u32 uid, gid, number = 0;
   int numeric = parse_id(wanted, &number);
   if (!open_listing("/etc/passwd")) return 0;
   for (int count; (count = next_line(fields, 7)) != 0;) {

@@ -174,7 +174,9 @@ export class VsockSocket extends Duplex {
       const data = this.#waiting.shift()!;
       this.#waitingBytes -= data.length;
       this.#forwarded = (this.#forwarded + data.length) >>> 0;
-      this.#wanted = this.push(data);
+      // Asked for again while it is pushed, perhaps.
+      this.#wanted = false;
+      if (this.push(data)) this.#wanted = true;
     }
     if (this.#state === "open" && (this.#forwarded - this.#told) >>> 0 >= UPDATE_BYTES && !this.#peerSendsNone)
       this.#want(VsockOp.CREDIT_UPDATE);

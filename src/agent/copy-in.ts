@@ -1,0 +1,111 @@
+/* Copies a file or a tree of the host into a guest, as one stream of entries (guest/tree.c takes it). Symbolic links are copied as links; what is neither
+ * file, directory nor link is passed over. I/O thread; files are read in pieces, so large ones take little memory. */
+import { constants, type Stats } from "node:fs";
+import { type FileHandle, lstat, open, opendir, readlink } from "node:fs/promises";
+import { join } from "node:path";
+import { dataFrame, upload } from "./files.ts";
+import { FileType, writeInfo } from "./file-info.ts";
+import { DATA_LIMIT_BYTES, FrameWriter, In, Op } from "./protocol.ts";
+import { type Cancellable, type Requests, requestFrame } from "./requests.ts";
+
+export interface CopyCounts {
+  files: number;
+  directories: number;
+  links: number;
+  bytes: number;
+  /** Devices, sockets and the like, which are not copied. */
+  skipped: number;
+}
+
+export interface CopyInOptions extends Cancellable {
+  /** Whose the files are in the guest; "keep": the host's numbers. Default: root's. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | "keep";
+  /** Called now and then. */
+  readonly onProgress?: (counts: Readonly<CopyCounts>) => void;
+}
+
+const NOTHING = new Uint8Array(0);
+
+type Send = (frame: Uint8Array) => Promise<boolean>;
+
+/** Copies `from` to the path `to`, which a directory is merged into and a file takes the place of. @throws AgentError; the host's file errors */
+export async function copyIn(
+  requests: Requests,
+  from: string,
+  to: string,
+  options: CopyInOptions,
+): Promise<CopyCounts> {
+  // Before anything is made in the guest: a source that is not there is told as such.
+  const root = await lstat(from);
+  const channel = await requests.open(requestFrame(Op.COPY_IN).text(to).finish(), options.signal);
+  const copy = new CopyIn(options);
+  await upload(channel, requests.timeoutMs, async (send) => void (await copy.entry(send, from, "", root)));
+  options.onProgress?.(copy.counts);
+  return copy.counts;
+}
+
+class CopyIn {
+  readonly counts: CopyCounts = { files: 0, directories: 0, links: 0, bytes: 0, skipped: 0 };
+  readonly #options: CopyInOptions;
+
+  constructor(options: CopyInOptions) {
+    this.#options = options;
+  }
+
+  /** @returns is there any use in going on */
+  async entry(send: Send, path: string, name: string, stat: Stats): Promise<boolean> {
+    if (stat.isFile()) return this.#file(send, path, name);
+    if (stat.isSymbolicLink()) {
+      this.counts.links++;
+      return send(this.#frame(name, stat, FileType.SYMLINK, await readlink(path)));
+    }
+    if (stat.isDirectory()) return this.#directory(send, path, name, stat);
+    this.counts.skipped++;
+    return true;
+  }
+
+  async #directory(send: Send, path: string, name: string, stat: Stats): Promise<boolean> {
+    this.counts.directories++;
+    if (!(await send(this.#frame(name, stat, FileType.DIRECTORY)))) return false;
+    for await (const { name: child } of await opendir(path)) {
+      const childPath = join(path, child);
+      if (!(await this.entry(send, childPath, name === "" ? child : `${name}/${child}`, await lstat(childPath))))
+        return false;
+    }
+    // Once more: its time has changed with what was made in it.
+    return send(this.#frame(name, stat, FileType.DIRECTORY));
+  }
+  async #file(send: Send, path: string, name: string): Promise<boolean> {
+    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      this.counts.files++;
+      const stat = await file.stat();
+      return await this.#data(send, file, this.#frame(name, stat, FileType.FILE), stat.size);
+    } finally {
+      await file.close();
+      if (this.counts.files % 100 === 0) this.#options.onProgress?.(this.counts);
+    }
+  }
+  /** A small file is one message with its entry and its end. */
+  async #data(send: Send, file: FileHandle, entry: Buffer, sizeBytes: number): Promise<boolean> {
+    const room = Math.min(sizeBytes + 1, DATA_LIMIT_BYTES);
+    let frames: Buffer[] = [entry];
+    for (;;) {
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(room), 0, room);
+      this.counts.bytes += bytesRead;
+      if (bytesRead > 0) frames.push(dataFrame(buffer.subarray(0, bytesRead)));
+      // A short read is the end of a regular file.
+      const atEnd = bytesRead < room;
+      if (atEnd) frames.push(dataFrame(NOTHING));
+      if (!(await send(Buffer.concat(frames)))) return false;
+      if (atEnd) return true;
+      frames = [];
+    }
+  }
+  #frame(name: string, stat: Stats, type: number, target = ""): Buffer {
+    const { owner = { uid: 0, gid: 0 } } = this.#options;
+    const { uid, gid } = owner === "keep" ? stat : owner;
+    const info = { mode: type | (stat.mode & 0o7777), uid, gid, sizeBytes: stat.size, modifiedMs: stat.mtimeMs };
+    return writeInfo(new FrameWriter(In.ENTRY).text(name), info).text(target).finish();
+  }
+}
