@@ -62,7 +62,7 @@ describe("images", { skip: why, timeout: 240_000 }, () => {
   }
 
   async function e2fs(program: string, ...args: string[]): Promise<{ status: number; stdout: string }> {
-    return runCommand("env", [`PATH=${process.env["PATH"]}:/usr/sbin:/sbin`, program, ...args]);
+    return runCommand("env", [`PATH=${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`, program, ...args]);
   }
 
   /** The one image of the store is the layout's. */
