@@ -103,7 +103,8 @@ export class TestRegistry implements AsyncDisposable {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = decodeURIComponent(request.url ?? "").split("?")[0]!;
     const { range } = request.headers;
-    this.requests.push(`${request.method} ${path}${range === undefined ? "" : ` [${range}]`}`);
+    const { method = "" } = request;
+    this.requests.push(`${method} ${path}${range === undefined ? "" : ` [${range}]`}`);
     if (await this.behave(request, response, path)) return;
     const [, kind, reference] = /^\/v2\/.+\/(manifests|blobs)\/([^/]+)$/.exec(path) ?? [];
     const manifest = kind === "manifests" ? this.content.manifests.get(reference!) : undefined;

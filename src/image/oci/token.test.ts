@@ -164,7 +164,7 @@ describe("a registry with passwords", () => {
     wants(() => "Basic", isGood);
     const bin = join(home, "bin");
     mkdirSync(bin);
-    const { PATH } = process.env;
+    const { PATH = "" } = process.env;
     process.env["PATH"] = `${bin}:${PATH}`;
     try {
       dockerConfig({ credHelpers: { [registry.host]: "test" } });

@@ -143,7 +143,7 @@ describe("a damaged archive", () => {
       () => entryBytes({ path: "f", data: "x".repeat(600) }).subarray(0, 700),
       /^damaged: it ends in the middle/,
     ],
-    ["cut in padding", () => entryBytes({ path: "f", data: "x" }).subarray(0, 600), /^damaged: it ends in the middle/],
+    ["cut in padding, which digests tell", () => entryBytes({ path: "f", data: "x" }).subarray(0, 600), /^nothing$/],
     [
       "cut after a pax header",
       () => entryBytes({ path: "f", pax: { uid: "1" } }).subarray(0, 1024),

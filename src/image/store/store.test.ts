@@ -100,7 +100,7 @@ describe("names", () => {
     const second = await put("two", "a:2");
     assert.deepEqual((await readImage(first.id, places()))!.names, ["a:1"]);
     assert.deepEqual(second.names, ["a:2"]);
-    assert.deepEqual((await listImages(places())).map(({ names }) => names).sort(), [["a:1"], ["a:2"]]);
+    assert.deepEqual((await listImages(places())).flatMap(({ names }) => names).toSorted(), ["a:1", "a:2"]);
   });
 
   test("find images, as do ids and their beginnings; without a registry, too", async () => {
@@ -212,7 +212,7 @@ describe("an image in use", () => {
   test("can be removed once the process that used it was killed", async () => {
     const image = await put("one", "a:1");
     const child = await start(`import { useImage } from ${here("use.ts")}; await useImage(${JSON.stringify(image)});`);
-    await failsWith("in-use", new RegExp(`process ${child.pid}`), removeImage("a:1", places()));
+    await failsWith("in-use", new RegExp(`process ${String(child.pid)}`), removeImage("a:1", places()));
     assert.equal(readFileSync(image.rootDisk, "utf8"), "one");
     await kill(child);
     assert.equal((await removeImage("a:1", places())).removed, true);
