@@ -1,5 +1,5 @@
 /* Writes an ext4 file system into a file: data of files as they come, from the start of the file on; then, with finish(), everything that describes them.
- * So data are written once and at their final place. Order in the file: superblock, descriptors, data, directories, journal, bitmaps, inode tables, free
+ * So data are written once and at their final place. Order in the file: superblock, descriptors, data, directories, bitmaps, inode tables, journal, free
  * space; copies of the superblock in between. docs/images.md says why. I/O thread. */
 import type { FileHandle } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
@@ -64,6 +64,7 @@ export class Ext4Writer {
   readonly #allocator: BlockAllocator;
   readonly #sizeBytes: number | undefined;
   readonly #limitBlocks: number;
+  readonly #mostBlocks: number;
   #seed = 0;
   #hashSeed: readonly number[] = [];
   #signal: AbortSignal | undefined;
@@ -82,6 +83,7 @@ export class Ext4Writer {
     this.#image = new ImageWriter(file, path);
     this.#allocator = new BlockAllocator(most, 1 + descriptorBlocks(groupsFor(most)));
     this.#sizeBytes = sizeBytes;
+    this.#mostBlocks = most;
   }
 
   /** Room for data. @throws Ext4Error "too-small" */
@@ -228,8 +230,9 @@ export class Ext4Writer {
   }
 
   #layOut(usedInodes: number): Layout {
-    const blocks =
-      this.#sizeBytes === undefined ? blocksForContent(this.#allocator.usedBlocks) : blocksOfSize(this.#sizeBytes);
+    // Not what is used counts, but how far it goes: blocks in between may have been freed.
+    const wanted = Math.min(blocksForContent(this.#allocator.end), this.#mostBlocks);
+    const blocks = this.#sizeBytes === undefined ? wanted : this.#mostBlocks;
     const groups = groupsFor(blocks);
     const perGroup = inodesPerGroup(blocks, usedInodes);
     const forEachGroup = (count: number): number[] =>

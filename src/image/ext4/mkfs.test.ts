@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { Ext4Error, type Ext4ErrorCode } from "./ext4-error.ts";
 import { Ext4Writer } from "./ext4-writer.ts";
 import { BLOCK_BYTES } from "./geometry.ts";
+import { hashName } from "./half-md4.ts";
 import { ImageWriter } from "./image-writer.ts";
 import { mkfsExt4 } from "./mkfs.ts";
 import { withNewFile } from "./new-file.ts";
@@ -149,6 +150,27 @@ describe("ext4", () => {
       assert.equal(dump!.match(/^\d+ 0x[0-9a-f]+.*/gm)?.length, counts.two);
     });
 
+    test("names of the same hash may lie in two blocks", async () => {
+      const seed = [0x07070707, 0x07070707, 0x07070707, 0x07070707];
+      const names = Array.from({ length: 150_000 }, (_, i) => `${i}`.padEnd(244, "x"));
+      const hashed = names.map((name) => ({ name, hash: hashName(name, seed).major })).sort((a, b) => a.hash - b.hash);
+      // 16 of these fill a block, so 31 before the two part them.
+      const pair = hashed.findIndex(({ hash }, i) => i > 31 && hash === hashed[i + 1]?.hash);
+      assert.ok(pair > 0);
+      const chosen = [...hashed.slice(pair - 31, pair + 2), ...hashed.slice(-40)];
+      const image = await write("hashes", 16 * MIB, (root) => {
+        for (const { name } of chosen) add(root, name, new Symlink(plain(), "x"));
+      });
+      await assertClean(image);
+      const [dump] = await debugfs(image, ["htree_dump /"]);
+      assert.match(dump!, /^Entry #2: Hash 0x[0-9a-f]*[13579bdf], block 3/m);
+      const found = await statAll(
+        image,
+        chosen.map(({ name }) => name),
+      );
+      assert.ok([...found.values()].every(({ inode }) => inode > 0));
+    });
+
     test("names of any bytes", async () => {
       const names = ["\xff\xfe", "sp ace", 'qu"ote', "n".repeat(255), "\x01"];
       const image = await write("names", 16 * MIB, (root) => {
@@ -217,6 +239,21 @@ describe("ext4", () => {
         }
       });
       await assertClean(image);
+    });
+
+    test("a size that is not given has room for all, also where what lay first was freed", async () => {
+      await withNewFile(at("chosen"), async (file) => {
+        const writer = new Ext4Writer(file, at("chosen"), { limitBytes: 2 ** 36 });
+        const first = writer.allocate(5_000_000);
+        const root = new Directory(plain(0o755));
+        const last = add(root, "last", new RegularFile(plain()));
+        last.extents = writer.allocate(1).map((range) => ({ logical: 0, ...range }));
+        last.sizeBytes = 5;
+        writer.free(first);
+        const { sizeBytes } = await writer.finish(root, { uuid: new Uint8Array(16) });
+        assert.ok(sizeBytes > 5_000_000 * BLOCK_BYTES);
+      });
+      await assertClean(at("chosen"));
     });
 
     test("more than fits is refused", async () => {

@@ -196,6 +196,21 @@ describe("layers become one tree", () => {
   });
 });
 
+test("memory is bounded, and what has gone does not count", () => {
+  const tree = new LayerTree(() => {});
+  const [entry] = entriesOf([{ path: "f", pax: { "SCHILY.xattr.user.a": "x".repeat(4000) } }]);
+  for (let i = 0; i < 300_000; i++) {
+    if (i % 1000 === 0) tree.beginLayer();
+    tree.add({ ...entry!, path: `f${i % 50_000}` });
+  }
+  assert.throws(
+    () => {
+      for (let i = 0; i < 300_000; i++) tree.add({ ...entry!, path: `g${i}` });
+    },
+    (error: unknown) => error instanceof TarError && error.code === "too-many",
+  );
+});
+
 describe("entries that are refused", () => {
   const cases: [string, Layer, RegExp][] = [
     ["that climb", [file("a/../../x", 1)], /^refused: "a\/..\/..\/x" climbs up with ".."/],

@@ -12,8 +12,10 @@ const MAX_PATH = 4096;
 const MAX_TARGET = 4095;
 /** As Linux has it. */
 const MAX_FOLLOWED = 40;
-/** Names in a tree, so that a small archive of many entries cannot take all memory. A name takes up to half a KiB. */
-const MAX_NAMES = 2_000_000;
+/** Memory of a tree, about, so that a small archive that is long when decompressed cannot take all there is. A million plain files always fit. */
+const MAX_MEMORY = 512 * 2 ** 20;
+/** What things take of it. */
+const COST = { name: 400, directory: 600, segment: 100, xattr: 150 } as const;
 /** Steps through links' targets in one layer: real layers take a few for each entry. */
 const MAX_LINK_STEPS = 20_000_000;
 const MAX_ID = 2 ** 32 - 2;
@@ -33,7 +35,8 @@ export class LayerTree {
   readonly #release: (file: RegularFile) => void;
   #layer = -1;
   #keepDirectoryLinks = false;
-  #names = 0;
+  /** At least what the tree takes, and at most twice the limit: what has gone is not subtracted before that. */
+  #memory = 0;
   #linkSteps = 0;
   /** The parent that was found last, as long as no directory or link has gone since. */
   #recent: { path: string; directory: Directory } | undefined;
@@ -71,6 +74,7 @@ export class LayerTree {
     }
     const inode = entry.type === "link" ? this.#linked(entry) : newInode(entry);
     this.#set(parent, name, inode);
+    this.#grow(entry.segments.length * COST.segment);
     return entry.type === "file" && inode instanceof RegularFile ? inode : undefined;
   }
 
@@ -84,6 +88,7 @@ export class LayerTree {
     if (old instanceof Directory) {
       old.take(attributesOf(entry));
       parent.entries.set(name, { inode: old, layer: this.#layer });
+      this.#grow(costOf(name, old));
       return;
     }
     const keepsLink = this.#keepDirectoryLinks && old instanceof Symlink;
@@ -144,17 +149,31 @@ export class LayerTree {
     // First the new name, since the old one may be the last of the same file, or hold it.
     inode.links++;
     if (old !== undefined) this.#unlink(old.inode);
-    else this.#count();
     parent.entries.set(name, { inode, layer: this.#layer });
+    this.#grow(costOf(name, inode));
   }
 
-  #count(): void {
-    if (++this.#names > MAX_NAMES) throw new TarError("too-many", `it has more than ${MAX_NAMES} names`);
+  #grow(bytes: number): void {
+    this.#memory += bytes;
+    if (this.#memory <= 2 * MAX_MEMORY) return;
+    this.#memory = this.#measure();
+    if (this.#memory > MAX_MEMORY)
+      throw new TarError("too-many", "with it there are too many files to keep their names in memory");
+  }
+
+  #measure(): number {
+    let sum = 0;
+    const left = [this.root];
+    for (let directory = left.pop(); directory !== undefined; directory = left.pop())
+      for (const [name, { inode }] of directory.entries) {
+        sum += costOf(name, inode);
+        if (inode instanceof Directory) left.push(inode);
+      }
+    return sum;
   }
 
   #delete(parent: Directory, name: string, inode: Inode): void {
     parent.entries.delete(name);
-    this.#names--;
     this.#unlink(inode);
   }
 
@@ -164,7 +183,6 @@ export class LayerTree {
     for (let inode = left.pop(); inode !== undefined; inode = left.pop()) {
       if (inode instanceof Directory) {
         for (const entry of inode.entries.values()) left.push(entry.inode);
-        this.#names -= inode.entries.size;
         inode.entries.clear();
       } else if (--inode.links === 0 && inode instanceof RegularFile) this.#release(inode);
     }
@@ -227,6 +245,15 @@ function splitPath(path: string): string[] {
   if (parts.some((part) => part.length > MAX_NAME))
     throw new TarError("refused", `${shown(path)} has a name of more than ${MAX_NAME} bytes`);
   return parts;
+}
+
+function costOf(name: string, inode: Inode): number {
+  let cost = COST.name + name.length;
+  for (const { name: key, value } of inode.xattrs) cost += COST.xattr + key.length + value.length;
+  if (inode instanceof Directory) cost += COST.directory;
+  else if (inode instanceof Symlink) cost += inode.target.length;
+  else if (inode instanceof RegularFile) cost += inode.extents.length * COST.segment;
+  return cost;
 }
 
 type CheckedAttributes = ConstructorParameters<typeof Directory>[0];

@@ -444,7 +444,7 @@ describe("a root image", { skip: withoutE2fsprogs }, () => {
         signal: stop.signal,
         onProgress: () => stop.abort(new Error("enough")),
       });
-      await assert.rejects(building, (error: unknown) => /enough|abort/i.test(String(error)));
+      await assert.rejects(building, /^Error: enough$/);
       assert.ok(stalled.destroyed);
       assert.deepEqual(
         (await readdir(directory)).filter((name) => name.includes("partial")),

@@ -2,6 +2,7 @@
  * root disk" says how. I/O thread; gives way to others now and then. */
 import { createHash } from "node:crypto";
 import { Readable, addAbortSignal } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { Ext4Error } from "../ext4/ext4-error.ts";
 import { Ext4Writer } from "../ext4/ext4-writer.ts";
 import { asUuid, checkLabel } from "../ext4/mkfs.ts";
@@ -94,6 +95,7 @@ export async function buildRootImage(options: RootImageOptions): Promise<RootIma
       }
     });
   } catch (error) {
+    signal?.throwIfAborted();
     throw error instanceof Ext4Error ? fromExt4(error, sizeBytes !== undefined) : error;
   }
 }
@@ -136,12 +138,18 @@ async function readLayer(
   const reader = new TarReader(merge);
   const hash = createHash("sha256");
   let bytes = 0;
+  let sinceOthers = 0;
   try {
     for await (const chunk of abortable(await layer.open(), signal)) {
       hash.update(chunk);
       for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
-        reader.push(chunk.subarray(at, at + PIECE_BYTES));
+        const piece = chunk.subarray(at, at + PIECE_BYTES);
+        reader.push(piece);
         await merge.writer.drain();
+        if ((sinceOthers += piece.length) < PIECE_BYTES) continue;
+        sinceOthers = 0;
+        await setImmediate();
+        signal?.throwIfAborted();
       }
       bytes += chunk.length;
       onProgress?.({ layer: index, bytes });
