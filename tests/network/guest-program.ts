@@ -90,17 +90,12 @@ const commands: Record<string, () => Promise<unknown>> = {
   /** One datagram of `first` bytes. @returns the answer's length, or how it fails */
   udp: async () => {
     const socket = createSocket("udp4");
-    await new Promise<void>((resolve) => socket.connect(Number(port), host, resolve));
-    // One refusal may be told twice.
-    socket.on("error", () => {});
+    await new Promise<void>((connected) => socket.connect(Number(port), host, connected));
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    socket.on("message", (answer) => resolve(answer.equals(pattern(first, first))));
+    socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
     socket.send(pattern(first, first));
-    const result = await Promise.race([
-      once(socket, "message").then(([answer]) => (answer as Buffer).equals(pattern(first, first))),
-      once(socket, "error").then(
-        ([error]) => (error as NodeJS.ErrnoException).code,
-        (error: unknown) => (error as NodeJS.ErrnoException).code,
-      ),
-    ]);
+    const result = await promise;
     socket.close();
     return result;
   },
