@@ -1,9 +1,9 @@
 /* Asks the host's name servers. @source RFC 1035 §4.2, RFC 5452 (random identifiers and ports), RFC 7766; resolv.conf(5). I/O thread. */
 import { randomInt } from "node:crypto";
-import { createSocket } from "node:dgram";
 import { readFile } from "node:fs/promises";
 import { Socket, isIP } from "node:net";
 import { NetworkError } from "../network-error.ts";
+import { ConnectedSocket } from "./connected-socket.ts";
 import { type Question, isAnswer } from "./dns-message.ts";
 import { putU16, u16At } from "./ipv4.ts";
 
@@ -64,23 +64,17 @@ export async function askUdp(
   const identifier = randomInt(0x1_0000);
   const message = query.slice();
   putU16(message, 0, identifier);
-  const socket = createSocket({
-    type: isIP(server.address) === 6 ? "udp6" : "udp4",
-    lookup: (host, _options, found) => found(null, host, isIP(host)),
-  });
   const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
   const giveUp = () => resolve(undefined);
   const timer = setTimeout(giveUp, timeoutMs);
   signal.addEventListener("abort", giveUp);
-  socket.on("error", giveUp);
-  socket.on("message", (answer) => {
-    if (isAnswer(answer, identifier, question)) resolve(withIdentifier(answer, query));
+  const socket = new ConnectedSocket(server.address, server.port, {
+    onMessage: (answer) => {
+      if (isAnswer(answer, identifier, question)) resolve(withIdentifier(answer, query));
+    },
+    onError: giveUp,
   });
-  socket.connect(server.port, server.address, () => {
-    socket.send(message, (error) => {
-      if (error !== null) giveUp();
-    });
-  });
+  socket.send(message);
   const answer = await promise;
   clearTimeout(timer);
   signal.removeEventListener("abort", giveUp);

@@ -31,7 +31,7 @@ function pair(weather: Weather, there: Uint8Array[], back: Uint8Array[], mss = 1
 }
 function check(end: SimulatedEnd, sent: Uint8Array[], weather: Weather) {
   // Whoever loses the last acknowledgement again and again cannot know that all has arrived.
-  assert.ok(end.closed === "ended" || (weather.loss > 0 && end.closed === "reset"), end.closed);
+  assert.ok(end.closed === "ended" || (weather.loss > 0 && end.closed === "reset"), String(end.closed));
   assert.ok(end.isEnded && end.isFree);
   assert.deepEqual(Buffer.concat(end.received), Buffer.concat(sent));
   assert.ok(end.maxPending <= weather.windowBytes);

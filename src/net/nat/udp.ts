@@ -1,13 +1,13 @@
 /* UDP of a gateway: each flow of a guest's (both addresses, both ports) has a connected socket of the host's, so that the host's system passes on only answers
  * of that peer, and says when nobody listens; and forwarded ports, whose peers appear to the guest as ports of the gateway.
  * @source RFC 768, RFC 4787 (mapping by address and port, REQ-5: two minutes), RFC 1812 §4.3. Bounded: the flow that is idle longest makes room. I/O thread. */
-import { type Socket, createSocket } from "node:dgram";
 import { type Ipv4, formatIpv4, parseIpv4 } from "../address.ts";
 import type { Policy } from "../policy.ts";
 import { pseudoHeaderSum, sumWords } from "./checksum.ts";
+import { ConnectedSocket } from "./connected-socket.ts";
 import { type FlowKey, FlowTable } from "./flow-table.ts";
 import type { Guest } from "./guests.ts";
-import { Icmp, quoteOf, sendError, sendQuoted } from "./icmp.ts";
+import { Icmp, type IcmpError, quoteOf, sendError, sendQuoted } from "./icmp.ts";
 import { IpProtocol, type Ipv4Packet, u16At } from "./ipv4.ts";
 import { type Link, UDP_BYTES } from "./link.ts";
 
@@ -16,8 +16,6 @@ const IDLE_MS = 120_000;
 /** A name server answers once. */
 const DNS_IDLE_MS = 20_000;
 const SWEEP_MS = 5000;
-/** What waits in one socket because the host's network is slower than the guest. */
-const MAX_QUEUED_BYTES = 1 << 20;
 const FIRST_PORT = 16_384;
 
 /** The datagram at hand. */
@@ -126,37 +124,33 @@ export class Udp {
   }
 
   #openFlow(guest: Guest, key: FlowKey, address: Ipv4): Flow {
-    const socket = createSocket({ type: "udp4", lookup: (host, _options, found) => found(null, host, 4) });
-    let isOpen = true;
+    const socket = new ConnectedSocket(formatIpv4(address), key.remotePort, {
+      onMessage: (data) => {
+        this.#use(flow);
+        this.#link.sendDatagram(guest, key.remote, key.remotePort, key.guestPort, data);
+      },
+      onConnect: (localAddress) => {
+        const isLocal = parseIpv4(localAddress) === address;
+        if (isLocal && !this.#policy.permits(address, key.remotePort, "udp", true)) this.#refuse(flow, Icmp.PROHIBITED);
+      },
+      onError: (code) => {
+        // A datagram that is too large for the host's network is lost, as it would be anywhere.
+        if (code !== "EMSGSIZE") this.#refuse(flow, ERRORS[code]);
+      },
+    });
     const flow = newFlow(
       guest,
       key,
-      (data) => send(socket, data),
-      () => {
-        isOpen = false;
-        socket.close();
-      },
+      (data) => socket.send(data),
+      () => socket.close(),
     );
-    socket.on("message", (data) => {
-      if (!isOpen) return;
-      this.#use(flow);
-      this.#link.sendDatagram(guest, key.remote, key.remotePort, key.guestPort, data);
-    });
-    socket.on("connect", () => {
-      const isLocal = parseIpv4(socket.address().address) === address;
-      if (!isLocal || this.#policy.permits(address, key.remotePort, "udp", true)) return;
-      sendQuoted(this.#link, guest, this.#gateway, Icmp.PROHIBITED, flow.quote);
-      this.#remove(flow);
-    });
-    socket.on("error", (error: NodeJS.ErrnoException) => {
-      if (!isOpen) return;
-      const icmp = error.code === "ECONNREFUSED" ? Icmp.PORT_UNREACHABLE : SEND_ERRORS[error.code ?? ""];
-      const source = icmp === Icmp.PORT_UNREACHABLE ? key.remote : this.#gateway;
-      if (icmp !== undefined) sendQuoted(this.#link, guest, source, icmp, flow.quote);
-      this.#remove(flow);
-    });
-    socket.connect(key.remotePort, formatIpv4(address));
     return flow;
+  }
+  /** Ends a flow, and tells the guest why. */
+  #refuse(flow: Flow, error: IcmpError | undefined): void {
+    const source = error === Icmp.PORT_UNREACHABLE ? flow.key.remote : this.#gateway;
+    if (error !== undefined) sendQuoted(this.#link, flow.guest, source, error, flow.quote);
+    this.#remove(flow);
   }
   #add(flow: Flow): Flow {
     if (this.#flows.size >= this.#maxFlows) this.#remove(this.#byUse.values().next().value!);
@@ -186,7 +180,8 @@ export class Udp {
 
 export type { Flow as UdpFlow };
 
-const SEND_ERRORS: Record<string, readonly [number, number] | undefined> = {
+const ERRORS: Record<string, IcmpError | undefined> = {
+  ECONNREFUSED: Icmp.PORT_UNREACHABLE,
   EHOSTUNREACH: Icmp.HOST_UNREACHABLE,
   ENETUNREACH: Icmp.NET_UNREACHABLE,
   EACCES: Icmp.PROHIBITED,
@@ -196,12 +191,4 @@ const SEND_ERRORS: Record<string, readonly [number, number] | undefined> = {
 function newFlow(guest: Guest, key: FlowKey, send: (data: Uint8Array) => void, close: () => void): Flow {
   const idleMs = key.remotePort === 53 ? DNS_IDLE_MS : IDLE_MS;
   return { key, guest, send, close, idleMs, quote: new Uint8Array(0), usedAt: 0 };
-}
-/** A datagram for which there is no room, or that the network does not take (EMSGSIZE), is lost. */
-function send(socket: Socket, data: Uint8Array): void {
-  if (socket.getSendQueueSize() > MAX_QUEUED_BYTES) return;
-  socket.send(data, (error) => {
-    const code = (error as NodeJS.ErrnoException | null)?.code;
-    if (code !== undefined && (code === "ECONNREFUSED" || SEND_ERRORS[code] !== undefined)) socket.emit("error", error);
-  });
 }
