@@ -29,9 +29,15 @@ export function renderReport(results: Results, circumstances: readonly string[])
   const compute = programRows(results, ["compute", "debian"]);
   if (compute.length > 0) parts.push(renderCompute(compute));
   const kernel = programRows(results, ["kernel"]);
+<<<<<<< HEAD
   if (kernel.length > 0) parts.push(renderKernel(kernel));
   const net = programRows(results, ["net"]);
   if (net.length > 0) parts.push(renderNet(net));
+=======
+  if (kernel.length > 0) parts.push(renderOperations("Kernel", kernel, BARS.kernel));
+  const disk = programRows(results, ["disk"]);
+  if (disk.length > 0) parts.push(renderOperations("Disk", disk, BARS.disk));
+>>>>>>> disks
   const smp = programRows(results, ["smp1", "smp2"]);
   if (smp.length > 0) parts.push(renderSmp(results, smp));
   if (results.memory.mere.length > 0) parts.push(renderMemory(results));
@@ -89,7 +95,11 @@ function renderCompute(rows: readonly ProgramRow[]): string {
   return `### Compute: programs in one VM\n\n${table([...head, "Mere M instr/s", "QEMU M instr/s"], cells)}${verdicts}`;
 }
 
-function renderKernel(rows: readonly ProgramRow[]): string {
+function renderOperations(
+  title: string,
+  rows: readonly ProgramRow[],
+  bar: { readonly mean: number; readonly least: number },
+): string {
   const head = ["operation", "native µs", "QEMU µs", "Mere µs", "speed (wall)", "speed (CPU)", "against native"];
   const each = (ms: number, row: ProgramRow): string => number((ms * 1000) / (row.operations ?? 1), 2);
   const cells = rows.map((row) => [
@@ -108,7 +118,7 @@ function renderKernel(rows: readonly ProgramRow[]): string {
     slower(mean((row) => row.slowdown)),
   ];
   cells.push(["geometric mean", "", "", "", ...means]);
-  return `### Kernel: time of an operation\n\n${table(head, cells)}${verdictLines(speedVerdicts(rows, BARS.kernel))}`;
+  return `### ${title}: time of an operation\n\n${table(head, cells)}${verdictLines(speedVerdicts(rows, bar))}`;
 }
 
 /** Streams count bytes, the others operations. */
