@@ -29,15 +29,11 @@ export function renderReport(results: Results, circumstances: readonly string[])
   const compute = programRows(results, ["compute", "debian"]);
   if (compute.length > 0) parts.push(renderCompute(compute));
   const kernel = programRows(results, ["kernel"]);
-<<<<<<< HEAD
-  if (kernel.length > 0) parts.push(renderKernel(kernel));
+  if (kernel.length > 0) parts.push(renderOperations("Kernel", kernel, BARS.kernel));
   const net = programRows(results, ["net"]);
   if (net.length > 0) parts.push(renderNet(net));
-=======
-  if (kernel.length > 0) parts.push(renderOperations("Kernel", kernel, BARS.kernel));
   const disk = programRows(results, ["disk"]);
   if (disk.length > 0) parts.push(renderOperations("Disk", disk, BARS.disk));
->>>>>>> disks
   const smp = programRows(results, ["smp1", "smp2"]);
   if (smp.length > 0) parts.push(renderSmp(results, smp));
   if (results.memory.mere.length > 0) parts.push(renderMemory(results));

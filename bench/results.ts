@@ -8,11 +8,8 @@ export const BARS = {
   /** `slowdown` is the geometric mean of Mere's time over the host's own. */
   compute: { mean: 3, least: 1.2, slowdown: 5 },
   kernel: { mean: 1.3, least: 0.8 },
-<<<<<<< HEAD
   net: { mean: 1, least: 1 },
-=======
   disk: { mean: 1, least: 1 },
->>>>>>> disks
   /** `ownKernelMs` from the start of `mere run` to the init of a kernel that was built for Mere. */
   boot: { speed: 1, ownKernelMs: 1000 },
   smp: { efficiency: 0.85, speed: 1 },

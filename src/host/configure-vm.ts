@@ -1,6 +1,7 @@
 /* Runs a script in a VM whose root is a raw disk, which it changes: how images of Debian packages are configured by the packages' own scripts, and images are
  * changed by what a user says. The VM has no network and nobody else sees it. On the main thread. */
 import { readFile } from "node:fs/promises";
+import { setTimeout } from "node:timers/promises";
 import { ensureAgent } from "../agent/build.ts";
 import { AgentClient } from "../agent/client.ts";
 import { AGENT_MODULES, buildAgentInitramfs } from "../agent/initramfs.ts";
@@ -71,9 +72,10 @@ export async function configureInVm(
   early.catch(() => undefined);
   await Promise.race([agent.ready(READY_MS, signal), early]);
   const result = await Promise.race([runScript(agent, script, onOutput), early]);
-  await agent.powerOff(AbortSignal.timeout(POWER_OFF_MS));
-  await machine.wait();
-  return result;
+  await agent.powerOff({ signal: AbortSignal.timeout(POWER_OFF_MS) });
+  const end = await Promise.race([machine.wait(), setTimeout(POWER_OFF_MS, undefined, { ref: false })]);
+  if (end?.reason === "poweroff") return result;
+  throw new HostError("timeout", "The VM did not power off, so its disk may not be whole; try again.");
 }
 
 async function runScript(

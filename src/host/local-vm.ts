@@ -182,7 +182,7 @@ export class LocalVm implements VmLink {
     this.#stopping ??= (async () => {
       if (this.#parts.mustSync) {
         const over = AbortSignal.timeout(POWER_OFF_MS);
-        void over;
+        await this.#agent.powerOff({ signal: over }).catch(() => undefined);
         await Promise.race([this.#machine.wait().catch(() => undefined), aborted(over)]);
       }
       await this.#machine.stop();

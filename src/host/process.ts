@@ -1,9 +1,8 @@
 /* Programs in a VM: started with streams, or run to their end with their output collected. */
 import { finished } from "node:stream/promises";
 import { Readable, type Writable } from "node:stream";
-import { constants } from "node:os";
 import type { AgentClient } from "../agent/client.ts";
-import type { AgentExec } from "../agent/exec.ts";
+import { type AgentExec, signalNumber } from "../agent/exec.ts";
 import { HostError } from "./host-error.ts";
 import type { ProcessDefaults } from "./main-process.ts";
 
@@ -64,8 +63,6 @@ export interface ExecResult extends ProcessExit {
 export type Command = string | readonly string[];
 
 const MAX_OUTPUT_BYTES = 16 << 20;
-/** SIGRTMIN of the C library. */
-const FIRST_REAL_TIME = 34;
 
 /** Starts a program. */
 export async function startProcess(
@@ -87,7 +84,7 @@ export async function startProcess(
     stdout: process.stdout,
     stderr: process.stderr,
     exit: exitOf(process, options),
-    kill: (signal = "SIGTERM") => process.kill(signal as NodeJS.Signals),
+    kill: (signal = "SIGTERM") => process.kill(signal),
     resize: (columns, rows) => process.resize(columns, rows),
   };
 }
@@ -119,10 +116,7 @@ async function exitOf(process: AgentExec, { timeoutMs, signal }: StartOptions): 
 
 /** As shells have it. */
 function exitStatus(end: Awaited<AgentExec["exit"]>): ProcessExit {
-  if ("code" in end) return { exitCode: end.code };
-  const real = /^SIGRT(\d+)$/.exec(end.signal);
-  const number = real === null ? constants.signals[end.signal] : FIRST_REAL_TIME + Number(real[1]);
-  return { exitCode: 128 + number, signal: end.signal };
+  return "code" in end ? { exitCode: end.code } : { exitCode: 128 + signalNumber(end.signal), signal: end.signal };
 }
 
 /** Runs a program to its end. */
