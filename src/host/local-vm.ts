@@ -1,5 +1,6 @@
 /* A VM in this process: from its options to a running machine with an agent, a main process and a door for other processes, and to its end. On the main thread. */
 import type { Duplex } from "node:stream";
+import { AgentError } from "../agent/agent-error.ts";
 import { AgentClient, type AgentReady } from "../agent/client.ts";
 import { LastLines } from "../vm/last-lines.ts";
 import type { Machine, MachineEnd } from "../vm/machine.ts";
@@ -154,11 +155,18 @@ export class LocalVm implements VmLink {
   async #startMain(command: readonly string[]): Promise<void> {
     const { config, defaults, id } = this.#record;
     const { columns = 80, rows = 24 } = this.#options.terminal ?? {};
-    this.#main = await startProcess(this.#agent, defaults, command, {
-      ...(config.tty && { tty: { columns, rows } }),
-      ...(config.tty &&
-        config.env["TERM"] === undefined &&
-        process.env["TERM"] !== undefined && { env: { TERM: process.env["TERM"] } }),
+    const start = (): Promise<VmProcess> =>
+      startProcess(this.#agent, defaults, command, {
+        ...(config.tty && { tty: { columns, rows } }),
+        ...(config.tty &&
+          config.env["TERM"] === undefined &&
+          process.env["TERM"] !== undefined && { env: { TERM: process.env["TERM"] } }),
+      });
+    this.#main = await start().catch(async (error: unknown) => {
+      if (!(error instanceof AgentError) || error.code !== "no-such-directory") throw error;
+      // As container runtimes do: the directory that an image, or the user, names for its command is made.
+      await this.#agent.makeDirectory(defaults.workingDirectory, { parents: true });
+      return start();
     });
     this.#main.stdin.on("error", () => undefined);
     if (!config.stdin) this.#main.stdin.end();
