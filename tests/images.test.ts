@@ -8,7 +8,7 @@ import { zstdCompressSync } from "node:zlib";
 import type { StoredImage } from "../src/image/images.ts";
 import { runCommand } from "../src/image/command.ts";
 import { DockerRegistry, makeLayout, missingTools, tool } from "./support/docker-registry.ts";
-import { type Ended, runMere, startMere, summary } from "./support/mere.ts";
+import { type Ended, MERE, runMere, startMere, summary } from "./support/mere.ts";
 import { TokenService } from "./support/token-service.ts";
 
 const why = await missingTools();
@@ -265,6 +265,26 @@ describe("images", { skip: why, timeout: 240_000 }, () => {
       /^NAME +ID +AGE +SIZE\n(?:\S+:[12] +[0-9a-f]{12} +\d+ \w+ +[\d.]+ MiB\n?){2}$/,
     );
     assert.equal(await succeeds(store, "list", "-q"), `${web!.id}\n${base!.id}`);
+  });
+
+  test("that do not fit on the disk leave nothing", async (t) => {
+    await push(`oci:${layout}:1`, "large:1");
+    const full = join(home, "full");
+    mkdirSync(full);
+    // A file system of its own for one process, which ends with it; what is left is listed before.
+    const script = `mount -t tmpfs -o size=512k none "$1" || exit 77; shift; "$@"; status=$?; find ${full}/mere/images ${full}/mere/downloads -type f 2>/dev/null; exit $status`;
+    for (const [part, variable] of [
+      ["data", "XDG_DATA_HOME"],
+      ["cache", "XDG_CACHE_HOME"],
+    ] as const) {
+      const { env } = newStore();
+      const words = [process.execPath, MERE, "image", "pull", `${registry.host}/large:1`];
+      const settings = Object.entries({ ...env, [variable]: full }).map(([name, value]) => `${name}=${value}`);
+      const ended = await runCommand("unshare", ["-rm", "sh", "-c", script, "sh", full, "env", ...settings, ...words]);
+      if (ended.status === 77 || /unshare/.test(ended.stderr)) return t.skip("no mounts here");
+      assert.deepEqual([ended.status, ended.stdout], [1, ""], `${part}: ${ended.stderr}`);
+      assert.match(ended.stderr, new RegExp(`[Nn]o space left|no room|${variable}`));
+    }
   });
 
   test("that are damaged leave nothing", async () => {

@@ -11,7 +11,7 @@ import { digestOf, usedBytesOf } from "../store/commit.ts";
 import { inDownloadDirectory } from "../store/download-directory.ts";
 import { makeImage } from "../store/make.ts";
 import type { ConfigureInVm, ImageOptions } from "../store/options.ts";
-import { imagesDir, writingUnder } from "../store/places.ts";
+import { downloadsDir, imagesDir, writingUnder } from "../store/places.ts";
 import { digestHex, nameImage, readImage } from "../store/records.ts";
 import { EMPTY_CONFIG, type StoredImage } from "../store/stored-image.ts";
 import { inWorkDirectory } from "../store/work-directory.ts";
@@ -45,21 +45,27 @@ interface Deb {
 /** The image of Debian's newest packages, from the store if it has just those. Takes minutes otherwise.
  *  @throws ImageError "configure-failed", PackageError, the builder's errors, the signal's reason */
 export async function buildDebianImage(reference: DebianReference, options: ImageOptions = {}): Promise<StoredImage> {
-  const parent = imagesDir(options);
-  return writingUnder(parent, "XDG_DATA_HOME", () =>
+  const parent = downloadsDir(options);
+  const id = await writingUnder(parent, "XDG_CACHE_HOME", () =>
     inWorkDirectory(parent, async (work) => {
       const { apt, packages, sources } = await resolve(reference, join(work, "apt"), options);
-      const id = digestOf({ recipe: RECIPE, sources: sources ?? "", packages: packages.map(nameAndVersion).sort() });
-      if ((await readImage(id, options)) === undefined) {
-        await inDownloadDirectory(digestHex(id), options, async (directory) => {
-          if ((await readImage(id, options)) !== undefined) return;
-          const debs = await download(apt, packages, directory, options.signal);
-          await build(id, reference, debs, sources, options);
-        });
-      }
-      return nameImage(id, reference.name, options);
+      const key = digestOf({ recipe: RECIPE, sources: sources ?? "", packages: packages.map(nameAndVersion).sort() });
+      if ((await readImage(key, options)) !== undefined) return key;
+      const { configure } = options;
+      if (configure === undefined)
+        throw new ImageError(
+          "unsupported",
+          `${reference.name} is not in the store, and here is no VM to configure its packages in; make it with 'mere image pull ${reference.name}'.`,
+        );
+      await inDownloadDirectory(digestHex(key), options, async (directory) => {
+        if ((await readImage(key, options)) !== undefined) return;
+        const debs = await download(apt, packages, directory, options.signal);
+        await build({ id: key, name: reference.name, debs, sources }, configure, options);
+      });
+      return key;
     }),
   );
+  return writingUnder(imagesDir(options), "XDG_DATA_HOME", () => nameImage(id, reference.name, options));
 }
 
 function nameAndVersion({ name, version }: { name: string; version: string }): string {
@@ -86,25 +92,17 @@ async function resolve(
 }
 
 async function build(
-  id: string,
-  reference: DebianReference,
-  debs: readonly Deb[],
-  sources: string | undefined,
+  { id, name, debs, sources }: { id: string; name: string; debs: readonly Deb[]; sources: string | undefined },
+  configure: ConfigureInVm,
   options: ImageOptions,
 ): Promise<void> {
-  const { configure } = options;
-  if (configure === undefined)
-    throw new ImageError(
-      "unsupported",
-      `${reference.name} is not in the store, and here is no VM to configure its packages in; make it with 'mere image pull ${reference.name}'.`,
-    );
   const controls = debs.map(({ control }) => control);
   const packages = controls.map(nameAndVersion);
   await makeImage(
     {
       id,
       config: { ...EMPTY_CONFIG, env: [IMAGE_PATH], cmd: ["/bin/bash"] },
-      layers: [packageLayer(reference.name, debs, sources, options)],
+      layers: [packageLayer(name, debs, sources, options)],
       documents: { manifest: Buffer.from(JSON.stringify({ recipe: RECIPE, packages }, undefined, 1)) },
       finish: async (disk) => {
         await configureDisk(disk, configureScript(controls), configure, controls.length, options);

@@ -62,11 +62,11 @@ async function fetchImage(id: string, name: string, resolved: Resolved, options:
       await makeImage({ id, config: document.config, layers, documents }, options);
     },
     // What is as its manifest names it, and yet no image, is nothing to go on with.
-    (error) => !WRONG_CONTENT.has((error as { code?: unknown }).code),
+    (error) => !USELESS.has((error as { code?: unknown }).code),
   );
 }
 
-const WRONG_CONTENT = new Set<unknown>([
+const USELESS = new Set<unknown>([
   "digest-mismatch",
   "damaged-layer",
   "wrong-digest",
@@ -79,24 +79,26 @@ const WRONG_CONTENT = new Set<unknown>([
 async function resolve(reference: RegistryReference, options: RegistryOptions): Promise<Resolved> {
   const settings = options.settings ?? (await readRegistrySettings());
   const clientOptions = { patience: options.patience ?? PATIENCE, signal: options.signal };
-  let first: unknown;
+  let told: ImageError | undefined;
   for (const endpoint of endpointsFor(reference, settings)) {
     for (const repository of endpoint.repositories) {
-      const client = new RegistryClient(endpoint, repository, clientOptions);
       try {
-        return await describe(client, reference);
+        return await describe(new RegistryClient(endpoint, repository, clientOptions), reference);
       } catch (error) {
-        if (!(error instanceof ImageError) || !PASSED_ON.has(error.code)) throw error;
-        // The error of the first repository that knows somebody: "unauthorized" may mean "not there".
-        first = error;
+        if (!(error instanceof ImageError) || !(LACKS.has(error.code) || FAILS.has(error.code))) throw error;
+        // Of several reasons, "not there" says least.
+        if (told === undefined || told.code === "unknown-image") told = error;
+        if (FAILS.has(error.code)) break;
       }
     }
   }
-  throw first;
+  throw told!;
 }
 
-/** Of these, the next endpoint may know better. */
-const PASSED_ON = new Set(["unknown-image", "unauthorized", "network", "stalled", "registry", "rate-limited"]);
+/** Another repository may have it: some registries say "unauthorized" where there is nothing. */
+const LACKS = new Set(["unknown-image", "unauthorized"]);
+/** Another endpoint may do better. */
+const FAILS = new Set(["network", "stalled", "registry", "rate-limited"]);
 
 async function describe(client: RegistryClient, reference: RegistryReference): Promise<Resolved> {
   const { name } = reference;

@@ -8,9 +8,11 @@ import { downloadsDir, writingUnder } from "./places.ts";
 
 const ABANDONED_MS = 7 * 24 * 3600 * 1000;
 const LOCK = "lock";
+/** What was downloaded would only fill the disk further. */
+const NO_SPACE = new Set<unknown>(["ENOSPC", "EDQUOT", "no-space"]);
 
 /** Runs `body` with the download directory of an image, alone: who comes second waits. The directory goes when the body has succeeded and stays when it
- *  failed, unless `keeps` says that there is nothing in it to go on with. @param name a file name */
+ *  failed, unless the disk is full or `keeps` says that there is nothing in it to go on with. @param name a file name */
 export async function inDownloadDirectory<T>(
   name: string,
   options: ImageOptions,
@@ -28,7 +30,8 @@ export async function inDownloadDirectory<T>(
       await rm(directory, { recursive: true, force: true });
       return result;
     } catch (error) {
-      if (!keeps(error)) await rm(directory, { recursive: true, force: true });
+      if (NO_SPACE.has((error as { code?: unknown }).code) || !keeps(error))
+        await rm(directory, { recursive: true, force: true });
       throw error;
     } finally {
       lock.release();
