@@ -28,9 +28,10 @@ export function whyNoKernelPeer(): string | undefined {
   if (process.getuid?.() !== 0) return "needs root (a TAP device in a network namespace)";
   try {
     accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
-    execFileSync("ip", ["-V"], { stdio: "ignore" });
+    ip("netns", "add", `mere${process.pid}`);
+    ip("netns", "del", `mere${process.pid}`);
   } catch {
-    return "needs /dev/net/tun and the ip command";
+    return "needs /dev/net/tun, the ip command, and the right to make network namespaces";
   }
   return undefined;
 }

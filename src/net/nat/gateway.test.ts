@@ -9,7 +9,7 @@ import { Policy, parseRule } from "../policy.ts";
 import { checksumOf, sumWords } from "./checksum.ts";
 import { IpProtocol, PAYLOAD_START, putU16 } from "./ipv4.ts";
 import { Flag } from "./tcp-segment.ts";
-import { GUEST_MAC, TestGuest, ping } from "./test-guest.ts";
+import { GUEST_MAC, TestGuest, ping, until } from "./test-guest.ts";
 
 const { gateway: GATEWAY, dns: DNS, guest: GUEST } = ISOLATED;
 const allow = (...texts: string[]) => new Policy(texts.map((text) => parseRule("allow", text)));
@@ -209,6 +209,100 @@ describe("UDP", () => {
       assert.equal(guest.gateway.stats.udpFlows, 8);
     });
     socket.close();
+  });
+});
+
+describe("several guests", () => {
+  const OTHER = at("10.0.2.16");
+  const OTHER_MAC = 0x0200_0000_0077;
+  const guests = [
+    { ipv4: GUEST, mac: GUEST_MAC, hostname: "one" },
+    { ipv4: OTHER, mac: OTHER_MAC, hostname: "two" },
+  ];
+  function discover(guest: TestGuest, mac: number): void {
+    const message = new Uint8Array(300);
+    message.set([1, 1, 6, 0]);
+    putMac(message, 28, mac);
+    message.set([0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255], 236);
+    const payload = new Uint8Array(8 + message.length);
+    payload.set([0, 68, 0, 67, payload.length >>> 8, payload.length & 255, 0, 0]);
+    payload.set(message, 8);
+    guest.sendIp(0xffff_ffff, IpProtocol.UDP, payload, (frame) => {
+      putMac(frame, 0, BROADCAST_MAC);
+      putMac(frame, 6, mac);
+      putIpv4(frame, 26, 0);
+      fixHeader(frame);
+    });
+  }
+  test("get each its own address by DHCP; strangers get none", async () => {
+    await withGuest({ guests }, (guest) => {
+      for (const mac of [OTHER_MAC, GUEST_MAC, 0x0200_0000_0099]) discover(guest, mac);
+      assert.deepEqual(
+        guest.received.map(({ udp }) => ipv4At(udp!.data, 16)),
+        [OTHER, GUEST],
+      );
+      assert.deepEqual(
+        guest.received.map(({ packet }) => macAt(packet.bytes, 0)),
+        [OTHER_MAC, GUEST_MAC],
+      );
+    });
+  });
+  test("need a forwarded port to say whose it is; one that leaves takes its ports and connections with it", async () => {
+    const server = createServer((socket) => socket.on("error", () => {})).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    await withGuest({ guests, policy: allow("host") }, async (guest) => {
+      await assert.rejects(guest.gateway.forward({ hostPort: 0, guestPort: 80 }), { code: "no-such-guest" });
+      await guest.gateway.forward({ hostPort: 0, guestPort: 80, guest: OTHER });
+      await guest.gateway.forward({ hostPort: 0, guestPort: 80, guest: GUEST });
+      guest.sendTcp(GATEWAY, { destinationPort: port, seq: 100, flags: Flag.SYN });
+      guest.sendUdp(GATEWAY, 1000, port, Uint8Array.of(1));
+      await guest.take(({ tcp }) => tcp?.flags === (Flag.SYN | Flag.ACK));
+      await guest.gateway.removeGuest(GUEST);
+      assert.ok(guest.received.some(({ tcp }) => ((tcp?.flags ?? 0) & Flag.RST) !== 0));
+      assert.deepEqual(
+        guest.gateway.forwards.map((forward) => forward.guest),
+        [OTHER],
+      );
+      assert.equal(guest.gateway.stats.udpFlows, 0);
+      await until(() => guest.gateway.stats.tcpConnections === 0);
+      guest.received.length = 0;
+      guest.sendIp(GATEWAY, IpProtocol.ICMP, ping());
+      assert.equal(guest.received.length, 0);
+      guest.gateway.addGuest({ ipv4: GUEST, mac: GUEST_MAC });
+      guest.sendIp(GATEWAY, IpProtocol.ICMP, ping());
+      assert.equal(guest.received.length, 1);
+    });
+    server.close();
+  });
+});
+
+describe("a SYN", () => {
+  test("that comes again is the same connection; another one in its place is a new one", async () => {
+    const server = createServer((socket) => socket.on("error", () => {})).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    await withGuest({ policy: allow("host") }, async (guest) => {
+      for (const seq of [100, 100, 100, 7000, 7000])
+        guest.sendTcp(GATEWAY, { destinationPort: port, seq, flags: Flag.SYN });
+      const { tcp } = await guest.take((received) => received.tcp !== undefined);
+      assert.deepEqual([tcp!.flags, tcp!.ack], [Flag.SYN | Flag.ACK, 7001]);
+      await until(() => guest.gateway.stats.tcpConnections === 1);
+    });
+    server.close();
+  });
+  test("to a port where nobody listens is a reset, when the host says so", async () => {
+    const closed = createServer().listen(0, "127.0.0.1");
+    await once(closed, "listening");
+    const { port } = closed.address() as AddressInfo;
+    closed.close();
+    await once(closed, "close");
+    await withGuest({ policy: allow("host") }, async (guest) => {
+      guest.sendTcp(GATEWAY, { destinationPort: port, seq: 100, flags: Flag.SYN });
+      const { tcp } = await guest.take((received) => received.tcp !== undefined);
+      assert.deepEqual([tcp!.flags, tcp!.ack], [Flag.RST | Flag.ACK, 101]);
+      await until(() => guest.gateway.stats.tcpConnections === 0);
+    });
   });
 });
 

@@ -11,6 +11,8 @@ const ECHO = 8;
 const ICMP_BYTES = 8;
 /** RFC 1812 §4.3.2.3: as much of the packet as fits into 576 bytes. */
 const MAX_QUOTE_BYTES = 576 - 20 - ICMP_BYTES;
+/** The longest IPv4 header and the first 8 bytes behind it: enough to find the sender's socket. */
+export const SHORT_QUOTE_BYTES: number = 60 + 8;
 /** Types that ask something; all others are errors or answers, to which there is never an error. */
 const QUERIES = new Set([8, 10, 13, 15, 17]);
 
@@ -37,9 +39,9 @@ export function answerEcho(link: Link, guest: Guest, packet: Ipv4Packet): void {
   link.sendPayload(guest, packet.destination, IpProtocol.ICMP, reply);
 }
 
-/** What an error quotes of a packet whose frame is not kept: headers and 8 bytes at least. */
-export function quoteOf(packet: Ipv4Packet): Uint8Array {
-  return packet.bytes.slice(ETHERNET_BYTES, Math.min(packet.end, ETHERNET_BYTES + MAX_QUOTE_BYTES));
+/** What an error quotes of a packet whose frame is not kept: all headers, if maxBytes is at least SHORT_QUOTE_BYTES. */
+export function quoteOf(packet: Ipv4Packet, maxBytes: number = MAX_QUOTE_BYTES): Uint8Array {
+  return packet.bytes.slice(ETHERNET_BYTES, Math.min(packet.end, ETHERNET_BYTES + maxBytes));
 }
 
 /** Tells a guest that its packet went nowhere, unless the packet is one that must not be answered so.

@@ -1,5 +1,5 @@
-/* The gateway's way onto the cable: frames to guests, cut into IP fragments where a datagram is larger than the MTU. Frames that find no room are lost here,
- * but for TCP's, which asks to be told when there is room. @source RFC 791 §2.3, RFC 826. I/O thread. */
+/* The gateway's way onto the cable: frames to guests, cut into IP fragments where a datagram is larger than the MTU. Where the guest has no room, TCP's data
+ * wait in their connections, which take turns; all else waits here, up to a bound, and goes first. @source RFC 791 §2.3, RFC 826. I/O thread. */
 import { BROADCAST_MAC, type Ipv4, type Mac, putIpv4, putMac } from "../address.ts";
 import type { Cable, Packet } from "../packet.ts";
 import { checksumOf, pseudoHeaderSum, sumWords } from "./checksum.ts";
@@ -8,23 +8,24 @@ import { ETHERNET_BYTES, EtherType, IpProtocol, MAX_IPV4_PAYLOAD, PAYLOAD_START,
 
 export const UDP_BYTES = 8;
 const ARP_BYTES = 28;
+/** Answers that wait while bulk data fill the guest's device; what comes on top is lost. */
+const MAX_WAITING_BYTES = 256 << 10;
 
 export class Link {
   readonly mac: Mac;
   readonly mtuBytes: number;
   readonly #cable: Cable;
   readonly #waiting = new Set<() => void>();
+  readonly #posted: Packet[] = [];
+  #postedBytes = 0;
+  #isFull = false;
   #identification = 0;
 
   constructor(cable: Cable, mac: Mac, mtuBytes: number) {
     this.#cable = cable;
     this.mac = mac;
     this.mtuBytes = mtuBytes;
-    cable.onRoom = () => {
-      const waiting = [...this.#waiting];
-      this.#waiting.clear();
-      for (const resume of waiting) resume();
-    };
+    cable.onRoom = () => this.#onRoom();
   }
 
   /** A frame for `payloadBytes` behind IP's header, which is written. TCP: never fragmented. */
@@ -42,11 +43,21 @@ export class Link {
     });
     return frame;
   }
-  /** @returns false: no room */
+  /** Sends a frame that its sender can send again. @returns false: no room */
   send(packet: Packet): boolean {
-    return this.#cable.send(packet);
+    if (this.#posted.length > 0 || !this.#cable.send(packet)) {
+      this.#isFull = true;
+      return false;
+    }
+    return true;
   }
-  /** Calls once, when there is room again. */
+  /** Sends a frame, at once or when there is room. */
+  post(packet: Packet): void {
+    if (this.send(packet) || this.#postedBytes + packet.bytes.length > MAX_WAITING_BYTES) return;
+    this.#posted.push(packet);
+    this.#postedBytes += packet.bytes.length;
+  }
+  /** Calls once, when there is room again; who finds none then calls this again, and is behind all others. */
   whenRoom(resume: () => void): void {
     this.#waiting.add(resume);
   }
@@ -61,7 +72,7 @@ export class Link {
     if (payload.length <= room) {
       const frame = this.frame(guest, source, protocol, payload.length);
       frame.set(payload, PAYLOAD_START);
-      this.send({ bytes: frame });
+      this.post({ bytes: frame });
       return;
     }
     const identification = this.#nextIdentification();
@@ -80,8 +91,7 @@ export class Link {
         moreFragments: offset + step < payload.length,
       });
       frame.set(piece, PAYLOAD_START);
-      // What is left of a datagram without this piece is of no use.
-      if (!this.send({ bytes: frame })) return;
+      this.post({ bytes: frame });
     }
   }
 
@@ -93,7 +103,7 @@ export class Link {
       const frame = this.frame(guest, source, IpProtocol.UDP, length);
       putUdp(frame, PAYLOAD_START, sourcePort, destinationPort, data);
       putU16(frame, PAYLOAD_START + 6, sum);
-      this.send({ bytes: frame, checksum: { start: PAYLOAD_START, offset: 6 } });
+      this.post({ bytes: frame, checksum: { start: PAYLOAD_START, offset: 6 } });
       return;
     }
     const payload = new Uint8Array(length);
@@ -118,7 +128,7 @@ export class Link {
     const sum = pseudoHeaderSum(source, destination, IpProtocol.UDP, UDP_BYTES + data.length);
     // Clients read it with raw sockets, where no checksum may be left to do.
     putU16(frame, PAYLOAD_START + 6, checksumOf(sumWords(frame, PAYLOAD_START, frame.length, sum)) || 0xffff);
-    this.send({ bytes: frame });
+    this.post({ bytes: frame });
   }
 
   /** @param operation 1 request, 2 reply  @param target whom it is for: a device (reply) or nobody in particular */
@@ -133,9 +143,25 @@ export class Link {
     putIpv4(frame, ETHERNET_BYTES + 14, sender);
     putMac(frame, ETHERNET_BYTES + 18, target.mac ?? 0);
     putIpv4(frame, ETHERNET_BYTES + 24, target.ipv4);
-    this.send({ bytes: frame });
+    this.post({ bytes: frame });
   }
 
+  #onRoom(): void {
+    let sent = 0;
+    for (const packet of this.#posted) {
+      if (!this.#cable.send(packet)) break;
+      this.#postedBytes -= packet.bytes.length;
+      sent++;
+    }
+    this.#posted.splice(0, sent);
+    if (this.#posted.length > 0) return;
+    this.#isFull = false;
+    for (const resume of this.#waiting) {
+      this.#waiting.delete(resume);
+      resume();
+      if (this.#isFull) return;
+    }
+  }
   #nextIdentification(): number {
     this.#identification = (this.#identification + 1) & 0xffff;
     return this.#identification;

@@ -120,6 +120,37 @@ function open() {
   return { simulation, end, answers, send, ack };
 }
 
+describe("a guest that is silent", () => {
+  const MINUTES = 60_000;
+  test("is asked after ten minutes, and kept if it answers", () => {
+    const { simulation, end, answers, send, ack } = open();
+    simulation.now += 9 * MINUTES;
+    end.connection!.keepAlive();
+    simulation.run(simulation.now + 10);
+    const before = answers.length;
+    simulation.now += 2 * MINUTES;
+    end.connection!.keepAlive();
+    simulation.run(simulation.now + 10);
+    assert.equal(answers.length, before + 1);
+    assert.equal(answers.at(-1)!.seq, (ack - 1) | 0);
+    send({ seq: 1001, ack });
+    for (let minute = 0; minute < 9; minute++) {
+      simulation.now += MINUTES;
+      end.connection!.keepAlive();
+    }
+    assert.equal(end.closed, undefined);
+  });
+  test("and does not answer is gone", () => {
+    const { simulation, end } = open();
+    for (let minute = 0; minute < 20; minute++) {
+      simulation.now += MINUTES;
+      end.connection!.keepAlive();
+    }
+    assert.equal(end.closed, "lost");
+    assert.ok(end.isFree);
+  });
+});
+
 describe("a hostile guest", () => {
   test("resets only with the number that comes next", () => {
     const { end, answers, send, ack } = open();

@@ -47,7 +47,7 @@ export interface TcpWire {
   later(connection: TcpConnection): void;
   /** Calls connection.flush(true) once, in some milliseconds. */
   delay(connection: TcpConnection): void;
-  /** Calls connection.onRoom() once, when the cable has room. */
+  /** Calls connection.onRoom() once, when the cable has room. Connections take turns. */
   whenRoom(connection: TcpConnection): void;
   setTimer(callback: () => void, delayMs: number): unknown;
   clearTimer(timer: unknown): void;
@@ -206,7 +206,8 @@ export class TcpConnection {
   onRoom(): void {
     this.sender.isBlocked = false;
     if (this.#state === "SYN-RECEIVED") this.#sendSynAck();
-    if (this.#state === "OPEN" || this.#state === "TIME-WAIT") this.#wire.later(this);
+    // At once: whoever gives room waits for what is left of it.
+    else this.flush();
   }
   /** Called now and then: asks a guest that has been silent for long whether it still knows the connection. */
   keepAlive(): void {

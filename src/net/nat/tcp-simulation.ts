@@ -45,7 +45,7 @@ export class Simulation {
     for (let event = this.#events[0]; event !== undefined; event = this.#events[0]) {
       if (event.at > untilMs) return false;
       this.#events.shift();
-      this.now = event.at;
+      this.now = Math.max(this.now, event.at);
       event.run();
     }
     return true;

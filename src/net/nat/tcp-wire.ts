@@ -94,12 +94,13 @@ export class GuestWire implements TcpWire {
     const frame = tcpFrame(this.#link, this.#guest, this.#key, { ...segment, options }, length);
     if (length > 0) connection.copy(segment.seq, length, frame, frame.length - length);
     const mss = connection.sender.mss;
-    const sent = this.#link.send(
-      length > mss
-        ? { bytes: frame, checksum: CHECKSUM, segment: { protocol: "tcp4", sizeBytes: mss } }
-        : { bytes: frame, checksum: CHECKSUM },
-    );
-    return sent;
+    if (length > mss)
+      return this.#link.send({ bytes: frame, checksum: CHECKSUM, segment: { protocol: "tcp4", sizeBytes: mss } });
+    const packet = { bytes: frame, checksum: CHECKSUM };
+    // Nobody sends a reset again.
+    if ((flags & Flag.RST) === 0) return this.#link.send(packet);
+    this.#link.post(packet);
+    return true;
   }
   now(): number {
     return performance.now();
@@ -137,7 +138,7 @@ export function sendReset(link: Link, guest: Guest, remote: Ipv4, segment: TcpSe
   const fields = segment.has(Flag.ACK)
     ? { seq: segment.ack, ack: 0, flags: Flag.RST }
     : { seq: 0, ack: (segment.seq + segment.lengthInSequence) | 0, flags: Flag.RST | Flag.ACK };
-  link.send({ bytes: tcpFrame(link, guest, key, { ...fields, window: 0 }, 0), checksum: CHECKSUM });
+  link.post({ bytes: tcpFrame(link, guest, key, { ...fields, window: 0 }, 0), checksum: CHECKSUM });
 }
 
 function tcpFrame(

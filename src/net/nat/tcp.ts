@@ -6,7 +6,7 @@ import { type Ipv4, formatIpv4, parseIpv4 } from "../address.ts";
 import type { Policy } from "../policy.ts";
 import { type FlowKey, FlowTable } from "./flow-table.ts";
 import type { Guest } from "./guests.ts";
-import { Icmp, type IcmpError, quoteOf, sendError, sendQuoted } from "./icmp.ts";
+import { Icmp, type IcmpError, SHORT_QUOTE_BYTES, quoteOf, sendError, sendQuoted } from "./icmp.ts";
 import type { Ipv4Packet } from "./ipv4.ts";
 import type { Link } from "./link.ts";
 import { MemoryBudget } from "./memory-budget.ts";
@@ -158,7 +158,7 @@ export class Tcp {
     const stream = target.kind === "host" ? new Socket({ allowHalfOpen: true }) : target.open();
     const entry = this.#begin(guest, key, stream, (wire, splice) => TcpConnection.held(wire, splice, segment));
     if (target.kind === "service") entry.connection.accept();
-    else this.#connect(entry, stream as Socket, target, quoteOf(packet));
+    else this.#connect(entry, stream as Socket, target, quoteOf(packet, SHORT_QUOTE_BYTES));
   }
 
   #begin(guest: Guest, key: FlowKey, stream: Duplex, open: (wire: GuestWire, splice: Splice) => TcpConnection): Entry {

@@ -7,7 +7,7 @@ import { pseudoHeaderSum, sumWords } from "./checksum.ts";
 import { ConnectedSocket } from "./connected-socket.ts";
 import { type FlowKey, FlowTable } from "./flow-table.ts";
 import type { Guest } from "./guests.ts";
-import { Icmp, type IcmpError, quoteOf, sendError, sendQuoted } from "./icmp.ts";
+import { Icmp, type IcmpError, SHORT_QUOTE_BYTES, quoteOf, sendError, sendQuoted } from "./icmp.ts";
 import { IpProtocol, type Ipv4Packet, u16At } from "./ipv4.ts";
 import { type Link, UDP_BYTES } from "./link.ts";
 
@@ -92,7 +92,7 @@ export class Udp {
       flow = this.#add(this.#openFlow(guest, key, address));
     }
     this.#use(flow);
-    flow.quote = quoteOf(packet);
+    flow.quote = quoteOf(packet, SHORT_QUOTE_BYTES);
     flow.send(data);
   }
 
