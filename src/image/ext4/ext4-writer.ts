@@ -118,8 +118,9 @@ export class Ext4Writer {
     await this.#image.settle();
   }
 
-  /** Writes all that is missing, and to the disk. @throws Ext4Error, the signal's reason */
+  /** Writes all that is missing, and to the disk. @throws Ext4Error, the signal's reason, RangeError for a UUID that is none */
   async finish(root: Directory, { uuid, label = "" }: Identity, signal?: AbortSignal): Promise<Ext4Summary> {
+    if (uuid.length !== 16) throw new RangeError(`A UUID has 16 bytes, not ${uuid.length}.`);
     this.#signal = signal;
     this.#seed = crc32c(0xffffffff, uuid);
     this.#hashSeed = [0, 4, 8, 12].map((at) => Buffer.from(uuid).readUInt32LE(at));

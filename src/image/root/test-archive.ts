@@ -1,4 +1,5 @@
 /* Tar archives for tests, byte by byte, so that they can be what no tool writes. */
+import type { RootImageLayer } from "./root-image.ts";
 
 export interface TestEntry {
   readonly path: string;
@@ -80,3 +81,16 @@ export function sealed(block: Buffer): Buffer {
 }
 
 const padded = (data: Buffer): Buffer => Buffer.concat([data, Buffer.alloc(-data.length & 511)]);
+
+/** Bytes as a source gives them. */
+export async function* pieces(bytes: Uint8Array, length = 10_000): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);
+}
+
+/** A layer of an archive's bytes. */
+export const layer = (bytes: Uint8Array, more: Partial<RootImageLayer> = {}): RootImageLayer => ({
+  name: "sha256:abc",
+  open: () => pieces(bytes),
+  ...more,
+});
+export const layerOf = (...entries: TestEntry[]): RootImageLayer => layer(archive(entries));
