@@ -25,6 +25,8 @@ export interface CopyInOptions extends Cancellable {
 }
 
 const NOTHING = new Uint8Array(0);
+/** Files that say they are empty need not be so. */
+const LEAST_READ_BYTES = 4096;
 
 type Send = (frame: Uint8Array) => Promise<boolean>;
 
@@ -88,7 +90,7 @@ class CopyIn {
   }
   /** A small file is one message with its entry and its end. */
   async #data(send: Send, file: FileHandle, entry: Buffer, sizeBytes: number): Promise<boolean> {
-    const room = Math.min(sizeBytes + 1, DATA_LIMIT_BYTES);
+    const room = Math.min(Math.max(sizeBytes + 1, LEAST_READ_BYTES), DATA_LIMIT_BYTES);
     let frames: Buffer[] = [entry];
     for (;;) {
       const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(room), 0, room);

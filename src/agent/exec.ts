@@ -3,7 +3,7 @@
 import { constants } from "node:os";
 import { Readable, Writable } from "node:stream";
 import type { AgentError } from "./agent-error.ts";
-import type { Channel, Frame } from "./channel.ts";
+import { type Channel, type Frame, lost } from "./channel.ts";
 import { DATA_LIMIT_BYTES, FrameReader, FrameWriter, In, Op, Out, STREAM_WINDOW_BYTES } from "./protocol.ts";
 import { type Cancellable, requestFrame } from "./requests.ts";
 
@@ -196,7 +196,8 @@ export class RunningExec implements AgentExec {
     try {
       while (open > 0 || !ended) {
         const frame = await this.#channel.next();
-        if (frame === undefined) throw this.#channel.broken("it closed before the command's end");
+        if (frame === undefined) throw lost();
+        if (frame.type === Out.EXIT && ended) throw this.#channel.broken("a command ends twice");
         if (frame.type === Out.EXIT) ended = true;
         if ((frame.type === Out.STDOUT || frame.type === Out.STDERR) && frame.payload.length === 0) open--;
         this.#obey(frame);

@@ -18,6 +18,7 @@ const TX = 1;
 const GUEST_CID = 3;
 /** Linux fills the receive queue with buffers of 4 KiB: half a MiB of the guest's memory. */
 const QUEUE_SIZE = 128;
+const EVENT_QUEUE_SIZE = 64;
 /** 256 connections of at most 256 KiB each. */
 const MAX_CONNECTIONS = 256;
 /** RSTs that wait for room in the guest's receive queue. */
@@ -54,7 +55,7 @@ export class VsockDevice implements VirtioDevice {
       name: "vsock",
       deviceId: 19,
       features: [],
-      queueSizes: [QUEUE_SIZE, QUEUE_SIZE, 8],
+      queueSizes: [QUEUE_SIZE, QUEUE_SIZE, EVENT_QUEUE_SIZE],
       config,
     };
   }
@@ -219,7 +220,10 @@ export class VsockDevice implements VirtioDevice {
       socket.receive(header, gather(range(parts, HEADER_BYTES, HEADER_BYTES + length), length));
       return;
     }
-    socket?.destroy(new VsockError("broken", "The guest's vsock driver sent a packet that makes no sense."));
+    if (socket !== undefined) {
+      socket.destroy(new VsockError("broken", "The guest's vsock driver sent a packet that makes no sense."));
+      return;
+    }
     if (right && op === VsockOp.REQUEST && this.#accept(header)) return;
     if (op !== VsockOp.RST) this.#reset(hostPort, guestPort);
   }
