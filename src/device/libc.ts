@@ -1,4 +1,4 @@
-/* The system calls that node:fs lacks and Mere uses, through node:ffi (in Node 26 without a flag, experimental). Mere works without them: then `libc` is undefined, and who
+/* The system calls that node:fs lacks and Mere uses, through node:ffi (in Node 26 without a flag, experimental). Mere works without them: then `libc()` is undefined, and who
  * uses it says what is missing. Calls are direct: none of these waits for long. Any thread. @source renameat2(2), mknod(2), utimensat(2), fallocate(2), madvise(2) */
 
 /** One second: the number of nanoseconds that tells utimensat something else. @source Linux include/linux/stat.h */
@@ -26,8 +26,13 @@ export interface Libc {
   addressOf(buffer: ArrayBufferLike): bigint;
 }
 
-/** Undefined where node:ffi is switched off or the C library is another. */
-export const libc: Libc | undefined = load();
+let loaded: { readonly libc: Libc | undefined } | undefined;
+
+/** Undefined where node:ffi is switched off or the C library is another. The first call takes some milliseconds. */
+export function libc(): Libc | undefined {
+  loaded ??= { libc: load() };
+  return loaded.libc;
+}
 
 function load(): Libc | undefined {
   // Loading it warns that it is experimental, on standard error: the user can do nothing about that. Versions are exact.

@@ -4,7 +4,7 @@ import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Devices } from "./layout.ts";
 import type { PowerRequest } from "./power.ts";
 import { VirtioBack } from "./virtio/back.ts";
-import type { VirtioDevice } from "./virtio/device.ts";
+import type { GiveBack, VirtioDevice } from "./virtio/device.ts";
 
 /** The UART's output is looked at this often while it flows, so that the guest need not ring for each character. */
 const SERIAL_LOOK_MS = 4;
@@ -15,6 +15,8 @@ export interface DeviceServiceOptions {
   memory: GuestMemory;
   /** Backs, in the order of layout.virtio. */
   virtio: readonly VirtioDevice[];
+  /** For devices by which the guest gives memory back. */
+  giveBack?: GiveBack;
   /** What the guest writes to the UART; owns the bytes. */
   onSerial(bytes: Uint8Array): void;
   onPower(request: Exclude<PowerRequest, "none">): void;
@@ -33,10 +35,16 @@ export class DeviceService {
     if (options.virtio.length !== devices.virtio.length) throw new RangeError("one back for each virtio front");
     this.#devices = devices;
     this.#options = options;
-    this.#backs = devices.virtio.map((front, i) => new VirtioBack(front, options.virtio[i]!, options.memory));
+    this.#backs = devices.virtio.map(
+      (front, i) => new VirtioBack(front, options.virtio[i]!, options.memory, options.giveBack),
+    );
     this.#stopBell = devices.doorbell.serve((bits) => this.#serve(bits));
   }
 
+  /** Guest memory that devices' requests under way may use. */
+  heldMemory(): Uint8Array[] {
+    return this.#backs.flatMap((back) => back.heldMemory());
+  }
   /** Text typed at the UART. Never blocks; what finds no room waits. */
   typeSerial(bytes: Uint8Array): void {
     this.#typed = Buffer.concat([this.#typed, bytes]);

@@ -109,6 +109,14 @@ export class GuestRam implements GuestMemory {
     return other * FRAME_BYTES;
   }
 
+  /** Takes a page's frame away: the page is "nothing yet". The caller frees the frame when nobody can hold its address any more. @returns 0 if there was none */
+  unmap(page: number): number {
+    for (;;) {
+      const frame = page < this.map.length ? Atomics.load(this.map, page) : 0;
+      if (frame <= 0) return 0;
+      if (Atomics.compareExchange(this.map, page, frame, 0) === frame) return frame;
+    }
+  }
   /** Gives every frame back. The VM must not run any more. */
   release(): void {
     for (let page = 0; page < this.map.length; page++) {

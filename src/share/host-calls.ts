@@ -3,7 +3,7 @@
  * Paths are strings whose characters are bytes (latin1): names need not be UTF-8. Errors are node:fs's. I/O thread only. */
 import * as fs from "node:fs";
 import { promisify } from "node:util";
-import { libc, UTIME_NOW, UTIME_OMIT } from "../device/libc.ts";
+import { type Libc, libc, UTIME_NOW, UTIME_OMIT } from "../device/libc.ts";
 import { Errno, Refusal } from "./errno.ts";
 
 export const O_PATH = 0o10000000;
@@ -88,11 +88,14 @@ type Pair = readonly [from: string, to: string];
 
 export class HostCalls {
   readonly #local: boolean;
+  /** What it does is done at once: only for local file systems. */
+  readonly #libc: Libc | undefined;
   #pausedUntil = 0;
 
   /** @param local may calls be made directly at all */
   constructor(local: boolean) {
     this.#local = local;
+    this.#libc = local ? libc() : undefined;
   }
 
   #call<T>(direct: () => T, pooled: () => Promise<T>): Soon<T> {
@@ -186,7 +189,7 @@ export class HostCalls {
   /** The same; of a symbolic link itself too. Where it must go without utimensat, times are exact to about a microsecond. */
   setTimes(fd: number, atime: FileTime, mtime: FileTime, before: fs.BigIntStats): Soon<void> {
     const at = descriptorPath(fd);
-    if (libc !== undefined && this.#local) return checked(libc.utimensat(at, atime, mtime));
+    if (this.#libc !== undefined) return checked(this.#libc.utimensat(at, atime, mtime));
     const [a, m] = [inSeconds(atime, before.atimeNs), inSeconds(mtime, before.mtimeNs)];
     return this.#call(
       () => fs.utimesSync(at, a, m),
@@ -232,18 +235,18 @@ export class HostCalls {
   }
   /** With flags of renameat2. @throws Refusal EINVAL where that is not to be had */
   renameWith([from, to]: Pair, flags: number): void {
-    if (libc === undefined || !this.#local) throw new Refusal(Errno.EINVAL);
-    checked(libc.renameat2(hostPath(from), hostPath(to), flags));
+    if (this.#libc === undefined) throw new Refusal(Errno.EINVAL);
+    checked(this.#libc.renameat2(hostPath(from), hostPath(to), flags));
   }
   /** A fifo or a socket that nobody listens at. @throws Refusal EPERM where mknod is not to be had */
   mknod(path: string, mode: number): void {
-    if (libc === undefined || !this.#local) throw new Refusal(Errno.EPERM);
-    checked(libc.mknod(hostPath(path), mode));
+    if (this.#libc === undefined) throw new Refusal(Errno.EPERM);
+    checked(this.#libc.mknod(hostPath(path), mode));
   }
   /** @throws Refusal EOPNOTSUPP where it is not to be had */
   fallocate(fd: number, mode: number, offset: number, length: number): void {
-    if (libc === undefined || !this.#local) throw new Refusal(Errno.EOPNOTSUPP);
-    checked(libc.fallocate(fd, mode, offset, length));
+    if (this.#libc === undefined) throw new Refusal(Errno.EOPNOTSUPP);
+    checked(this.#libc.fallocate(fd, mode, offset, length));
   }
   /** Follows neither name. */
   link([from, to]: Pair): Soon<void> {

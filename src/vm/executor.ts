@@ -162,6 +162,7 @@ class Executor {
     Atomics.store(own, Word.CURRENT, n + 1);
     this.#last = n;
     const vcpu = (this.#vcpus[n] ??= this.#attach(n));
+    this.#engine.world.online();
     this.#resume(n, vcpu);
     const end = this.#turnEnd(n);
     const [since, used] = [hostNanos(), threadNanos()];
@@ -175,6 +176,7 @@ class Executor {
       Atomics.store(file, Word.READY_US, hostMicros());
       this.#devices.kvmClocks[n]!.preempted();
     }
+    this.#engine.world.offline();
     Atomics.store(own, Word.CURRENT, 0);
     // From here on another executor may take it.
     Atomics.store(file, Word.OWNER, this.#me);

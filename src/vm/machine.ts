@@ -2,6 +2,7 @@
  * executors' worker threads. Knows no engine but by the executors it starts. @source docs/design.md "The machine" */
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
+import { libc, MADV_DONTNEED } from "../device/libc.ts";
 import { buildAcpiTables } from "../device/acpi.ts";
 import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "../device/layout.ts";
 import { MAILBOX_BYTES, STOPPED } from "../device/mailbox.ts";
@@ -27,6 +28,7 @@ import { FIRMWARE_BYTES, writeFirmware } from "./boot/firmware.ts";
 import { loadLinux } from "./boot/linux.ts";
 import { Control, EXIT_REASONS, REGION_COUNTS } from "./executor-protocol.ts";
 import { Executors, type ExecutorsEnd } from "./executors.ts";
+import { PageReturn } from "./page-return.ts";
 import { PanicWatch } from "./panic-watch.ts";
 import { threadSeconds } from "./thread-time.ts";
 
@@ -119,6 +121,7 @@ export class Machine {
   readonly #end = Promise.withResolvers<MachineEnd>();
   #asked: MachineEnd["reason"] | undefined;
   readonly #executors: Executors;
+  readonly #pages: PageReturn;
   #service: DeviceService | undefined;
   readonly #panicWatch = new PanicWatch();
   #panicLook: NodeJS.Timeout | undefined;
@@ -150,6 +153,13 @@ export class Machine {
       memory: this.#ram,
       hostNs: hostNanos,
       realtimeNs: () => BigInt(Date.now()) * 1_000_000n,
+    });
+    this.#pages = new PageReturn({
+      ram: this.#ram,
+      state: this.#state,
+      executors,
+      heldMemory: () => this.#service?.heldMemory() ?? [],
+      toHost: hostMemoryOf(this.#ram.pool),
     });
     this.#executors = this.#startExecutors(executors, config);
     try {
@@ -208,6 +218,7 @@ export class Machine {
     this.#service = new DeviceService(this.#devices, {
       memory: this.#ram,
       virtio: this.#backs,
+      giveBack: (pages) => this.#pages.giveBack(pages),
       onSerial: (bytes) => this.#onSerial(bytes),
       onPower: (request) => this.#ask(request === "reset" ? "reset" : "poweroff"),
     });
@@ -269,6 +280,7 @@ export class Machine {
     this.#cpuSeconds = this.#threadSeconds();
     this.#endedAt = performance.now();
     clearTimeout(this.#panicLook);
+    this.#pages.stop();
     await this.#service?.stop();
     await executors.terminate();
     if (outcome[0].status === "fulfilled") this.#ended(outcome[0].value);
@@ -319,6 +331,15 @@ export class Machine {
       translated: sums(REGION_COUNTS, this.#regionCounts),
     };
   }
+}
+
+/** PageReturnOptions.toHost. Where there is no madvise, frames keep the host's memory until another page takes them. */
+function hostMemoryOf(pool: FramePool): (offset: number, length: number) => void {
+  const { buffer } = pool.shared.memory;
+  return (offset, length) => {
+    const host = libc();
+    host?.madvise(host.addressOf(buffer) + BigInt(offset), length, MADV_DONTNEED);
+  };
 }
 
 /** Executors' counters (f64, in the order of the names) added up. */

@@ -82,6 +82,7 @@ export interface SmpOptions {
 
 export class SmpGuest {
   readonly ram: GuestRam;
+  readonly state: WebAssembly.Memory;
   readonly devices: Devices;
   readonly files: readonly RegisterFile[];
   readonly #executors: Executors;
@@ -90,7 +91,7 @@ export class SmpGuest {
   constructor(program: Listing, options: SmpOptions = {}) {
     const { vcpus = 2, executors = vcpus, parked = false, rbx = At.DATA, rcx = 0 } = options;
     this.ram = GuestRam.create(FramePool.create(2 * RAM_BYTES), RAM_BYTES, executors);
-    const state = createStateMemory(executors);
+    const state = (this.state = createStateMemory(executors));
     const numbers = Array.from({ length: vcpus }, (_, n) => n);
     const registerFiles = numbers.map((n) => new Int32Array(state.buffer, vcpuAddress(n), Reg.SIZE / 4));
     registerFiles.forEach((file, n) => (file[Word.OWNER] = n % executors));

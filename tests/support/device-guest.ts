@@ -73,11 +73,11 @@ export class DeviceGuest {
     this.#wake();
   }
 
-  /** Waits until the guest has written `mark`. @throws Error with what it wrote, if it ends before */
-  async until(mark: string | RegExp): Promise<void> {
-    const seen = (): boolean => (typeof mark === "string" ? this.text.includes(mark) : mark.test(this.text));
+  /** Waits until the guest has written `mark`. @param from looked for from here on in `text`  @throws Error with what it wrote, if it ends before */
+  async until(mark: string, from = 0): Promise<void> {
+    const seen = (): boolean => this.text.includes(mark, from);
     while (!seen()) {
-      if (this.#ended) throw new Error(`the guest ended without ${String(mark)}:\n${this.text.slice(-6000)}`);
+      if (this.#ended) throw new Error(`the guest ended without ${mark}:\n${this.text.slice(-6000)}`);
       await this.#heard.promise;
     }
   }

@@ -18,6 +18,8 @@ export interface VirtioDescription {
   readonly queueSizes: readonly number[];
   /** Device configuration space, at most 256 bytes. */
   readonly config: Uint8Array;
+  /** Bytes [start, end) of it that the driver may write; none if absent. */
+  readonly driverWrites?: { readonly start: number; readonly end: number };
 }
 
 /** What a back may use of its transport. I/O thread only. */
@@ -29,7 +31,14 @@ export interface VirtioPort {
   negotiated(feature: number): boolean;
   /** Changes the configuration space from `offset` on and tells the driver. */
   setConfig(offset: number, bytes: Uint8Array): void;
+  /** A word of the configuration space, as the driver may have written it. */
+  readConfig32(offset: number): number;
+  /** Takes pages' memory from the guest: it reads as zeroes and comes back when it is touched. @param pages guest-physical addresses / 4096, any numbers
+   *  @returns how many had memory that went back; resolves when it has */
+  giveBack(pages: readonly number[]): Promise<number>;
 }
+/** VirtioPort.giveBack, of the machine. */
+export type GiveBack = VirtioPort["giveBack"];
 
 /** The back of a device. I/O thread only; must not throw on guest data. */
 export interface VirtioDevice {

@@ -1,6 +1,6 @@
 /* virtio over MMIO, version 2: the registers by which a driver finds, sets up and notifies a device. @source virtio 1.2 §4.2.2, §3.1
  * The front: runs on any executor and on the I/O thread, all its state in shared memory. Rings and buffers are the back's business (queue.ts).
- * Leaves out: legacy (version 1) registers, shared-memory regions, per-queue reset, driver writes to the configuration space.
+ * Leaves out: legacy (version 1) registers, shared-memory regions, per-queue reset.
  *
  *   0x000 MagicValue   0x010 DeviceFeatures      0x030 QueueSel     0x050 QueueNotify      0x080 QueueDescLow    0x0A0 QueueDeviceLow
  *   0x004 Version      0x014 DeviceFeaturesSel   0x034 QueueNumMax  0x060 InterruptStatus  0x084 QueueDescHigh   0x0A4 QueueDeviceHigh
@@ -13,6 +13,8 @@ import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1, type Vi
 
 const MAGIC = 0x74726976; // "virt"
 const VENDOR = 0x4552454d; // "MERE"
+/** Where the configuration space is. */
+export const VIRTIO_CONFIG = 0x100;
 export const VIRTIO_CONFIG_BYTES = 256;
 /** Four pairs of a network device and its control queue need 9; NOTIFIED has one bit for each. */
 const MAX_QUEUES = 16;
@@ -116,7 +118,7 @@ export class VirtioMmio implements RegisterWindow {
   // ── driver side: any executor ──
 
   read(offset: number, size: 1 | 2 | 4 | 8): number {
-    if (offset >= 0x100) return this.#readConfig(offset - 0x100, size);
+    if (offset >= VIRTIO_CONFIG) return this.#readConfig(offset - VIRTIO_CONFIG, size);
     if (size !== 4) return 0;
     const w = this.#w;
     switch (offset) {
@@ -150,7 +152,8 @@ export class VirtioMmio implements RegisterWindow {
     }
   }
   write(offset: number, size: 1 | 2 | 4 | 8, value: number | bigint): void {
-    if (size !== 4 || offset >= 0x100) return;
+    if (offset >= VIRTIO_CONFIG) return this.#writeConfig(offset - VIRTIO_CONFIG, size, Number(value));
+    if (size !== 4) return;
     const v = Number(value) | 0;
     const w = this.#w;
     switch (offset) {
@@ -203,6 +206,14 @@ export class VirtioMmio implements RegisterWindow {
     if (size === 1) return this.#config.getUint8(offset);
     if (size === 2) return this.#config.getUint16(offset, true);
     return this.#config.getUint32(offset, true);
+  }
+  /** What the driver may not write stays. */
+  #writeConfig(offset: number, size: number, value: number): void {
+    const { driverWrites } = this.description;
+    if (driverWrites === undefined || offset < driverWrites.start || offset + size > driverWrites.end) return;
+    if (size === 1) this.#config.setUint8(offset, value);
+    else if (size === 2) this.#config.setUint16(offset, value, true);
+    else if (size === 4) this.#config.setUint32(offset, value, true);
   }
   #readStatus(): number {
     const status = Atomics.load(this.#w, Word.STATUS);

@@ -2,6 +2,7 @@
  * Its state is in shared memory: the I/O thread works on a queue, and an executor may serve a request at once (quick.ts). One thread at a time takes from the ring, and one
  * at a time gives back. All that the driver wrote is hostile: any rule broken (an address outside RAM, a loop, an absurd length, a bad index) stops the
  * device with DEVICE_NEEDS_RESET; nothing here throws, runs for ever, or reads outside RAM. Leaves out: packed rings. */
+import { gather } from "./buffers.ts";
 import type { GuestMemory } from "../../memory/guest-memory.ts";
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from "./device.ts";
 import { SpinLock } from "../shared.ts";
@@ -28,6 +29,11 @@ export interface Chain {
   readonly readableBytes: number;
   readonly writableBytes: number;
 }
+/** A chain of which only the addresses are wanted: its buffers are not looked up, so that none gets memory. */
+export interface RangeChain extends Chain {
+  /** Guest-physical, inside RAM. */
+  readonly ranges: readonly { readonly address: number; readonly length: number }[];
+}
 
 export class Virtqueue {
   readonly index: number;
@@ -38,6 +44,8 @@ export class Virtqueue {
   readonly #descriptor = new Uint8Array(Descriptor.BYTES);
   readonly #view = new DataView(this.#descriptor.buffer);
   readonly #giving: SpinLock;
+  /** Taken and not yet given back. */
+  readonly #held = new Set<Chain>();
   #budget = 0;
   #byteBudget = 0;
 
@@ -68,6 +76,26 @@ export class Virtqueue {
     this.release();
     return chain;
   }
+  /** pop() for a queue whose buffers are named and not filled. */
+  popRanges(): RangeChain | undefined {
+    if (!this.take()) return undefined;
+    const ranges: { address: number; length: number }[] = [];
+    const chain = this.next(ranges);
+    this.release();
+    return chain && Object.assign(chain, { ranges });
+  }
+  /** The first bytes of what pop() would give, which stays in the ring. @returns at most `length` readable bytes, copied; undefined if there is nothing */
+  peek(length: number): Uint8Array | undefined {
+    const chain = this.pop();
+    if (chain === undefined) return undefined;
+    const bytes = gather(chain.readable, length);
+    this.unpop(chain);
+    return bytes;
+  }
+  /** Chains that this thread has taken and not given back: their buffers are in use. */
+  held(): Iterable<Chain> {
+    return this.#held;
+  }
   /** Reserves the available ring for this thread. @returns false if another one has it: it asks for process() at its release() */
   take(): boolean {
     if (Atomics.compareExchange(this.#w, QueueWord.TAKER, Taker.NONE, Taker.ONE) === Taker.NONE) return true;
@@ -80,7 +108,7 @@ export class Virtqueue {
     if (Atomics.exchange(this.#w, QueueWord.TAKER, Taker.NONE) === Taker.CALLED) this.#front.notify(this.index);
   }
   /** pop() between take() and release(). */
-  next(): Chain | undefined {
+  next(ranges?: { address: number; length: number }[]): Chain | undefined {
     if (!this.#ready()) return undefined;
     const num = this.#w[QueueWord.NUM]!;
     const driver = this.#address(QueueWord.DRIVER);
@@ -95,7 +123,7 @@ export class Virtqueue {
     // Held before it is read: a reset is not complete while the chain's memory is in use.
     this.#front.hold(1);
     const epoch = this.#front.epoch;
-    const chain = head === undefined ? undefined : this.#read(head, epoch, num);
+    const chain = head === undefined ? undefined : this.#read(head, epoch, num, ranges);
     if (chain === undefined || epoch !== this.#w[QueueWord.EPOCH]) {
       this.#front.hold(-1);
       if (epoch === this.#w[QueueWord.EPOCH]) this.#front.fail();
@@ -103,6 +131,7 @@ export class Virtqueue {
     }
     this.#w[QueueWord.LAST_AVAILABLE] = (last + 1) & 0xffff;
     this.#byteBudget -= chain.readableBytes + chain.writableBytes;
+    this.#held.add(chain);
     return chain;
   }
 
@@ -113,7 +142,7 @@ export class Virtqueue {
       this.#w[QueueWord.LAST_AVAILABLE] = (this.#w[QueueWord.LAST_AVAILABLE]! - 1) & 0xffff;
     this.#budget++;
     this.#byteBudget += chain.readableBytes + chain.writableBytes;
-    this.#front.hold(-1);
+    this.#put(chain);
   }
 
   /** Gives a chain back. signal() tells the driver. @param written bytes that the device wrote, from the first writable one on */
@@ -122,6 +151,11 @@ export class Virtqueue {
     const broken = this.#isCurrent(chain) && !(this.#writeUsed(chain.head, written, 0) && this.#publishUsed(1));
     this.#giving.unlock();
     if (broken) this.#front.fail();
+    this.#put(chain);
+  }
+  /** The chain's memory is not used any more. */
+  #put(chain: Chain): void {
+    this.#held.delete(chain);
     this.#front.hold(-1);
   }
   /** Gives several back so that the driver sees all of them or none. @param written bytes that the device wrote, for each */
@@ -132,7 +166,7 @@ export class Virtqueue {
       !(chains.every((chain, n) => this.#writeUsed(chain.head, written[n]!, n)) && this.#publishUsed(chains.length));
     this.#giving.unlock();
     if (broken) this.#front.fail();
-    for (let n = 0; n < chains.length; n++) this.#front.hold(-1);
+    for (const chain of chains) this.#put(chain);
   }
   #isCurrent(chain: Chain): boolean {
     return this.#front.running && chain.epoch === this.#front.epoch && chain.epoch === this.#w[QueueWord.EPOCH];
@@ -193,7 +227,8 @@ export class Virtqueue {
     this.#fence();
     return count > num ? -1 : count;
   }
-  #read(head: number, epoch: number, num: number): Chain | undefined {
+  /** @param ranges gets the addresses, if they are all that is wanted */
+  #read(head: number, epoch: number, num: number, ranges?: { address: number; length: number }[]): Chain | undefined {
     const readable: Uint8Array[] = [];
     const writable: Uint8Array[] = [];
     let readableBytes = 0;
@@ -219,12 +254,16 @@ export class Virtqueue {
       }
       const write = (flags & Descriptor.WRITE) !== 0;
       if (!write && writableBytes > 0) return undefined;
-      if (readableBytes + writableBytes + length > MAX_CHAIN_BYTES) return undefined;
+      if (readableBytes + writableBytes + length > (ranges ? this.#memory.sizeBytes : MAX_CHAIN_BYTES))
+        return undefined;
       if (length > 0) {
-        const slices = this.#memory.contains(address, length) ? this.#memory.slices(address, length, write) : undefined;
-        if (slices === undefined) return undefined;
-        const into = write ? writable : readable;
-        for (const slice of slices) into.push(slice);
+        if (!this.#memory.contains(address, length)) return undefined;
+        if (ranges) ranges.push({ address, length });
+        else {
+          const slices = this.#memory.slices(address, length, write);
+          if (slices === undefined) return undefined;
+          for (const slice of slices) (write ? writable : readable).push(slice);
+        }
         if (write) writableBytes += length;
         else readableBytes += length;
       }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { routePin, testMachine, type TestMachine } from "../test-machine.ts";
 import { VirtioBack } from "./back.ts";
-import type { VirtioDevice } from "./device.ts";
+import type { GiveBack, VirtioDevice } from "./device.ts";
 
 const RING_BYTES = 0x4000;
 const BUFFERS = 0x28000; // behind the rings of nine queues
@@ -23,11 +23,11 @@ export class TestDriver {
   #buffer = BUFFERS;
   size = 64;
 
-  constructor(device: VirtioDevice | TestMachine) {
+  constructor(device: VirtioDevice | TestMachine, { giveBack }: { giveBack?: GiveBack } = {}) {
     this.machine = "devices" in device ? device : testMachine({ virtio: [device.description], memoryBytes: 1 << 20 });
     this.base = this.machine.devices.layout.virtio[0]!.base;
     if (!("devices" in device))
-      this.back = new VirtioBack(this.machine.devices.virtio[0]!, device, this.machine.memory);
+      this.back = new VirtioBack(this.machine.devices.virtio[0]!, device, this.machine.memory, giveBack);
     routePin(this.machine.devices, this.machine.devices.layout.virtio[0]!.irq, VECTOR);
   }
   /** A driver of a block device whose back is on another thread. */

@@ -159,6 +159,15 @@ export class WasmEngine {
     }
   }
 
+  /** Between slices: drops what the vCPU that runs next must not find any more. */
+  forget(): void {
+    const returns = this.world.pass();
+    this.dropStaleCode();
+    const { mmu } = this.current;
+    if (returns === mmu.returnsSeen) return;
+    mmu.returnsSeen = returns;
+    mmu.flush({ kind: "all" });
+  }
   /** Drops blocks of frames that devices or other executors wrote to. */
   dropStaleCode(): void {
     if (!this.#ram.hasStaleCode) return;

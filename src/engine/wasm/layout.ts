@@ -37,8 +37,19 @@ export const VCPU_AREA = 0x10000;
 export const MAX_VCPUS = 8;
 export const MAX_EXECUTORS = MAX_VCPUS;
 
-/** Words of the executors (world.ts, locked.ts), each on its own cache line. PAIR: i64, where in the frames memory a pair is being exchanged; 0: nowhere. */
-export const World = { LOCK: 0x40, PAIR_LOCK: 0x80, PAIR: 0xc0, RUNS: 0x100, RUNS_STEP: 0x40 } as const;
+/** Words of the executors (world.ts, locked.ts), each on its own cache line. PAIR: i64, where in the frames memory a pair is being exchanged; 0: nowhere.
+ *  RUNS and PASSES: one for each executor, STEP apart. AWAITED: somebody waits for a change of PASSES. */
+export const World = {
+  LOCK: 0x40,
+  PAIR_LOCK: 0x80,
+  PAIR: 0xc0,
+  RUNS: 0x100,
+  RUNS_STEP: 0x40,
+  PASSES: 0x300,
+  PASSES_STEP: 0x40,
+  RETURNS: 0x500,
+  AWAITED: 0x540,
+} as const;
 
 export const TLB_ENTRIES = 512;
 export const TLB_ENTRY_BYTES = 32;

@@ -74,6 +74,8 @@ export class Mmu {
   #watched: readonly number[] = [];
   /** DR6 bits of the data breakpoints that were met since the owner cleared them. */
   watchHits = 0;
+  /** World.pass() when entries of frames that were taken from the guest were flushed last. */
+  returnsSeen = 0;
 
   /** @param base the vCPU's area in the state memory */
   constructor(

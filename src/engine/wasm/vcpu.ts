@@ -145,7 +145,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.entry = 0;
     const wanted = Atomics.exchange(this.#words, this.#attention, 0);
     if (wanted & Attention.COME_OUT) return { kind: "attention" };
-    this.#engine.dropStaleCode();
+    this.#engine.forget();
     const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
     if (deadline >= 0n && this.#host.nanos() >= Number(deadline)) this.#ports.deadlinePassed();
     if (this.regs.get32(Reg.PENDING_DEBUG) & DR6_BS) singleStepTrap(this);

@@ -3,12 +3,16 @@
  *
  * An executor says in its RUNS word which vCPU it runs, before a slice and after (0). Who wants to be alone takes LOCK and then waits until all RUNS are 0;
  * who is about to run looks at LOCK after it has set RUNS. A running vCPU is asked by ATTENTION, which it sees at the next block that it looks up or at the end of
- * its fuel: some tens of microseconds. Runs on executor threads, which may block. @source docs/vcpus.md */
+ * its fuel: some tens of microseconds. Runs on executor threads, which may block. @source docs/vcpus.md
+ * And when all of them hold no address of a frame that was taken from the guest. @source docs/memory.md */
 import { Reg } from "../../isa/registers.ts";
 import { Attention } from "../engine.ts";
 import { World as Place } from "./layout.ts";
 
 const LOCK = Place.LOCK >> 2;
+const RETURNS = Place.RETURNS >> 2;
+const AWAITED = Place.AWAITED >> 2;
+const passesOf = (executor: number): number => (Place.PASSES + executor * Place.PASSES_STEP) >> 2;
 const runsOf = (executor: number): number => (Place.RUNS + executor * Place.RUNS_STEP) >> 2;
 
 export class World {
@@ -16,6 +20,7 @@ export class World {
   readonly #executors: number;
   readonly #me: number;
   readonly #runs: number;
+  readonly #passes: number;
 
   /** @param words the state memory  @param me the index of the executor on this thread */
   constructor(words: Int32Array, me: number, executors: number) {
@@ -23,6 +28,25 @@ export class World {
     this.#executors = executors;
     this.#me = me;
     this.#runs = runsOf(me);
+    this.#passes = passesOf(me);
+  }
+
+  // ——— frames that are taken from the guest: docs/memory.md ———
+  /** From here until offline(), this executor may hold addresses of frames: one that was found before pass() must not be used after it. */
+  online(): void {
+    Atomics.add(this.#words, this.#passes, 1);
+  }
+  offline(): void {
+    this.#pass(1);
+  }
+  /** It holds none now, but for TLB entries. @returns how often frames were taken: if that is not what a vCPU has seen last, its entries are to go */
+  pass(): number {
+    this.#pass(2);
+    return Atomics.load(this.#words, RETURNS);
+  }
+  #pass(step: 1 | 2): void {
+    Atomics.add(this.#words, this.#passes, step);
+    if (Atomics.load(this.#words, AWAITED) !== 0) Atomics.notify(this.#words, this.#passes);
   }
 
   /** A slice is about to run. Waits while another executor wants to be alone. @param state the vCPU's register file */
@@ -70,4 +94,22 @@ export class World {
       Atomics.wait(words, runs, state);
     }
   }
+}
+
+/** Frames were unmapped. Resolves when no executor holds their addresses any more, in whatever way. Does not block: for the I/O thread, which serves one at a time.
+ *  @param words the state memory */
+export async function allPassed(words: Int32Array, executors: number): Promise<void> {
+  Atomics.add(words, RETURNS, 1);
+  Atomics.store(words, AWAITED, 1);
+  const before = Array.from({ length: executors }, (_, e) => Atomics.load(words, passesOf(e)));
+  for (let e = 0; e < executors; e++) {
+    const state = Atomics.load(words, runsOf(e));
+    if (state !== 0) Atomics.or(words, (state + Reg.ATTENTION) >> 2, Attention.LOOK);
+  }
+  for (let e = 0; e < executors; e++) {
+    if ((before[e]! & 1) === 0) continue;
+    const wait = Atomics.waitAsync(words, passesOf(e), before[e]!);
+    if (wait.async) await wait.value;
+  }
+  Atomics.store(words, AWAITED, 0);
 }
