@@ -49,7 +49,7 @@ function readLine(socket: Socket): Promise<string | undefined> {
 }
 
 /** Runs `use` with a path of the socket that is short enough, however deep its directory is. */
-async function withShortPath<T>(path: string, use: (path: string) => Promise<T>): Promise<T> {
+export async function withShortPath<T>(path: string, use: (path: string) => Promise<T>): Promise<T> {
   if (Buffer.byteLength(path) <= LONGEST_SOCKET_PATH) return use(path);
   const directory = await open(dirname(path), "r");
   try {

@@ -62,7 +62,7 @@ export class Host implements AsyncDisposable {
     const local = await LocalVm.create(vmOptions.name, config, {
       places: this.#places,
       images: this.images,
-      networks: (this.#networks ??= new NamedNetworks()),
+      networks: (this.#networks ??= new NamedNetworks(this.#stateDirectory)),
       directories: this.#directories,
       ...(signal && { signal }),
       ...(onProgress && { onProgress }),

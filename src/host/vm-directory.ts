@@ -174,7 +174,8 @@ export class VmDirectories {
   }
 }
 
-function stateError(root: string, error: unknown): HostError {
+/** Why something cannot be kept under `root`. */
+export function stateError(root: string, error: unknown): HostError {
   const code = (error as NodeJS.ErrnoException).code ?? String(error);
   if (code === "ENOSPC")
     return new HostError("state", `There is no space left under ${root}; free some, or set XDG_STATE_HOME.`, error);

@@ -30,7 +30,7 @@ export const ETHERNET_HEADER_BYTES = 14;
 const VLAN_TAG_BYTES = 4;
 const NEEDS_CSUM = 1;
 /** What Linux allows at least (TCP_MIN_GSO_SIZE): a size of 1 would make 65,000 segments of one packet. */
-const MIN_SEGMENT_BYTES = 8;
+export const MIN_SEGMENT_BYTES = 8;
 const GSO = { NONE: 0, TCPV4: 1, TCPV6: 4 } as const;
 
 /** What the driver that sends has negotiated, and the device's MTU. */

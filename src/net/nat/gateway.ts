@@ -41,6 +41,8 @@ export interface GatewayOptions {
   readonly mtuBytes?: number | undefined;
   /** Names of VMs on the same network that are not this gateway's guests. @param name in lower case, without a domain */
   readonly addressOf?: ((name: string) => Ipv4 | undefined) | undefined;
+  /** Their names, the other way. */
+  readonly nameOf?: ((address: Ipv4) => string | undefined) | undefined;
   readonly limits?: (TcpLimits & { readonly udpFlows?: number }) | undefined;
 }
 
@@ -283,7 +285,7 @@ export class Gateway implements NetworkEndpoint {
     const { network, gateway } = this.#options;
     if (!cidrContains(network, address)) return undefined;
     if (address === gateway) return "gateway";
-    return this.#guests.at(address)?.hostname ?? null;
+    return this.#guests.at(address)?.hostname ?? this.#options.nameOf?.(address) ?? null;
   }
 }
 
