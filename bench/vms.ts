@@ -29,7 +29,7 @@ function elapsed(...words: string[]): Promise<number> {
     const child = spawn(process.execPath, [mere, ...words], { stdio: ["ignore", "ignore", "inherit"] });
     child.on("exit", (status) => {
       if (status === 0) resolve(performance.now() - start);
-      else reject(new Error(`mere ${words.join(" ")} ended with ${status}`));
+      else reject(new Error(`mere ${words.join(" ")} ended with ${status ?? -1}`));
     });
   });
 }

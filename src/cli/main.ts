@@ -85,7 +85,7 @@ function explain(error: unknown, path: string): number {
   }
   if (isForTheUser(error)) {
     // A sentence ends in a full stop; a report of several lines ends as it ends.
-    const end = error.message.endsWith(".") || error.message.includes("\n") ? "" : ".";
+    const end = /[.?]$/.test(error.message) || error.message.includes("\n") ? "" : ".";
     process.stderr.write(`${path}: ${error.message}${end}\n`);
     return error instanceof CliError ? error.exitStatus : ExitStatus.failure;
   }

@@ -79,11 +79,14 @@ export async function startProcess(
     directory: options.workingDirectory ?? defaults.workingDirectory,
     terminal: options.tty,
   });
+  const exit = exitOf(process, options);
+  // Who does not wait for it need not hear that the VM ended.
+  exit.catch(() => undefined);
   return {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
-    exit: exitOf(process, options),
+    exit,
     kill: (signal = "SIGTERM") => process.kill(signal),
     resize: (columns, rows) => process.resize(columns, rows),
   };
