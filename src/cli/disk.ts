@@ -12,7 +12,7 @@ import {
 } from "../disk/store.ts";
 import { mkfsExt4 } from "../image/ext4/mkfs.ts";
 import { usageError } from "./cli-error.ts";
-import { disksDirectory } from "./disks-directory.ts";
+import { disksDirectory } from "../host/disks-directory.ts";
 import { formatBytes } from "./format.ts";
 import { printTable } from "./table.ts";
 import { parseDiskSize, quote } from "./values.ts";

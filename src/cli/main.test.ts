@@ -36,7 +36,7 @@ function run(...words: string[]): Promise<Ended> {
 
 describe("usage errors", { concurrency: 2 }, () => {
   const cases: [string[], string][] = [
-    [["rum"], "mere: unknown command 'rum'; did you mean run? See 'mere --help'.\n"],
+    [["runn"], "mere: unknown command 'runn'; did you mean run? See 'mere --help'.\n"],
     [["--foo"], "mere: unknown option '--foo'; see 'mere --help'.\n"],
     [["kernel"], "mere kernel: say what to do; see 'mere kernel --help'.\n"],
     [["kernel", "pul"], "mere kernel: unknown command 'pul'; did you mean pull? See 'mere kernel --help'.\n"],
@@ -72,7 +72,7 @@ describe("usage errors", { concurrency: 2 }, () => {
       ["run", "--kernel", "/no/file", "ls"],
       'mere run: --kernel "/no/file" cannot be opened: no such file; check the path.\n',
     ],
-    [["run", "--disk", "/", "ls"], 'mere run: --disk "/" is not a file; give the path of a file.\n'],
+    [["run", "--disk", "/", "--", "ls"], 'mere run: --disk "/" is not a file; give the path of a file.\n'],
     [
       ["run", "--initrd", mere, "ls"],
       "mere run: --initrd brings its own init, so Mere cannot run a command; leave out the command or --initrd.\n",
@@ -132,7 +132,7 @@ test("a kernel of the cache that is not there gives one sentence and status 1", 
     stdout: "",
     stderr: `mere kernel remove: The cache has no kernel "6.1"; see 'mere kernel list' for those that it has.\n`,
   });
-  assert.deepEqual(await run("run", "--kernel", "mere", "true"), {
+  assert.deepEqual(await run("run", "--kernel", "mere", "--", "true"), {
     status: 1,
     stdout: "",
     stderr:

@@ -164,11 +164,7 @@ function machineOptions(values: RunValues & ImageValues): VmOptions {
     },
     ports: values.publish ?? [],
     volumes: values.volume ?? [],
-    disks: (values.disk ?? []).map(({ path, guest, readOnly }) => ({
-      disk: path,
-      ...(guest !== undefined && { guest }),
-      readOnly,
-    })),
+    disks: values.disk ?? [],
     ephemeral: values.detach !== true || values.rm === true,
     // In the foreground its output goes where the user looks.
     logs: values.detach === true,

@@ -5,7 +5,7 @@ import { type CreateProgress, Host } from "../host/host.ts";
 import type { OwnVm } from "../host/own-vm.ts";
 import type { VmRecord } from "../host/vm-directory.ts";
 import { attachProcess, terminalSize } from "./attach-process.ts";
-import { ExitStatus, failure } from "./cli-error.ts";
+import { type CliError, ExitStatus, failure, isErrorCode } from "./cli-error.ts";
 import { createProgress } from "./create-progress.ts";
 import { formatBytes, formatCount, formatRate } from "./format.ts";
 import { Interruption } from "./interruption.ts";
@@ -31,11 +31,17 @@ export async function runImage(options: RunImageOptions): Promise<number> {
     return await startStatus(() => runAttached(host, options, interruption, progress));
   } catch (error) {
     if (interruption.status !== undefined) return interruption.status;
-    throw error;
+    throw isErrorCode(error, "no-registry") ? withoutImage(error, options) : error;
   } finally {
     progress.end("not finished");
     interruption.end();
   }
+}
+
+/** Who wrote a command where the image belongs is told how to run it. */
+function withoutImage(error: Error, { vm: { image = "", command = [] } }: RunImageOptions): CliError {
+  const words = [image, ...command].join(" ");
+  return failure(`${error.message} To run a command without an image, write 'mere run -- ${words}'`, error);
 }
 
 async function runAttached(

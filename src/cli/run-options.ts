@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { resolveDisk } from "../disk/store.ts";
 import type { KernelChoice } from "../host/guest-kernel.ts";
 import { usageError } from "./cli-error.ts";
-import { disksDirectory } from "./disks-directory.ts";
+import { disksDirectory } from "../host/disks-directory.ts";
 import { parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
 
 /** As many as the engine keeps state for. */
@@ -25,10 +25,7 @@ export interface RunOptions {
 
 /** A raw disk image. */
 export interface DiskOption {
-  /** Of a file; with an image also the name of a disk of `mere disk create`. */
   readonly path: string;
-  /** Where an image's VM mounts it. */
-  readonly guest?: string;
   readonly readOnly: boolean;
 }
 
@@ -64,7 +61,8 @@ export interface RunValues {
   readonly kernel?: KernelChoice;
   readonly initrd?: string;
   readonly append?: string;
-  readonly disk?: readonly DiskOption[];
+  /** As written: with an image they may be mounted. */
+  readonly disk?: readonly string[];
   readonly console?: boolean;
   readonly stdin?: boolean;
   readonly stats?: boolean;
@@ -97,7 +95,7 @@ export function addRunOptions(command: Command): Command {
     .option(
       "--disk <file>",
       "a disk of 'mere disk' or an image file, written to unless FILE,ro (may be repeated)",
-      collectDisk,
+      (text: string, before: readonly string[] = []) => [...before, text],
     )
     .option("--console", "attach this terminal (without a command: to a shell); Ctrl-] q leaves and stops the VM")
     .option("-i, --stdin", "give standard input to the command; it is read to its end before the VM starts")
@@ -122,7 +120,7 @@ export function resolveRunOptions(values: RunValues, command: readonly string[])
     cpus: values.cpus,
     memoryBytes: values.memory ?? parseMemory("--memory", DEFAULT_MEMORY),
     codeCacheBytes: values.codeCache ?? parseCodeCache("--code-cache", DEFAULT_CODE_CACHE),
-    disks: values.disk ?? [],
+    disks: checkDisks(values.disk ?? []),
     stats: values.stats ?? false,
   };
   if (values.initrd !== undefined) return { ...machine, boot: exact(values, values.initrd, command) };
@@ -163,12 +161,17 @@ function parseCpus(text: string): number {
   return parseCount("--cpus", text, "CPUs", 1, MOST_CPUS);
 }
 
-/** @param text a disk's name or a path, perhaps with ",ro" */
-function collectDisk(text: string, disks: readonly DiskOption[] = []): DiskOption[] {
-  const readOnly = text.endsWith(",ro");
-  const named = resolveDisk(disksDirectory(), readOnly ? text.slice(0, -",ro".length) : text);
-  const path = parseFile("--disk", named, !readOnly);
-  const sharesWriter = disks.some((disk) => resolve(disk.path) === resolve(path) && !(disk.readOnly && readOnly));
-  if (sharesWriter) throw usageError(`--disk ${quote(path)} is given twice; write to it once only, or add ,ro to both`);
-  return [...disks, { path, readOnly }];
+/** @param texts disks' names or paths, perhaps with ",ro" */
+function checkDisks(texts: readonly string[]): DiskOption[] {
+  const disks: DiskOption[] = [];
+  for (const text of texts) {
+    const readOnly = text.endsWith(",ro");
+    const named = resolveDisk(disksDirectory(), readOnly ? text.slice(0, -",ro".length) : text);
+    const path = parseFile("--disk", named, !readOnly);
+    const sharesWriter = disks.some((disk) => resolve(disk.path) === resolve(path) && !(disk.readOnly && readOnly));
+    if (sharesWriter)
+      throw usageError(`--disk ${quote(path)} is given twice; write to it once only, or add ,ro to both`);
+    disks.push({ path, readOnly });
+  }
+  return disks;
 }

@@ -4,18 +4,24 @@ import { readFile } from "node:fs/promises";
 import { ensureAgent } from "../agent/build.ts";
 import { AGENT_MODULES, buildAgentInitramfs } from "../agent/initramfs.ts";
 import type { Disk } from "../device/virtio/disk.ts";
+import { BalloonDevice } from "../device/virtio/balloon.ts";
 import { FsDevice } from "../device/virtio/fs.ts";
 import { VsockDevice } from "../device/virtio/vsock.ts";
 import { openDisk } from "../disk/open.ts";
 import { openEphemeralOverlay } from "../disk/overlay.ts";
+import { resolveDisk } from "../disk/store.ts";
 import { useImage } from "../image/images.ts";
 import type { StoredImage } from "../image/store/stored-image.ts";
 import { openShare } from "../share/share-server.ts";
 import { type Machine, createMachine } from "../vm/machine.ts";
+import { disksDirectory } from "./disks-directory.ts";
+import { HostError } from "./host-error.ts";
 import { guestModules, kernelChoice, readGuestKernel, release } from "./guest-kernel.ts";
 import type { CreateProgress, HostPlaces } from "./host.ts";
+import { agentConfig } from "./agent-config.ts";
 import type { HostImages } from "./images.ts";
 import type { DeviceCounters } from "./metrics.ts";
+import { shareTag } from "./share-tag.ts";
 import type { VmConfig } from "./vm-config.ts";
 import type { NamedNetworks } from "./named-networks.ts";
 import type { PortRecord } from "./vm-directory.ts";
@@ -47,11 +53,17 @@ export interface MachineParts {
   /** Will anybody see again what the guest writes? Then it must power off in order. */
   readonly mustSync: boolean;
   counters(): DeviceCounters;
+  readonly balloon: BalloonDevice;
 }
 
-/** Drivers without which the agent finds neither its root nor the host, then what the configuration asks for. Each module that is loaded costs guest time. */
+/** What is loaded before the command runs, beside what the agent needs: each module costs guest time. */
 const NETWORK_MODULES = ["virtio_net", "af_packet"];
 const SHARE_MODULES = ["virtiofs"];
+/** No command waits for these. */
+const LATER_MODULES = ["virtio_rng", "virtio_balloon"];
+/** One interrupt a device, and the agent names disks by one letter. */
+const MOST_DISKS = 8;
+const MOST_SHARES = 8;
 
 /** Kernel messages go to the serial port, which keeps the last of them for a crash; a panic reboots at once, which ends the VM. */
 const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
@@ -68,7 +80,7 @@ export async function assembleMachine(
   const progress = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
   const image = await images.ensure(config.image, { ...progress, pull: config.pull });
   resources.defer(await useImage(image));
-  const disks = await openDisks(image, subject, resources);
+  const disks = await openDisks(image, subject, around.places, resources);
   const devices = await openDevices(subject, resources, around);
   onProgress?.("boot", 0, 0);
   const { kernel, initrd } = await bootFiles(subject, devices, around);
@@ -80,7 +92,7 @@ export async function assembleMachine(
     initrd,
     commandLine: COMMAND_LINE,
     disks,
-    devices: [devices.vsock, ...(devices.network ? [devices.network.device] : []), ...devices.shares],
+    devices: [devices.vsock, devices.balloon, ...(devices.network ? [devices.network.device] : []), ...devices.shares],
     serialOutput: onSerial,
   });
   release(kernel);
@@ -92,6 +104,7 @@ export async function assembleMachine(
     ports: devices.network?.ports ?? [],
     mustSync: mustSync(config),
     counters: () => countersOf(devices),
+    balloon: devices.balloon,
   };
 }
 
@@ -107,12 +120,18 @@ function countersOf({ network }: VmDevices): DeviceCounters {
 async function openDisks(
   image: StoredImage,
   { config, directory }: PartsSubject,
+  { dataDirectory }: HostPlaces,
   resources: AsyncDisposableStack,
 ): Promise<Disk[]> {
   const disks = [await openEphemeralOverlay(directory, { base: image.rootDisk })];
   resources.defer(() => disks[0].close());
+  if (config.disks.length > MOST_DISKS)
+    throw new HostError(
+      "bad-option",
+      `A VM has at most ${MOST_DISKS} disks besides its root, not ${config.disks.length}.`,
+    );
   for (const { disk, readOnly } of config.disks) {
-    const opened = await openDisk(disk, { readOnly });
+    const opened = await openDisk(resolveDisk(disksDirectory(dataDirectory), disk), { readOnly });
     resources.defer(() => opened.close());
     disks.push(opened);
   }
@@ -120,6 +139,7 @@ async function openDisks(
 }
 
 interface VmDevices {
+  readonly balloon: BalloonDevice;
   readonly vsock: VsockDevice;
   readonly network: VmNetwork | undefined;
   readonly shares: readonly FsDevice[];
@@ -133,32 +153,35 @@ async function openDevices(
   const shares = await openShares(subject.config, resources);
   const vsock = new VsockDevice();
   resources.defer(() => vsock.close());
-  return { vsock, network, shares };
+  return { vsock, balloon: new BalloonDevice(), network, shares };
 }
 
 async function bootFiles(
-  { config, name }: PartsSubject,
+  subject: PartsSubject,
   { network, shares }: VmDevices,
   { places, signal }: PartsSurroundings,
 ): Promise<{ kernel: Uint8Array; initrd: Uint8Array }> {
   const pull = { cacheDir: places.cacheDirectory, signal };
-  const kernel = await readGuestKernel(kernelChoice(config.kernel), pull);
+  const kernel = await readGuestKernel(kernelChoice(subject.config.kernel), pull);
   const modules = [...AGENT_MODULES, ...(network ? NETWORK_MODULES : []), ...(shares.length > 0 ? SHARE_MODULES : [])];
   const initrd = buildAgentInitramfs({
     agent: await readFile(await ensureAgent(pull)),
     modules: await guestModules(kernel, modules),
-    config: { root: { device: "/dev/vda" }, hostname: config.hostname ?? name },
+    laterModules: await guestModules(kernel, LATER_MODULES),
+    config: agentConfig(subject, network?.guest),
   });
   return { kernel: kernel.file, initrd };
 }
 
-/** One device a volume, in their order; its tag is share0, share1, … */
+/** One device a volume, in their order. */
 async function openShares({ volumes }: VmConfig, resources: AsyncDisposableStack): Promise<FsDevice[]> {
+  if (volumes.length > MOST_SHARES)
+    throw new HostError("bad-option", `A VM has at most ${MOST_SHARES} shared directories, not ${volumes.length}.`);
   const devices: FsDevice[] = [];
   for (const [index, { host, readOnly }] of volumes.entries()) {
     const server = await openShare(host, { readOnly });
     resources.defer(() => server.close());
-    devices.push(new FsDevice({ tag: `share${index}`, server }));
+    devices.push(new FsDevice({ tag: shareTag(index), server }));
   }
   return devices;
 }

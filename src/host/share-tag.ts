@@ -1,0 +1,4 @@
+/** What a guest mounts a shared directory by: volumes count from 0. */
+export function shareTag(index: number): string {
+  return `share${index}`;
+}
