@@ -33,7 +33,7 @@ export class AgentClient extends AgentFiles {
   readonly #ready = Promise.withResolvers<AgentReady>();
   readonly #lost = Promise.withResolvers<void>();
   readonly #stopListening: () => void;
-  #greeted = false;
+  #greeting: Channel | undefined;
 
   /** To be made before the guest runs: it tells once that it is ready. @param timeoutMs for the first answer to each request */
   constructor(transport: AgentTransport, { timeoutMs = ANSWER_TIMEOUT_MS }: { timeoutMs?: number } = {}) {
@@ -65,9 +65,10 @@ export class AgentClient extends AgentFiles {
   get lost(): Promise<void> {
     return this.#lost.promise;
   }
-  /** Takes no more ready signals. Operations under way go on. */
+  /** Takes no more ready signals, and lets go of the agent's own connection. Operations under way go on. */
   close(): void {
     this.#stopListening();
+    this.#greeting?.close();
   }
 
   /** Starts a command. @returns once it runs
@@ -120,12 +121,12 @@ export class AgentClient extends AgentFiles {
   }
 
   #greet(socket: Duplex, guestPort: number): void {
-    if (this.#greeted || guestPort >= FIRST_FREE_PORT) {
+    if (this.#greeting !== undefined || guestPort >= FIRST_FREE_PORT) {
       socket.destroy();
       return;
     }
-    this.#greeted = true;
-    void this.#readGreeting(new Channel(socket));
+    this.#greeting = new Channel(socket);
+    void this.#readGreeting(this.#greeting);
   }
   async #readGreeting(channel: Channel): Promise<void> {
     try {

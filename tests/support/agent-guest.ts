@@ -5,8 +5,10 @@ import { dirname, join } from "node:path";
 import { ensureAgent } from "../../src/agent/build.ts";
 import { AgentClient } from "../../src/agent/client.ts";
 import { AGENT_MODULES, type AgentConfig, buildAgentInitramfs } from "../../src/agent/initramfs.ts";
+import type { VirtioDevice } from "../../src/device/virtio/device.ts";
 import { VsockDevice } from "../../src/device/virtio/vsock.ts";
 import { openRawDisk } from "../../src/disk/raw.ts";
+import { runCommand } from "../../src/image/command.ts";
 import { busyboxApplets } from "../../src/image/busybox.ts";
 import { ensureBusybox, ensureKernel, readModules, vmlinuxPath } from "../../src/image/kernel.ts";
 import { createMachine, type Machine } from "../../src/vm/machine.ts";
@@ -18,7 +20,9 @@ export interface AgentGuest {
   readonly vsock: VsockDevice;
   /** What came over the serial port. */
   log(): string;
-  /** Stops it and removes its disk. */
+  /** A file on one of its disks, the first of which is the root, after it has ended. */
+  onDisk(disk: number, path: string): Promise<string>;
+  /** Stops it and removes its disks. */
   stop(): Promise<void>;
 }
 
@@ -26,7 +30,17 @@ export interface AgentGuestOptions {
   readonly config?: Partial<AgentConfig>;
   /** Files of the root by path; a mode other than 0644 for those that begin with "#!". */
   readonly files?: Readonly<Record<string, string>>;
+  /** Symbolic links of the root: target by path. */
+  readonly links?: Readonly<Record<string, string>>;
+  /** Directories that the root does not have. */
+  readonly without?: readonly string[];
   readonly cpus?: number;
+  /** Further disks of so many MiB, empty ext4 file systems. */
+  readonly disks?: readonly number[];
+  /** Devices beside vsock, and the modules for them. */
+  readonly devices?: readonly VirtioDevice[];
+  readonly modules?: readonly string[];
+  readonly laterModules?: readonly string[];
   readonly agent?: string;
 }
 
@@ -34,25 +48,32 @@ export interface AgentGuestOptions {
 export async function startAgentGuest(options: AgentGuestOptions = {}): Promise<AgentGuest> {
   const work = await mkdtemp(join(tmpdir(), "mere-agent-"));
   const image = join(work, "root.ext4");
-  await makeRoot(join(work, "root"), image, options.files ?? {});
+  await makeRoot(join(work, "root"), image, options);
   const kernel = await ensureKernel({}, "debian");
   const vsock = new VsockDevice();
   const client = new AgentClient(vsock);
   const serial: Uint8Array[] = [];
   const initrd = buildAgentInitramfs({
     agent: await readFile(options.agent ?? (await ensureAgent())),
-    modules: await readModules(kernel, AGENT_MODULES),
+    modules: await readModules(kernel, [...AGENT_MODULES, ...(options.modules ?? [])]),
+    laterModules: await readModules(kernel, options.laterModules ?? []),
     config: { root: { device: "/dev/vda" }, hostname: "guest", ...options.config },
   });
-  const disk = await openRawDisk(image);
+  const disks = [await openRawDisk(image)];
+  for (const [i, sizeMib] of (options.disks ?? []).entries()) {
+    const path = join(work, `disk${i}.ext4`);
+    const { status, output } = await e2fsprogs("mke2fs", "-q", "-F", "-t", "ext4", path, `${sizeMib}m`);
+    if (status !== 0) throw new Error(`mke2fs: ${output}`);
+    disks.push(await openRawDisk(path));
+  }
   const machine = await createMachine({
     cpus: options.cpus ?? 1,
     memoryBytes: 256 << 20,
     kernel: await readFile(vmlinuxPath(kernel)),
     initrd,
     commandLine: "console=ttyS0 quiet panic=-1",
-    disks: [disk],
-    devices: [vsock],
+    disks,
+    devices: [vsock, ...(options.devices ?? [])],
     serialOutput: (bytes) => void serial.push(bytes),
   });
   machine.start();
@@ -61,25 +82,33 @@ export async function startAgentGuest(options: AgentGuestOptions = {}): Promise<
     machine,
     vsock,
     log: () => Buffer.concat(serial).toString("latin1"),
+    onDisk: async (n, path) => {
+      const file = n === 0 ? image : join(work, `disk${n - 1}.ext4`);
+      const { stdout } = await runCommand("debugfs", ["-R", `cat ${path}`, file]).catch(() =>
+        runCommand("/usr/sbin/debugfs", ["-R", `cat ${path}`, file]),
+      );
+      return stdout;
+    },
     stop: async () => {
       await machine.stop();
       vsock.close();
       client.close();
-      await disk.close();
+      for (const disk of disks) await disk.close();
       await rm(work, { recursive: true, force: true });
     },
   };
 }
 
-async function makeRoot(root: string, image: string, files: Readonly<Record<string, string>>): Promise<void> {
+async function makeRoot(root: string, image: string, options: AgentGuestOptions): Promise<void> {
+  const { files = {}, links = {}, without = [] } = options;
   const busybox = await ensureBusybox();
-  for (const path of ["bin", "etc", "proc", "sys", "dev", "run", "tmp", "root", "mnt"])
-    await mkdir(join(root, path), { recursive: true });
+  for (const path of ["bin", "etc", "proc", "sys", "dev", "run", "tmp", "root", "mnt", "sbin"])
+    if (!without.includes(path)) await mkdir(join(root, path), { recursive: true });
   await cp(busybox, join(root, "bin/busybox"));
   for (const applet of busyboxApplets(await readFile(busybox)))
     if (applet !== "busybox") await symlink("busybox", join(root, "bin", applet));
   const all = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:A user:/tmp:/bin/sh\n",
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:A user:/home/user:/bin/sh\n",
     "etc/group": "root:x:0:\nuser:x:1000:\naudio:x:29:user,other\n",
     ...files,
   };
@@ -87,6 +116,7 @@ async function makeRoot(root: string, image: string, files: Readonly<Record<stri
     await mkdir(dirname(join(root, path)), { recursive: true });
     await writeFile(join(root, path), text, { mode: text.startsWith("#!") ? 0o755 : 0o644 });
   }
+  for (const [path, target] of Object.entries(links)) await symlink(target, join(root, path));
   const { status, output } = await e2fsprogs(
     "mke2fs",
     "-q",

@@ -43,6 +43,38 @@ static void wait_for_others(u64 ms) {
   for (u64 waited = 0; waited < ms && others_live(); waited += LOOK_MS) pause_ms(LOOK_MS);
 }
 
+/* "\\040" stands for a space in /proc/mounts. */
+static void decode_octal(char *text) {
+  char *to = text;
+  for (; *text; text++) {
+    if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] >= '0' && text[2] <= '7' && text[3] >= '0' && text[3] <= '7') {
+      *to++ = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0'));
+      text += 3;
+    } else *to++ = *text;
+  }
+  *to = 0;
+}
+
+/* File systems on disks become read-only: what is in their journals is then where it belongs. */
+static void settle_disks(void) {
+  static char mounts[256 << 10];
+  char *line = mounts;
+  SYS0(NR_sync);
+  if (read_file("/proc/mounts", mounts, sizeof mounts) <= 0) append(mounts, sizeof mounts, "/dev/root / ");
+  while (line != NULL && *line) {
+    char *next = (char *)find_char(line, '\n');
+    if (next != NULL) *next++ = 0;
+    char *place = (char *)find_char(line, ' ');
+    char *end = place == NULL ? NULL : (char *)find_char(place + 1, ' ');
+    if (starts_with(line, "/dev/") && end != NULL) {
+      *end = 0;
+      decode_octal(place + 1);
+      SYS5(NR_mount, NULL, place + 1, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+    }
+    line = next;
+  }
+}
+
 /* Asks the init of the image. @returns did it understand */
 static int ask_init(int reboot) {
   char name[32] = "", path[256] = "";
@@ -63,11 +95,12 @@ void run_power(struct reader *request) {
   send_done();
   if (agent_role == ROLE_BESIDE_INIT && ask_init(reboot)) pause_ms(grace_ms);
   SYS2(NR_kill, -1, SIGTERM);
+  wait_for_others(grace_ms / 2);
+  /* Interactive shells pass over SIGTERM. */
   SYS2(NR_kill, -1, SIGHUP);
-  wait_for_others(grace_ms);
+  wait_for_others(grace_ms / 2);
   SYS2(NR_kill, -1, SIGKILL);
   wait_for_others(KILLED_MS);
-  SYS0(NR_sync);
-  SYS5(NR_mount, NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
+  settle_disks();
   SYS4(NR_reboot, REBOOT_MAGIC1, REBOOT_MAGIC2, reboot ? REBOOT_RESTART : REBOOT_POWER_OFF, NULL);
 }
