@@ -1,6 +1,8 @@
 /* Images from a real registry and from real archives, made by real tools, through the command line; their root disks are real file systems. */
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -120,6 +122,37 @@ describe("images", { skip: why, timeout: 240_000 }, () => {
     const second = newStore();
     await succeeds(second, "pull", `${registry.host}/v2:1`);
     await assertImage(second, [`${registry.host}/v2:1`]);
+  });
+
+  test("are pulled through the proxy of the environment", async () => {
+    await push(`oci:${layout}:1`, "far:1");
+    const asked: string[] = [];
+    const proxy = createServer((asking, answering) => {
+      // Node asks a proxy for plain HTTP with the whole address.
+      const { host, pathname } = new URL(asking.url!);
+      asked.push(host);
+      const { headers } = asking;
+      request(`http://${registry.host}${pathname}`, { headers }, (answer) => {
+        answering.writeHead(answer.statusCode!, answer.headers);
+        answer.pipe(answering);
+      }).end();
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    try {
+      const store = newStore();
+      mkdirSync(join(store.directory, "mere"));
+      writeFileSync(
+        join(store.directory, "mere/config.json"),
+        JSON.stringify({ registries: { "far.test:5000": { insecure: true } } }),
+      );
+      const HTTP_PROXY = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+      await succeeds({ env: { ...store.env, HTTP_PROXY, NO_PROXY: "" } }, "pull", "far.test:5000/far:1");
+      await assertImage(store, ["far.test:5000/far:1"]);
+      assert.ok(asked.length > 0 && asked.every((target) => target === "far.test:5000"), asked.join());
+    } finally {
+      proxy.closeAllConnections();
+      proxy.close();
+    }
   });
 
   test("for several platforms, made by buildah, are pulled for amd64", async () => {

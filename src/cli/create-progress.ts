@@ -5,6 +5,7 @@ import { Progress } from "./progress.ts";
 const LABELS = {
   resolve: "Looking for the image",
   lists: "Reading Debian's package lists",
+  wait: "Waiting for another mere that gets this image",
   download: "Downloading",
   unpack: "Unpacking",
   build: "Making the root disk",

@@ -5,7 +5,7 @@ import { parseReference } from "./oci/reference.ts";
 import { type RegistryOptions, pullImage } from "./oci/pull.ts";
 import { deriveImage, ownName } from "./store/commit.ts";
 import { findImage, findImageOrFail } from "./store/find.ts";
-import type { EnsureOptions, ImageOptions, StorePlaces } from "./store/options.ts";
+import type { EnsureOptions, StorePlaces } from "./store/options.ts";
 import { forgetName } from "./store/records.ts";
 import { removeStored } from "./store/remove.ts";
 import type { ImageConfig, StoredImage } from "./store/stored-image.ts";
@@ -83,6 +83,3 @@ export function changedConfig(config: ImageConfig, changes: Partial<ImageConfig>
     labels: { ...config.labels, ...labels },
   };
 }
-
-/** For verbs that make an image and want it under several names. */
-export type { ImageOptions };

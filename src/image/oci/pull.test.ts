@@ -1,9 +1,12 @@
 /* Pulls from a registry that behaves well, and from one that does not: what comes of it, and what is left. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { zstdCompressSync } from "node:zlib";
 import { ImageError, type ImageErrorCode } from "../image-error.ts";
 import { RootImageError, type RootImageErrorCode } from "../root/root-image-error.ts";
@@ -193,34 +196,38 @@ describe("a pull", () => {
     await pull();
   });
 
-  test("goes on with what a killed one had, and does not believe it", async () => {
-    const controller = new AbortController();
-    const [, large] = PARTS.layers;
-    registry.behave = (_request, response, path) => {
-      if (!path.endsWith(digest(large!))) return false;
-      response
-        .writeHead(200)
-        .write(large!.subarray(0, 200_000), () => setImmediate(() => controller.abort(new Error("killed"))));
-      return true;
-    };
-    await assert.rejects(pull("a:1", { signal: controller.signal }), /killed/);
-    await assertNothingLeft();
-    const directory = join(home, "cache/downloads", digest(PARTS.config).slice(7));
-    const part = readdirSync(directory).find((name) => name === `${digest(large!).slice(7)}.part`);
-    assert.ok(part !== undefined, readdirSync(directory).join());
-    registry.requests.length = 0;
-    registry.behave = () => false;
-    // Damaged meanwhile: the digest tells, and the layer is had whole.
-    const had = readFileSync(join(directory, part));
-    if (had.length > 0) {
-      had[0] ^= 1;
-      const { writeFileSync } = await import("node:fs");
-      writeFileSync(join(directory, part), had);
-    }
-    const image = await pull();
-    await assertContent(image);
-    if (had.length > 0) assert.ok(layersAsked().some((line) => line.includes(`[bytes=${had.length}-]`)));
-  });
+  for (const isDamaged of [false, true])
+    test(`goes on with what a killed process had${isDamaged ? ", and does not believe it" : ""}`, async () => {
+      const [, large] = PARTS.layers;
+      const half = large!.length >> 1;
+      registry.behave = (_request, response, path) => {
+        if (!path.endsWith(digest(large!))) return false;
+        response.writeHead(200).write(large!.subarray(0, half));
+        return true;
+      };
+      const part = join(home, "cache/downloads", digest(PARTS.config).slice(7), `${digest(large!).slice(7)}.part`);
+      const script = `import { pullImage } from "./pull.ts"; import { parseReference } from "./reference.ts";
+        await pullImage(parseReference("${registry.host}/a:1"), ${JSON.stringify({ ...places(), settings: { registry: "", registries: {} } })});`;
+      const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", script], {
+        cwd: import.meta.dirname,
+        stdio: ["ignore", "inherit", "inherit"],
+      });
+      const ended = once(child, "close");
+      while (statSync(part, { throwIfNoEntry: false })?.size !== half && child.exitCode === null) await setTimeout(5);
+      child.kill("SIGKILL");
+      await ended;
+      await assertNothingLeft();
+      const had = readFileSync(part);
+      assert.equal(had.length, half);
+      if (isDamaged) writeFileSync(part, had.fill(0));
+      registry.behave = () => false;
+      registry.requests.length = 0;
+      await assertContent(await pull());
+      const asked = layersAsked().filter((line) => line.includes(digest(large!)));
+      const path = `GET /v2/a/blobs/${digest(large!)}`;
+      assert.deepEqual(asked, [`${path} [bytes=${half}-]`, ...(isDamaged ? [path] : [])]);
+      assert.deepEqual(readdirSync(join(home, "cache/downloads")), []);
+    });
 
   test("waits as long as 429 asks, and gives up when that is too long", async () => {
     let refusals = 2;
@@ -230,9 +237,11 @@ describe("a pull", () => {
   });
 
   test("of two at a time downloads once, and both have the image", async () => {
-    const images = await Promise.all([pull(), pull(), pull()]);
+    const phases = new Set<string>();
+    const images = await Promise.all([pull(), pull(), pull("a:1", { onProgress: (phase) => phases.add(phase) })]);
     assert.deepEqual(new Set(images.map(({ id }) => id)).size, 1);
     assert.equal(layersAsked().length, PARTS.layers.length);
+    assert.ok(!(phases.has("wait") && phases.has("download")), [...phases].join());
     assert.deepEqual(readdirSync(join(home, "cache/downloads")), []);
   });
 

@@ -24,7 +24,7 @@ export async function inDownloadDirectory<T>(
     await mkdir(parent, { recursive: true });
     await removeAbandoned(parent);
     const directory = join(parent, name);
-    const lock = await lockDirectory(directory, options.signal);
+    const lock = await lockDirectory(directory, options);
     try {
       const result = await body(directory);
       await rm(directory, { recursive: true, force: true });
@@ -39,9 +39,12 @@ export async function inDownloadDirectory<T>(
   });
 }
 
-async function lockDirectory(directory: string, signal: AbortSignal | undefined): Promise<FileLock> {
+async function lockDirectory(directory: string, { signal, onProgress }: ImageOptions): Promise<FileLock> {
   for (;;) {
     await mkdir(directory, { recursive: true });
+    const atOnce = tryLock(join(directory, LOCK), "exclusive");
+    if (isLock(atOnce)) return atOnce;
+    if (atOnce !== "missing") onProgress?.("wait", 0, 0);
     const lock = await waitForLock(join(directory, LOCK), "exclusive", signal);
     // Whoever had it before may have removed the directory with the lock.
     if (lock !== undefined) return lock;

@@ -1,10 +1,11 @@
 /* What the functions of images (src/image/images.ts) take. Everything has a default but `configure`, which needs a VM and so comes from a layer above. */
 import type { RootImage, RootImageOptions } from "../root/root-image.ts";
 
-/** What is going on: asking the registry or apt, downloading, unpacking into one tree, making the root disk, configuring in a VM.
+/** What is going on: asking the registry or apt, waiting for another process that gets the same image, downloading, unpacking into one tree, making the root
+ *  disk, configuring in a VM.
  *  @param done,total bytes, steps or percent; total 0: not known */
 export type ImageProgress = (phase: ImagePhase, done: number, total: number) => void;
-export type ImagePhase = "resolve" | "lists" | "download" | "unpack" | "build" | "configure";
+export type ImagePhase = "resolve" | "lists" | "wait" | "download" | "unpack" | "build" | "configure";
 
 /** Makes a root disk. */
 export type BuildRoot = (options: RootImageOptions) => Promise<Pick<RootImage, "sizeBytes" | "usedBytes">>;

@@ -1,0 +1,88 @@
+/* An image of real Debian packages, configured by a real VM: the packages' own scripts have run, triggers too, and what is installed works. One image, since
+ * making it costs minutes of a guest; nginx brings a preinst script, a user, conffiles and services that must not start. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { runCommand } from "../src/image/command.ts";
+import type { StoredImage } from "../src/image/images.ts";
+import { type Ended, runMere, summary } from "./support/mere.ts";
+
+const MINUTES = 60_000;
+const REFERENCE = "debian:nginx";
+/** Each line tells one thing of the guest; none of them needs a network. */
+const SCRIPT = `
+python3 -c 'import json, ssl; print(6 * 7)'
+dpkg --audit
+dpkg-query -W -f '\${db:Status-Abbrev}\\n' | sort -u
+nginx -t 2>&1 | grep -c 'test is successful'
+id -un 33
+ldconfig -p | grep -c 'libc\\.so\\.6 '
+[ -s /etc/ssl/certs/ca-certificates.crt ] && echo certificates
+[ -e /usr/sbin/policy-rc.d ] || echo no policy
+ls /usr/share/man/man1 | wc -l
+echo "$(awk 'BEGIN { print "alternatives" }') $(readlink /bin)"
+debconf-show base-passwd >/dev/null && echo debconf
+apt-get -qq check && echo apt
+`;
+const EXPECTED = [
+  "42",
+  "ii ",
+  "1",
+  "www-data",
+  "1",
+  "certificates",
+  "no policy",
+  "0",
+  "alternatives usr/bin",
+  "debconf",
+  "apt",
+];
+
+const hasApt = await runCommand("apt-get", ["--version"]).then(
+  () => true,
+  () => false,
+);
+
+describe("an image of Debian packages", { skip: hasApt ? false : "no apt here", timeout: 40 * MINUTES }, () => {
+  let data = "";
+  let pulled: Ended;
+  const mere = (...words: string[]): Promise<Ended> => runMere(words, { env: { XDG_DATA_HOME: data } });
+
+  before(
+    async () => {
+      data = mkdtempSync(join(tmpdir(), "mere-debian-image-"));
+      pulled = await mere("image", "pull", REFERENCE);
+    },
+    { timeout: 30 * MINUTES },
+  );
+  after(() => rmSync(data, { recursive: true }));
+
+  test("is made, and its disk is whole", async () => {
+    assert.equal(pulled.status, 0, summary(pulled));
+    const listed = await mere("image", "list", "--json");
+    const [image, ...others] = JSON.parse(listed.stdout.toString()) as StoredImage[];
+    assert.deepEqual([image!.names, image!.id, others], [[REFERENCE], pulled.stdout.toString().trim(), []]);
+    const check = await runCommand("env", [
+      `PATH=${process.env["PATH"] ?? ""}:/usr/sbin`,
+      "e2fsck",
+      "-fn",
+      image!.rootDisk,
+    ]);
+    assert.equal(check.status, 0, check.stdout);
+    assert.deepEqual(readdirSync(join(data, "mere/images")).sort(), ["by-id", "names"]);
+  });
+
+  test("is an installed system whose programs run", { timeout: 10 * MINUTES }, async () => {
+    const ended = await mere("run", "--pull", "never", "--memory", "1G", REFERENCE, "--", "sh", "-c", SCRIPT);
+    assert.equal(ended.status, 0, summary(ended));
+    assert.deepEqual(ended.stdout.toString().trimEnd().split("\n"), EXPECTED);
+  });
+
+  test("is found again as long as Debian has nothing newer", { timeout: 10 * MINUTES }, async () => {
+    const again = await mere("image", "pull", REFERENCE);
+    assert.equal(again.stdout.toString(), pulled.stdout.toString(), summary(again));
+    assert.doesNotMatch(again.stderr, /Configuring/);
+  });
+});
