@@ -282,6 +282,7 @@ test("an unplugged cable and a driver that is not there take frames and lose the
   const bench = startNet();
   buffers(bench, [2000]);
   bench.device.unplug();
+  assert.deepEqual([bench.cable.closed, bench.cable.onRoom], [true, undefined]);
   assert.ok(bench.device.receive({ bytes: frame(60) }));
   assert.equal(bench.driver.used(0).length, 0);
   assert.ok(transmit(bench, [{ bytes: header() }, { bytes: frame(60) }]));

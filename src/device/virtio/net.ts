@@ -99,16 +99,19 @@ export class NetDevice implements VirtioDevice, NetworkEndpoint {
     this.#showLink();
   }
 
-  /** Puts the cable in: the link is up. */
+  /** Puts the cable in, instead of the one that is there: the link is up. */
   plug(cable: Cable): void {
+    if (this.#cable !== undefined) this.unplug();
     this.#cable = cable;
     cable.onRoom = () => this.#onRoom();
     this.#showLink();
   }
-  /** The link goes down; what waits to be sent or received is lost. The caller closes the cable. */
+  /** Pulls the cable out: the link goes down; what waits to be sent or received is lost. */
   unplug(): void {
-    if (this.#cable !== undefined) this.#cable.onRoom = undefined;
+    const cable = this.#cable;
     this.#cable = undefined;
+    if (cable !== undefined) cable.onRoom = undefined;
+    cable?.close();
     this.#held.fill(undefined);
     for (const receiver of this.#receivers) receiver.clear();
     this.#showLink();

@@ -23,7 +23,10 @@ export class TestCable implements Cable {
   hasRoom(): void {
     this.roomTold++;
   }
-  close(): void {}
+  closed = false;
+  close(): void {
+    this.closed = true;
+  }
 }
 
 export interface NetBench {
