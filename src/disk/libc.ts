@@ -8,7 +8,9 @@ export const Flock = { SHARED: 1, EXCLUSIVE: 2, NON_BLOCKING: 4, UNLOCK: 8 } as 
 /** Fail with EAGAIN rather than wait for the device. @source linux/fs.h */
 export const RWF_NOWAIT = 8;
 const FICLONE = 0x40049409n;
+const SEEK_DATA = 3;
 const EINTR = 4;
+export const ENXIO = 6;
 export const EAGAIN = 11;
 export const ENOSYS = 38;
 export const EOPNOTSUPP = 95;
@@ -17,6 +19,8 @@ export const EOPNOTSUPP = 95;
 export interface Libc {
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   flock(fd: number, operation: number): number;
+  /** Where a file has data from `offset` on, or −ENXIO: nowhere. @source lseek(2) SEEK_DATA */
+  seekData(fd: number, offset: number): number;
   /** Makes the file share all blocks of another. @source ioctl_ficlone(2) */
   clone(fd: number, from: number): number;
   /** @param vectors address of `count` pairs of u64: address and length  @param flags RWF_NOWAIT or 0  @returns bytes read or written */
@@ -44,6 +48,7 @@ function load(): Libc | undefined {
     const { functions } = ffi.dlopen("libc.so.6", {
       fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
       flock: { arguments: ["int32", "int32"], return: "int32" },
+      lseek: { arguments: ["int32", "int64", "int32"], return: "int64" },
       ioctl: { arguments: ["int32", "uint64", "int32"], return: "int32" },
       // Its offset is one word here; the other is the high half on 32-bit systems.
       preadv2: { arguments: ["int32", "uint64", "int32", "int64", "int64", "int32"], return: "int64" },
@@ -56,6 +61,7 @@ function load(): Libc | undefined {
       fallocate: (fd, mode, offset, length) =>
         again(() => checked(functions.fallocate(fd, mode, BigInt(offset), BigInt(length)))),
       flock: (fd, operation) => again(() => checked(functions.flock(fd, operation))),
+      seekData: (fd, offset) => checked(Number(functions.lseek(fd, BigInt(offset), SEEK_DATA))),
       clone: (fd, from) => again(() => checked(functions.ioctl(fd, FICLONE, from))),
       preadv2: (fd, vectors, count, offset, flags) =>
         checked(Number(functions.preadv2(fd, vectors, count, BigInt(offset), 0n, flags))),

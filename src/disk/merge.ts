@@ -2,7 +2,7 @@
  * written; else both are copied, and what is zeroes is left out. I/O thread. */
 import type { FileHandle } from "node:fs/promises";
 import { type BlockFile, HostFile } from "./block-file.ts";
-import { libc } from "./libc.ts";
+import { ENXIO, libc } from "./libc.ts";
 import { createWhole } from "./new-file.ts";
 import { openOverlayDisk } from "./overlay.ts";
 import type { OverlayDisk } from "./overlay-disk.ts";
@@ -12,6 +12,7 @@ import { openLocked } from "./raw.ts";
 const CHUNK_BYTES = 4 << 20;
 /** What is looked at as one when zeroes are left out: an extent of less is hardly worth a hole. */
 const GRAIN_BYTES = 64 << 10;
+const SECTOR = 512;
 const ZEROES = new Uint8Array(GRAIN_BYTES);
 
 /** Writes what the overlay's disk holds into a new raw image. No VM may be writing to the overlay.
@@ -33,7 +34,7 @@ export async function copyRaw(path: string, output: string): Promise<void> {
     await createWhole(output, async (file) => {
       if (libc()?.clone(file.fd, from.fd) === 0) return;
       await file.truncate(sizeBytes);
-      await copy(source, new HostFile(output, file), 0, sizeBytes, false);
+      await copy(source, new HostFile(output, file), { offset: 0, end: sizeBytes, holesOf: from.fd });
     });
   } finally {
     await from.close();
@@ -52,26 +53,38 @@ async function fill(disk: OverlayDisk, file: FileHandle, path: string): Promise<
     const [offset, length] = [block * BLOCK_BYTES, (stop - block) * BLOCK_BYTES];
     if (state === Block.ZERO) {
       if (cloned && !(await out.punch(offset, length))) await out.zero(offset, length);
-    } else if (state === Block.HERE || !cloned) await copy(disk, out, offset, length, cloned);
+    } else if (state === Block.HERE) await copy(disk, out, { offset, end: offset + length, zeroes: cloned });
+    else if (!cloned)
+      await copy(disk, out, { offset, end: Math.min(offset + length, disk.parts.baseBytes), holesOf: base.fd });
     block = stop;
   }
 }
 
-/** @param zeroes write them too: the output has something else there */
-async function copy(
-  from: Pick<BlockFile, "read">,
-  out: HostFile,
-  offset: number,
-  length: number,
-  zeroes: boolean,
-): Promise<void> {
-  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, length));
-  for (let done = 0; done < length; done += CHUNK_BYTES) {
-    const chunk = buffer.subarray(0, Math.min(CHUNK_BYTES, length - done));
-    await from.read(offset + done, [chunk]);
-    if (zeroes) await out.write(offset + done, [chunk]);
-    else for (const [at, bytes] of dataIn(chunk)) await out.write(offset + done + at, [bytes]);
+interface Stretch {
+  readonly offset: number;
+  readonly end: number;
+  /** Write zeroes too: the output has something else there. */
+  readonly zeroes?: boolean;
+  /** The file that has the data at the same offsets: what are holes there is not read. */
+  readonly holesOf?: number;
+}
+async function copy(from: Pick<BlockFile, "read">, out: HostFile, { offset, end, ...how }: Stretch): Promise<void> {
+  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, Math.max(0, end - offset)));
+  for (let at = offset; at < end; at += CHUNK_BYTES) {
+    if (how.holesOf !== undefined) at = Math.max(at, dataFrom(how.holesOf, at));
+    if (at >= end) return;
+    const chunk = buffer.subarray(0, Math.min(CHUNK_BYTES, end - at));
+    await from.read(at, [chunk]);
+    if (how.zeroes === true) await out.write(at, [chunk]);
+    else for (const [start, bytes] of dataIn(chunk)) await out.write(at + start, [bytes]);
   }
+}
+/** Where the next data of a file may be. */
+function dataFrom(fd: number, offset: number): number {
+  const at = libc()?.seekData(fd, offset) ?? offset;
+  if (at === -ENXIO) return Infinity;
+  // A file system that knows no holes.
+  return at < 0 ? offset : at - (at % SECTOR);
 }
 /** The parts of a chunk that are not all zeroes, as long as they can be. */
 function* dataIn(chunk: Uint8Array): Generator<[number, Uint8Array]> {

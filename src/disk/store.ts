@@ -78,7 +78,11 @@ async function make(path: string, { format, sizeBytes, from, make: fill }: NewDi
   const work = path + WORK_SUFFIX;
   await fill(work, sizeBytes);
   // Unlike a rename it takes nobody's name away.
-  await link(work, path).finally(() => unlink(work));
+  try {
+    await link(work, path);
+  } finally {
+    await unlink(work);
+  }
   await syncDirectory(join(path, ".."));
 }
 function removing(path: string): (error: unknown) => Promise<never> {
