@@ -1,6 +1,6 @@
 /* Named networks between real processes, which come, go and are killed. */
 import assert from "node:assert/strict";
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -159,4 +159,17 @@ test("a stopped process holds nobody up, and is there again when it goes on", LI
     here.send(a.mac, "end");
   }
   assert.ok(received > 0 && received < 200, `${received} of 200`);
+});
+
+test("a process that has nothing else to do ends, though it is on a network", LIMIT, async () => {
+  await using here = await Station.join(new NamedNetworks(state), "idle", { mac: HERE });
+  const script = `import { NamedNetworks } from ${JSON.stringify(import.meta.resolve("./named-networks.ts"))};
+    import { resolveVmOptions } from ${JSON.stringify(import.meta.resolve("./vm-config.ts"))};
+    const resources = new AsyncDisposableStack();
+    const config = resolveVmOptions({ network: { name: "idle" } });
+    const joined = await new NamedNetworks(process.argv[1]).join("idle", config, ${MAC}, "idle", resources);
+    joined.switch.connect({ receive: () => true }, { mac: ${MAC}, ipv4: joined.guest });`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script, state], { stdio: "inherit" });
+  assert.deepEqual(await once(child, "exit"), [0, null]);
+  here.send(BROADCAST_MAC, "nobody is there");
 });
