@@ -22,6 +22,7 @@ import { stateError } from "./vm-directory.ts";
 /** Joining and leaving take a process some milliseconds: a turn that is longer is a stopped process's. */
 const TURN_MS = 10_000;
 const LEAVE_MS = 1000;
+const LONGEST_WAIT_MS = 160;
 
 /** An address that no other VM of the network has, in whatever process, until it is released. */
 export interface AddressClaim {
@@ -56,14 +57,14 @@ function openDirectory(path: string, deadline: number): number {
   }
 }
 async function lockBefore(deadline: number, fd: number, path: string): Promise<void> {
-  while (!tryLock(fd, "exclusive", path)) {
+  for (let waits = 0; !tryLock(fd, "exclusive", path); waits++) {
     if (performance.now() >= deadline)
       throw new HostError(
         "unreachable",
         `Another process is joining or leaving the network kept in ${path} and does not go on; end it, or take another network.`,
       );
-    // Different waits, so that who waits does not wait in step.
-    await delay(2 + Math.random() * 20);
+    // Different waits, so that who waits does not wait in step; longer ones for many, who else hold up the one whose turn it is.
+    await delay(2 + Math.random() * Math.min(10 * 2 ** waits, LONGEST_WAIT_MS));
   }
 }
 

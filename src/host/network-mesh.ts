@@ -90,7 +90,7 @@ export class NetworkMesh {
     for (const link of this.#greeted.keys()) link.sayMembers(members);
   }
   /** Ends all links and removes the socket. */
-  async close(): Promise<void> {
+  close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     // Before the server closes: afterwards nobody answers at it.
