@@ -25,6 +25,7 @@ export async function runImage(options: RunImageOptions): Promise<number> {
     if (options.detach) {
       const vm = await host.createDetached({ ...options.vm, signal, onProgress: progress.onProgress });
       progress.end();
+      complain(await vm.inspect());
       process.stdout.write(`${vm.id}\n`);
       return ExitStatus.ok;
     }
@@ -36,6 +37,11 @@ export async function runImage(options: RunImageOptions): Promise<number> {
     progress.end("not finished");
     interruption.end();
   }
+}
+
+/** What could not be done in the guest does not keep the command from running. */
+function complain({ complaints = [] }: VmRecord): void {
+  for (const sentence of complaints) process.stderr.write(`mere run: ${sentence}\n`);
 }
 
 /** Who wrote a command where the image belongs is told how to run it. */
@@ -58,6 +64,7 @@ async function runAttached(
     terminal: terminalSize(),
   });
   progress.end();
+  complain(await vm.inspect());
   const ended = vm.wait();
   const end = onSignals(vm, interruption);
   const timer = new AbortController();

@@ -106,13 +106,14 @@ export class LocalVm implements VmLink {
     this.#resources.defer(() => this.#agent.close());
     machine.start();
     const end = machine.wait();
-    const { agentStartedUs, readyUs } = await this.#untilReady(end);
+    const { agentStartedUs, readyUs, complaints } = await this.#untilReady(end);
     this.#record = {
       ...this.#record,
       status: "running",
       defaults,
       startedAt: new Date().toISOString(),
       readyAfter: { agentStartedUs, readyUs },
+      complaints,
       ports: this.#parts.ports,
     };
     await this.#directories.save(this.#record);

@@ -27,6 +27,8 @@ export interface VmRecord {
   readonly createdAt: string;
   readonly startedAt?: string;
   readonly endedAt?: string;
+  /** What was asked for and could not be done in the guest: sentences. */
+  readonly complaints?: readonly string[];
   /** When the guest was how far, in microseconds of its own clock since its kernel started. */
   readonly readyAfter?: { readonly agentStartedUs: number; readonly readyUs: number };
   /** Of the process that it runs in. */
