@@ -208,10 +208,11 @@ describe("a VM that goes on", { timeout: 15 * MINUTES }, () => {
 describe("VMs whose process is killed", { timeout: 5 * MINUTES }, () => {
   test("are told, and their names can be given again once they are removed", async () => {
     await good("run", "-d", "--name", "victim", "--net", "none", "box", "sleep", "1000");
-    const [{ pid }] = await records();
+    const { pid } = (await records()).find(({ name }) => name === "victim")!;
     process.kill(pid, "SIGKILL");
-    let record = (await records())[0];
-    while (record.status === "running") record = (await records())[0];
+    const victim = async (): Promise<Record> => (await records()).find(({ name }) => name === "victim")!;
+    let record = await victim();
+    while (record.status === "running") record = await victim();
     assert.equal(record.status, "failed");
     assert.match(record.reason ?? "", /was killed/);
     assert.match((await run("exec", "victim", "true")).stderr, /does not run/);

@@ -55,7 +55,8 @@ async function* lastOf(entries: AsyncIterable<LogEntry>, lines: number): AsyncGe
   for await (const entry of entries) all.push(entry);
   yield* tail(all, lines);
 }
-function tail(entries: readonly LogEntry[], lines: number): LogEntry[] {
+/** The entries, cut, that hold the last lines. */
+export function tail(entries: readonly LogEntry[], lines: number): LogEntry[] {
   const kept: LogEntry[] = [];
   let left = lines;
   for (const entry of entries.toReversed()) {

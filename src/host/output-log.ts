@@ -35,7 +35,7 @@ export class OutputLog {
   }
   /** Resolves when the next entry may come. */
   async append(stream: LogEntry["stream"], bytes: Uint8Array): Promise<void> {
-    if (this.#file.destroyed) return;
+    if (this.#file.destroyed || bytes.length === 0) return;
     const header = Buffer.alloc(HEADER_BYTES);
     header.writeUInt8(STREAMS[stream], 0);
     header.writeUIntBE(Date.now(), 1, 6);
