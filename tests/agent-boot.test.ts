@@ -229,7 +229,7 @@ describe("a guest with an init of its image", { timeout: 280_000 }, () => {
     assert.match(await shell("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'"), /^@init$/m);
   });
   test("powers off through it", async () => {
-    await guest.client.powerOff();
+    await guest.client.powerOff({ graceMs: 100_000 });
     assert.equal((await guest.machine.wait()).reason, "poweroff");
     assert.equal(await guest.onDisk(0, "/root/over"), "over\n");
   });

@@ -36,6 +36,7 @@ export interface GuestInfo {
 }
 
 export interface PowerOptions extends Cancellable {
+  /** How long processes have to end by themselves, or the image's init to end the guest: 2 s if absent. */
   readonly graceMs?: number;
 }
 

@@ -4,7 +4,7 @@
 
 enum {
   MOST_WORKERS = 256,
-  BACKLOG = 64,
+  BACKLOG = 256,
   /* A connection that asks for nothing is of no use. */
   REQUEST_TIMEOUT_MS = 10000
 };
@@ -73,7 +73,7 @@ static void accept_one(int listener, int is_vsock, int signals) {
     close_file((int)fd);
     return;
   }
-  i64 pid = worker_count < MOST_WORKERS ? SYS0(NR_fork) : -EAGAIN;
+  i64 pid = SYS0(NR_fork);
   if (pid == 0) {
     close_file(listener);
     close_file(signals);
@@ -98,12 +98,13 @@ void serve(int listener, int is_vsock) {
   SYS4(NR_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
   int signals = (int)SYS4(NR_signalfd4, -1, &child, 8, SOCK_CLOEXEC | SOCK_NONBLOCK);
   for (;;) {
-    struct pollfd wait[2] = {{listener, POLLIN, 0}, {signals, POLLIN, 0}};
+    /* While there are as many as there may be, the next wait their turn in the kernel. */
+    struct pollfd wait[2] = {{worker_count < MOST_WORKERS ? listener : -1, POLLIN, 0}, {signals, POLLIN, 0}};
     u8 drained[128];
     SYS3(NR_poll, wait, 2, -1);
     if (wait[1].revents) SYS3(NR_read, signals, drained, sizeof drained);
     reap();
-    if (wait[0].revents) accept_one(listener, is_vsock, signals);
+    if (wait[0].fd >= 0 && wait[0].revents) accept_one(listener, is_vsock, signals);
   }
 }
 
