@@ -21,7 +21,7 @@ id -un 33
 ldconfig -p | grep -c 'libc\\.so\\.6 '
 [ -s /etc/ssl/certs/ca-certificates.crt ] && echo certificates
 [ -e /usr/sbin/policy-rc.d ] || echo no policy
-ls /usr/share/man/man1 | wc -l
+[ -e /usr/share/man/man1/ls.1.gz ] || echo no manuals
 echo "$(awk 'BEGIN { print "alternatives" }') $(readlink /bin)"
 debconf-show base-passwd >/dev/null && echo debconf
 apt-get -qq check && echo apt
@@ -34,7 +34,7 @@ const EXPECTED = [
   "1",
   "certificates",
   "no policy",
-  "0",
+  "no manuals",
   "alternatives usr/bin",
   "debconf",
   "apt",
