@@ -2,7 +2,6 @@
 
 export type NetworkErrorCode =
   | "bad-rule"
-  | "bad-forward"
   | "bad-server"
   | "port-in-use"
   | "not-permitted"

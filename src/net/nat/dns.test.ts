@@ -11,7 +11,8 @@ import { Rcode, isAnswer, nameData, readQuery } from "./dns-message.ts";
 import { hostNameServers, parseNameServer, parseResolvConf } from "./dns-upstream.ts";
 import { DnsService } from "./dns.ts";
 import { putU16, u16At } from "./ipv4.ts";
-import { TestGuest } from "./test-guest.ts";
+import { Flag } from "./tcp-segment.ts";
+import { TestGuest, until } from "./test-guest.ts";
 
 function query(name: string, type = 1, id = 0x1234): Uint8Array {
   const question = nameData(name);
@@ -180,6 +181,24 @@ describe("names of the network", () => {
     const back = Buffer.from(await ask(guest, "15.2.0.10.in-addr.arpa", 12));
     assert.ok(back.includes(Buffer.from(nameData("box.mere.internal"))));
     assert.equal(rcode(await ask(guest, "99.2.0.10.in-addr.arpa", 12)), Rcode.NXDOMAIN);
+    await guest.gateway.close();
+  });
+  test("are answered over TCP too, as a connection that both sides end", async () => {
+    const guest = new TestGuest();
+    const ports = { sourcePort: 4001, destinationPort: 53 };
+    guest.sendTcp(ISOLATED.dns, { ...ports, seq: 100, flags: Flag.SYN });
+    const synAck = (await guest.take(({ tcp }) => tcp !== undefined)).tcp!;
+    const ack = (synAck.seq + 1) | 0;
+    const asked = query("box");
+    const data = Buffer.concat([Uint8Array.of(0, asked.length), asked]);
+    guest.sendTcp(ISOLATED.dns, { ...ports, seq: 101, ack, flags: Flag.ACK | Flag.FIN }, data);
+    const answer = (await guest.take(({ tcp }) => (tcp?.payload.length ?? 0) > 0)).tcp!;
+    assert.equal(u16At(answer.payload, 0), answer.payload.length - 2);
+    assert.equal(addressIn(answer.payload), "10.0.2.15");
+    const end = answer.has(Flag.FIN) ? answer : (await guest.take(({ tcp }) => tcp?.has(Flag.FIN) === true)).tcp!;
+    const done = (end.seq + end.lengthInSequence) | 0;
+    guest.sendTcp(ISOLATED.dns, { ...ports, seq: 102 + data.length, ack: done });
+    await until(() => guest.gateway.stats.tcpConnections === 0);
     await guest.gateway.close();
   });
   test("do not have the host where the policy keeps it closed; names that it denies are refused", async () => {

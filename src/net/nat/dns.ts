@@ -16,8 +16,7 @@ import {
 import { type NameServer, askTcp, askUdp } from "./dns-upstream.ts";
 import { putU16, u16At } from "./ipv4.ts";
 
-export const LOCAL_DOMAIN = "mere.internal";
-export const HOST_NAME: string = `host.${LOCAL_DOMAIN}`;
+const LOCAL_DOMAIN = "mere.internal";
 const REVERSE = ".in-addr.arpa";
 /** VMs come and go. */
 const LOCAL_TTL_SECONDS = 5;

@@ -5,40 +5,11 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { describe, test } from "node:test";
 import { ISOLATED } from "../address.ts";
 import { NetworkError, type NetworkErrorCode } from "../network-error.ts";
-import { parseForward } from "./forwards.ts";
 import { openGateway } from "./gateway.ts";
 import { Flag } from "./tcp-segment.ts";
 import { TestGuest, until } from "./test-guest.ts";
 
 const isError = (code: NetworkErrorCode) => (error: unknown) => error instanceof NetworkError && error.code === code;
-
-describe("a forwarded port's text", () => {
-  test("is read in all its forms", () => {
-    const plain = { protocol: "tcp", hostAddress: undefined, hostPort: 8080, guestPort: 80 };
-    assert.deepEqual(parseForward("8080:80"), plain);
-    assert.deepEqual(parseForward("0.0.0.0:8080:80/tcp"), { ...plain, hostAddress: "0.0.0.0" });
-    assert.deepEqual(parseForward("[::1]:0:53/udp"), {
-      protocol: "udp",
-      hostAddress: "::1",
-      hostPort: 0,
-      guestPort: 53,
-    });
-  });
-  for (const text of [
-    "",
-    "80",
-    "a:80",
-    "80:0",
-    "70000:80",
-    "80:70000",
-    "localhost:80:80",
-    "1.2.3:80:80",
-    "80:80/sctp",
-    "::1:80:80",
-    "[]:80:80",
-  ])
-    test(`"${text}" is refused`, () => assert.throws(() => parseForward(text), isError("bad-forward")));
-});
 
 describe("a forwarded port", () => {
   test("that is in use, not the host's or not permitted is one sentence, and leaves nothing open", async (t) => {

@@ -9,7 +9,7 @@ import type { Guest } from "./guests.ts";
 import type { Tcp } from "./tcp.ts";
 import type { Udp, UdpFlow } from "./udp.ts";
 
-export const DEFAULT_HOST_ADDRESS = "127.0.0.1";
+const DEFAULT_HOST_ADDRESS = "127.0.0.1";
 
 export interface ForwardOptions {
   readonly protocol?: Protocol;
@@ -32,23 +32,6 @@ export interface Forward {
   readonly guestPort: number;
   /** Listens no more; connections that are there go on. */
   close(): Promise<void>;
-}
-
-/** Reads `[hostIP:]hostPort:guestPort[/tcp|udp]`, an IPv6 address in brackets. @throws NetworkError "bad-forward" */
-export function parseForward(text: string): ForwardOptions {
-  const [, bracketed, plain, host, guest, protocol] =
-    /^(?:(?:\[([^\]]*)\]|([^:]*)):)?([0-9]{1,5}):([0-9]{1,5})(?:\/(tcp|udp))?$/.exec(text) ?? [];
-  const hostAddress = bracketed ?? plain;
-  const hostPort = Number(host);
-  const guestPort = Number(guest);
-  const isGood = hostPort <= 65_535 && guestPort >= 1 && guestPort <= 65_535;
-  if (!isGood || (hostAddress !== undefined && isIP(hostAddress) === 0))
-    throw new NetworkError(
-      "bad-forward",
-      `"${text}" is no forwarded port: write hostPort:guestPort, with the host's IP address and : before it or /udp behind it if wanted ` +
-        `(8080:80, 0.0.0.0:5353:53/udp); hostPort 0 takes any that is free.`,
-    );
-  return { protocol: protocol === "udp" ? "udp" : "tcp", hostAddress, hostPort, guestPort };
 }
 
 /** Listens at a TCP port. @throws NetworkError */

@@ -1,9 +1,10 @@
 /* How long to wait for an acknowledgement. @source RFC 6298; Karn's rule is kept by whoever times. */
 
 const INITIAL_MS = 1000;
-/** RFC 6298 would have 1 s, Linux has 200 ms: a guest is near, but its processor may be busy, and frames are rarely lost. */
-const MIN_MS = 400;
-const MAX_MS = 60_000;
+/** RFC 6298 §2.4, though Linux has 200 ms: what a guest drops is mostly seen by duplicates, and one whose processors are busy elsewhere answers late. */
+const MIN_MS = 1000;
+/** RFC 6298 §2.5 would have 60 s: a guest that comes back after a pause should not wait so long. */
+const MAX_MS = 8000;
 
 export class RetransmissionTimeout {
   #smoothedMs: number | undefined;

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { TcpConnection } from "./tcp-connection.ts";
 import { Flag, TcpSegment } from "./tcp-segment.ts";
-import { SimulatedEnd, Simulation, type Weather } from "./tcp-simulation.ts";
+import { SimulatedEnd, Simulation, type Weather } from "./test-tcp-simulation.ts";
 
 const HOUR = 3_600_000;
 const CALM: Weather = {

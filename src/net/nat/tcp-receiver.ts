@@ -60,7 +60,7 @@ export class TcpReceiver {
     if (length === 0) return window === 0 ? offset === 0 : offset >= 0 && offset < window;
     return offset < window && offset + length > 0;
   }
-  /** Could a segment beyond the window have been sent with an older, larger one? No: so it only tells where the guest stands. */
+  /** Does it begin where a guest could be that has kept to its window, also a closed one? Then its acknowledgement is good. */
   isWithin(seq: number): boolean {
     const offset = (seq - this.nxt) | 0;
     return offset >= 0 && offset < Math.max(this.windowBytes, 1);

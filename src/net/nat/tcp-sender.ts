@@ -5,8 +5,8 @@ import { RetransmissionTimeout } from "./retransmission-timeout.ts";
 import { SendQueue } from "./send-queue.ts";
 import { Flag } from "./tcp-segment.ts";
 
-/** With 0.4 s, doubled up to 60 s, about seven minutes. */
-const MAX_RETRIES = 14;
+/** At up to 8 s each, a quarter of an hour, as Linux has it. */
+const MAX_RETRIES = 115;
 const DUPLICATES = 3;
 const NO_LIMIT = 0x7fff_ffff;
 /** A limit on bytes in flight that has grown so far is none. */
@@ -99,8 +99,7 @@ export class TcpSender {
       const usable = (this.una + window - this.nxt) | 0;
       let length = Math.min(unsent, usable, this.#maxSegment());
       if (length < unsent) {
-        const isSilly = length < this.mss && length < this.#largestWindow / 2;
-        if (length <= 0 || (isSilly && !isForced)) return;
+        if (length <= 0 || (!isForced && this.#isTooSmall(length))) return;
         if (length > this.mss) length -= length % this.mss;
       }
       const hasFin = this.#hasEnd && unsent >= 0 && length === unsent && usable > length;
@@ -137,8 +136,13 @@ export class TcpSender {
   /** Nothing was acknowledged for the timeout. @returns false: that has been so too often, the guest is gone */
   onTimeout(): boolean {
     if (++this.#retries > MAX_RETRIES) return false;
+    if (this.isBlocked) {
+      // Nothing is lost: the guest takes no frames. Whether it does now is asked in case its device forgot to say so.
+      this.isBlocked = false;
+      this.send(true);
+      return true;
+    }
     this.timeout.backOff();
-    this.isBlocked = false;
     this.#timedSeq = undefined;
     this.#recover = undefined;
     this.#duplicates = 0;
@@ -158,6 +162,12 @@ export class TcpSender {
     this.queue.clear();
   }
 
+  /** Is it better to wait until the window lets more go out together? Only where an acknowledgement will come, or a window update must. */
+  #isTooSmall(length: number): boolean {
+    if (length < this.mss && length < this.#largestWindow / 2) return true;
+    const share = Math.min(this.#largestWindow, this.#limit) / 4;
+    return this.inFlightBytes > 0 && length < Math.min(this.#maxSegment(), share);
+  }
   #sendSegment(length: number, isLast: boolean, hasFin: boolean): void {
     const flags = Flag.ACK | (isLast && length > 0 ? Flag.PSH : 0) | (hasFin ? Flag.FIN : 0);
     if (!this.#output.transmit(this.nxt, length, flags)) {

@@ -1,6 +1,6 @@
 /* Carries the segments of all TCP connections of a gateway: builds their frames, flushes what frames or sockets made due once per batch, and holds the
  * delayed acknowledgements. I/O thread. */
-import { type Ipv4, formatIpv4 } from "../address.ts";
+import type { Ipv4 } from "../address.ts";
 import type { FlowKey } from "./flow-table.ts";
 import { pseudoHeaderSum } from "./checksum.ts";
 import type { Guest } from "./guests.ts";
@@ -124,10 +124,6 @@ export class GuestWire implements TcpWire {
   }
   clearTimer(timer: NodeJS.Timeout): void {
     clearTimeout(timer);
-  }
-  toString(): string {
-    const { guest, guestPort, remote, remotePort } = this.#key;
-    return `${formatIpv4(guest)}:${guestPort} ${formatIpv4(remote)}:${remotePort}`;
   }
 }
 

@@ -16,7 +16,7 @@ import { Flag, TcpSegment } from "./tcp-segment.ts";
 import { GuestWire, TcpBatch, sendReset } from "./tcp-wire.ts";
 
 /** Each has a socket: far below the files that a process may have open (Node raises that to the hard limit, mostly 500,000 or more, at least 4096). */
-export const MAX_TCP_CONNECTIONS = 3072;
+const MAX_TCP_CONNECTIONS = 3072;
 /** Of them, waiting for the host's network. */
 const MAX_HELD = 1024;
 const MAX_TIME_WAIT = 1024;
@@ -91,9 +91,6 @@ export class Tcp {
   /** Connections, of which each has a socket; those in TIME-WAIT have none. */
   get connections(): number {
     return this.#streams.size;
-  }
-  get timeWaits(): number {
-    return this.#timeWait.size;
   }
   /** Bytes that lie in queues. */
   get queuedBytes(): number {

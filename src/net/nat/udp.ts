@@ -11,7 +11,7 @@ import { Icmp, type IcmpError, SHORT_QUOTE_BYTES, quoteOf, sendError, sendQuoted
 import { IpProtocol, type Ipv4Packet, u16At } from "./ipv4.ts";
 import { type Link, UDP_BYTES } from "./link.ts";
 
-export const MAX_UDP_FLOWS = 512;
+const MAX_UDP_FLOWS = 512;
 const IDLE_MS = 120_000;
 /** A name server answers once. */
 const DNS_IDLE_MS = 20_000;
