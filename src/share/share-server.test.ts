@@ -3,8 +3,9 @@ import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { Errno } from "./errno.ts";
-import { FUSE_ROOT_ID as ROOT, InitFlag, Opcode, SetAttr } from "./fuse-protocol.ts";
+import { FOPEN_KEEP_CACHE, FUSE_ROOT_ID as ROOT, InitFlag, Opcode, SetAttr } from "./fuse-protocol.ts";
 import { ShareError } from "./share-error.ts";
 import { openShare, type ShareOptions } from "./share-server.ts";
 import { entryOf, handleOf, TestClient, text, u32, u64 } from "./test-client.ts";
@@ -199,6 +200,23 @@ test("renames that must not replace, and that exchange", async () => {
   assert.deepEqual([fs.readFileSync(at("a"), "utf8"), fs.readFileSync(at("b"), "utf8")], ["B", "A"]);
   assert.deepEqual([await client.content(a), await client.content(b)], ["A", "B"]);
   assert.equal((await client.rename(ROOT, "a", ROOT, "b", 4)).errno, Errno.EINVAL);
+});
+
+test("pages stay cached from one opening to the next only if the file is as it was, and was settled", async () => {
+  const { client, at } = await share();
+  const { node } = await client.lookup(ROOT, (fs.writeFileSync(at("file"), "one"), "file"));
+  const opens = async (flags = 0): Promise<number> => {
+    const body = await client.ok(Opcode.OPEN, node, [u32(flags), u32(0)]);
+    await client.release(handleOf(body));
+    return body.readUInt32LE(8) & FOPEN_KEEP_CACHE;
+  };
+  // Just written: another change might have the same time.
+  assert.deepEqual([await opens(), await opens()], [0, 0]);
+  // The time of the last change is the host's to give: wait until it is long enough ago.
+  while (Date.now() - fs.statSync(at("file")).ctimeMs < 1100) await setTimeout(50);
+  assert.deepEqual([await opens(), await opens(), await opens()], [0, FOPEN_KEEP_CACHE, FOPEN_KEEP_CACHE]);
+  fs.writeFileSync(at("file"), "two");
+  assert.deepEqual([await opens(), await opens()], [0, 0]);
 });
 
 test("fifos and sockets can be made and are not opened; devices cannot be made", async () => {

@@ -38,7 +38,7 @@ export class PageReturn {
   /** VirtioPort.giveBack. */
   giveBack(pages: readonly number[]): Promise<number> {
     const done = this.#last.then(() => this.#giveBack(pages));
-    this.#last = done;
+    this.#last = done.catch(() => undefined);
     return done;
   }
   async #giveBack(pages: readonly number[]): Promise<number> {
