@@ -139,7 +139,7 @@ int main(int argc, char **argv) {
         sum = stream_in(fd, count);
         break;
     case 'l':
-        count = ask(fd, 'l', scale * 20);
+        count = ask(fd, 'l', scale * 100);
         for (uint64_t n = 0; n < count; n++) {
             memcpy(chunk, &n, sizeof n);
             put(fd, chunk, MESSAGE);
