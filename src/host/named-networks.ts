@@ -25,6 +25,7 @@ export interface JoinedNetwork {
 interface OpenNetwork {
   readonly switch: Switch;
   readonly pool: AddressPool;
+  readonly uplink: Uplink;
   readonly gateway: Gateway;
   readonly directory: NetworkDirectory;
   readonly mesh: NetworkMesh;
@@ -111,7 +112,7 @@ export class NamedNetworks {
     resources.defer(() => gateway.close());
     await mesh.connect();
     const guests = new Set<Member>();
-    return { switch: switched, pool, gateway, directory, mesh, guests, resources: resources.move() };
+    return { switch: switched, pool, uplink, gateway, directory, mesh, guests, resources: resources.move() };
   }
   async #leave(name: string, network: NamedNetwork): Promise<void> {
     if (--network.members > 0) return;
@@ -128,13 +129,14 @@ export class NamedNetworks {
 }
 
 /** The lowest address that no VM has, here or in another process. @throws AddressError "exhausted" */
-function claimAddress({ pool, directory }: OpenNetwork): { address: Ipv4; claim: AddressClaim } {
+function claimAddress({ pool, uplink, directory }: OpenNetwork): { address: Ipv4; claim: AddressClaim } {
   const others: Ipv4[] = [];
   try {
     for (;;) {
       const address = pool.allocate();
       others.push(address);
-      const claim = directory.claim(address);
+      // What others have said that they have need not be tried.
+      const claim = uplink.nameOf(address) === undefined ? directory.claim(address) : undefined;
       if (claim === undefined) continue;
       others.pop();
       return { address, claim };

@@ -72,13 +72,6 @@ export class NetworkMesh {
     return mesh;
   }
 
-  /** Processes that are linked and have said who they are. */
-  get peers(): number {
-    let count = 0;
-    for (const id of this.#greeted.values()) if (id !== undefined) count++;
-    return count;
-  }
-
   /** Links to all processes that were there before; sockets of dead ones are removed. @returns once those that answer know of this one
    *  @throws HostError "unreachable": one is another version, or takes no more links */
   async connect(): Promise<void> {
