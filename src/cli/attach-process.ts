@@ -1,5 +1,4 @@
 /* A program in a VM on this process's standard streams: a terminal in raw mode with an escape, or plain streams with backpressure. */
-import { constants } from "node:os";
 import type { ProcessExit, VmProcess } from "../host/process.ts";
 import { attachTerminal } from "./terminal.ts";
 
@@ -68,19 +67,4 @@ function attachPlain(program: VmProcess, { stdin }: AttachOptions): () => void {
     process.stdin.unpipe(program.stdin);
     process.stdin.pause();
   };
-}
-
-/** Passes signals that end a program on to one in a VM. @returns what undoes it */
-export function forwardSignals(program: VmProcess, onSecond: (status: number) => void): () => void {
-  let seen = 0;
-  const listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
-    const listener = (): void => {
-      seen++;
-      if (seen === 1) program.kill(signal);
-      else onSecond(128 + constants.signals[signal]);
-    };
-    process.on(signal, listener);
-    return () => process.off(signal, listener);
-  });
-  return () => listeners.forEach((off) => off());
 }

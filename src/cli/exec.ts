@@ -2,8 +2,9 @@
 import type { Command } from "commander";
 import { Host } from "../host/host.ts";
 import type { Vm } from "../host/vm.ts";
-import { attachProcess, forwardSignals, terminalSize } from "./attach-process.ts";
+import { attachProcess, terminalSize } from "./attach-process.ts";
 import { usageError } from "./cli-error.ts";
+import { onEndSignals } from "./end-signals.ts";
 import { startStatus } from "./start-status.ts";
 import { collectEnv, parseSeconds } from "./values.ts";
 
@@ -63,7 +64,10 @@ export async function runIn(vm: Vm, words: readonly string[], values: ExecValues
     ...(values.timeout !== undefined && { timeoutMs: values.timeout * 1000 }),
     ...(tty && { tty: terminalSize() }),
   });
-  const restore = forwardSignals(program, () => program.kill("SIGKILL"));
+  const restore = onEndSignals(
+    (signal) => program.kill(signal),
+    () => program.kill("SIGKILL"),
+  );
   try {
     const leave = (): void => program.kill("SIGHUP");
     return (await attachProcess(program, { stdin: values.interactive ?? false, tty, leave })).exitCode;

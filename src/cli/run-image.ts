@@ -7,6 +7,7 @@ import type { VmRecord } from "../host/vm-directory.ts";
 import { attachProcess, terminalSize } from "./attach-process.ts";
 import { type CliError, ExitStatus, failure, isErrorCode } from "./cli-error.ts";
 import { createProgress } from "./create-progress.ts";
+import { onEndSignals } from "./end-signals.ts";
 import { formatBytes, formatCount, formatRate } from "./format.ts";
 import { Interruption } from "./interruption.ts";
 import type { RunImageOptions } from "./run-image-options.ts";
@@ -98,16 +99,10 @@ async function attachMain(vm: OwnVm, { stdin, tty }: RunImageOptions["vm"], inte
 
 /** The first signal is the main process's, as if it ran here; if it does not end then, or another comes, the VM is stopped. */
 function onSignals(vm: OwnVm, { signal }: Interruption): () => void {
-  const names = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  let seen = 0;
-  const listeners = names.map((name) => {
-    const listener = (): void => {
-      if (seen++ === 0) void vm.signal(name).catch(() => vm.kill());
-      else void vm.kill();
-    };
-    process.on(name, listener);
-    return () => process.off(name, listener);
-  });
+  const off = onEndSignals(
+    (name) => void vm.signal(name).catch(() => vm.kill()),
+    () => void vm.kill(),
+  );
   const grace = new AbortController();
   const onAbort = (): void =>
     void setTimeout(GRACE_MS, undefined, { signal: grace.signal }).then(
@@ -118,7 +113,7 @@ function onSignals(vm: OwnVm, { signal }: Interruption): () => void {
   return () => {
     grace.abort();
     signal.removeEventListener("abort", onAbort);
-    for (const off of listeners) off();
+    off();
   };
 }
 
