@@ -267,8 +267,9 @@ export class LocalVm implements VmLink {
         throw new HostError("unreachable", `A VM cannot ${JSON.stringify(op)}: is the other side a newer Mere?`);
     }
   }
-  #metrics(): VmMetrics {
-    return metricsOf(this.#machine.stats(), this.#record.config, this.#parts.counters());
+  async #metrics(): Promise<VmMetrics> {
+    const counters = await this.#parts.counters();
+    return metricsOf(this.#machine.stats(), this.#record.config, counters);
   }
   #signal(signal: string): void {
     if (this.#main === undefined)

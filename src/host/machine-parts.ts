@@ -52,8 +52,7 @@ export interface MachineParts {
   readonly ports: readonly PortRecord[];
   /** Will anybody see again what the guest writes? Then it must power off in order. */
   readonly mustSync: boolean;
-  counters(): DeviceCounters;
-  readonly balloon: BalloonDevice;
+  counters(): Promise<DeviceCounters>;
 }
 
 /** What is loaded before the command runs, beside what the agent needs: each module costs guest time. */
@@ -64,6 +63,7 @@ const LATER_MODULES = ["virtio_rng", "virtio_balloon"];
 /** One interrupt a device, and the agent names disks by one letter. */
 const MOST_DISKS = 8;
 const MOST_SHARES = 8;
+const STATISTICS_MS = 500;
 
 /** Kernel messages go to the serial port, which keeps the last of them for a crash; a panic reboots at once, which ends the VM. */
 const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
@@ -104,16 +104,18 @@ export async function assembleMachine(
     ports: devices.network?.ports ?? [],
     mustSync: mustSync(config),
     counters: () => countersOf(devices),
-    balloon: devices.balloon,
   };
 }
 
 function mustSync({ init, disks, volumes }: VmConfig): boolean {
   return init || disks.some(({ readOnly }) => !readOnly) || volumes.some(({ readOnly }) => !readOnly);
 }
-function countersOf({ network }: VmDevices): DeviceCounters {
+/** A guest that is busy, or has no driver yet, tells nothing. */
+async function countersOf({ network, balloon }: VmDevices): Promise<DeviceCounters> {
   const { receivedBytes = 0, sentBytes = 0 } = network?.device.counters ?? {};
-  return { network: { receivedBytes, sentBytes } };
+  const guest = await balloon.statistics({ timeoutMs: STATISTICS_MS }).catch(() => undefined);
+  const { actualBytes: balloonBytes, reportedBytes: returnedBytes } = balloon;
+  return { network: { receivedBytes, sentBytes }, memory: { balloonBytes, returnedBytes, ...(guest && { guest }) } };
 }
 
 /** The root first. */

@@ -1,4 +1,5 @@
 /* What a VM uses, in numbers. */
+import type { GuestMemoryStatistics } from "../device/virtio/balloon.ts";
 import type { MachineStats } from "../vm/machine.ts";
 
 /** Sums since the VM's start, unless it says otherwise. */
@@ -14,8 +15,12 @@ export interface VmMetrics {
     readonly limitBytes: number;
     /** What it has taken of the host. */
     readonly usedBytes: number;
-    /** What its kernel says is available; undefined until it has told. */
-    readonly availableBytes?: number;
+    /** What the guest does without because the balloon has it. */
+    readonly balloonBytes: number;
+    /** What went back to the host because the guest said that it is free, in sum. */
+    readonly returnedBytes: number;
+    /** As the guest's kernel sees it; undefined if it has not told. */
+    readonly guest?: GuestMemoryStatistics;
   };
   /** Bytes as the guest sees them. */
   readonly network: { readonly receivedBytes: number; readonly sentBytes: number };
@@ -26,7 +31,7 @@ const FRAME_BYTES = 4096;
 /** Counters of the devices. */
 export interface DeviceCounters {
   readonly network: VmMetrics["network"];
-  readonly availableBytes?: number;
+  readonly memory: Pick<VmMetrics["memory"], "balloonBytes" | "returnedBytes" | "guest">;
 }
 
 export function metricsOf(
@@ -42,7 +47,7 @@ export function metricsOf(
     memory: {
       limitBytes: limits.memoryBytes,
       usedBytes: stats.framesInUse * FRAME_BYTES,
-      ...(counters.availableBytes !== undefined && { availableBytes: counters.availableBytes }),
+      ...counters.memory,
     },
     network: counters.network,
   };
