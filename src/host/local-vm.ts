@@ -1,5 +1,6 @@
 /* A VM in this process: from its options to a running machine with an agent, a main process and a door for other processes, and to its end. On the main thread. */
-import type { Duplex } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
+import { finished } from "node:stream/promises";
 import { AgentError } from "../agent/agent-error.ts";
 import { AgentClient, type AgentReady } from "../agent/client.ts";
 import { LastLines } from "../vm/last-lines.ts";
@@ -183,6 +184,7 @@ export class LocalVm implements VmLink {
   }
   async #onMainExit(exit: ProcessExit): Promise<void> {
     this.#mainExit = exit;
+    await Promise.all([this.#main!.stdout, this.#main!.stderr].map(readToEnd));
     await this.#powerOff();
   }
 
@@ -286,6 +288,12 @@ export class LocalVm implements VmLink {
     await this.#powerOff();
     return this.#ended.promise;
   }
+}
+
+/** What a process printed last may still be on its way: whoever reads it gets it before the machine ends. */
+async function readToEnd(stream: Readable): Promise<void> {
+  const isRead = stream.readableFlowing !== null || stream.listenerCount("readable") > 0;
+  if (isRead) await finished(stream, { writable: false }).catch(() => undefined);
 }
 
 /** Reads what a process prints into the log, each stream in its own time. */
