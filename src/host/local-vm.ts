@@ -1,6 +1,7 @@
 /* A VM in this process: from its options to a running machine with an agent, a main process and a door for other processes, and to its end. On the main thread. */
 import type { Duplex, Readable } from "node:stream";
 import { finished } from "node:stream/promises";
+import { setTimeout } from "node:timers/promises";
 import { AgentError } from "../agent/agent-error.ts";
 import { AgentClient, type AgentReady } from "../agent/client.ts";
 import { LastLines } from "../vm/last-lines.ts";
@@ -20,7 +21,9 @@ import type { VmDirectories, VmRecord } from "./vm-directory.ts";
 const READY_MS = 120_000;
 /** File systems are written and the guest powers off within this, or it is stopped where it is. */
 const POWER_OFF_MS = 10_000;
-/** POSIX numbers; a main process that a signal ends has exit code 128 + n. */
+/** Who reads a main process's output has begun by then. */
+const FIRST_READ_MS = 1000;
+/** Where the image says nothing. */
 const DEFAULT_STOP_SIGNAL = "SIGTERM";
 
 export interface LocalVmOptions extends PartsSurroundings {
@@ -290,10 +293,12 @@ export class LocalVm implements VmLink {
   }
 }
 
-/** What a process printed last may still be on its way: whoever reads it gets it before the machine ends. */
+/** What a process printed last may still be on its way: whoever reads it gets it before the machine ends. A short command may have ended before its caller
+ *  begins to read. */
 async function readToEnd(stream: Readable): Promise<void> {
-  const isRead = stream.readableFlowing !== null || stream.listenerCount("readable") > 0;
-  if (isRead) await finished(stream, { writable: false }).catch(() => undefined);
+  const isRead = (): boolean => stream.readableFlowing !== null || stream.listenerCount("readable") > 0;
+  if (!isRead()) await setTimeout(FIRST_READ_MS);
+  if (isRead()) await finished(stream, { writable: false }).catch(() => undefined);
 }
 
 /** Reads what a process prints into the log, each stream in its own time. */
