@@ -126,6 +126,7 @@ async function fetchInto(
   // What an earlier process left may be wrong; what arrives now from the first byte is what the registry has.
   let isWhollyNew = part.length === 0;
   const tries = new Tries(client.patience, client.signal);
+  let farthest = part.length;
   for (;;) {
     if (part.length === blob.sizeBytes) {
       if (part.digest() === blob.digest) return;
@@ -134,7 +135,6 @@ async function fetchInto(
       isWhollyNew = true;
     }
     if (gaveUp.aborted) throw new GaveUp();
-    const before = part.length;
     try {
       const answer = await client.blob(blob.digest, part.length);
       if (answer.status !== 206) {
@@ -145,7 +145,11 @@ async function fetchInto(
       if (answer.status === 416) answer.discard();
       else await receive(answer, part, blob, client, gaveUp, report);
     } catch (error) {
-      if (part.length - before >= PROGRESS_BYTES) tries.renew();
+      // Beyond what there was before: a registry that begins again and again gets no further.
+      if (part.length - farthest >= PROGRESS_BYTES) {
+        farthest = part.length;
+        tries.renew();
+      }
       await tries.failed(error);
     }
   }

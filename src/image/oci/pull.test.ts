@@ -322,6 +322,19 @@ describe("a registry that", () => {
     };
     await failsWith("stalled", /sent nothing for/, pull("a:1", { patience }));
   });
+  test("begins again and again, and ends here and there", async () => {
+    let attempt = 0;
+    registry.behave = (request, response, path) => {
+      delete request.headers.range;
+      return cutLayers((bytes) => (attempt++ % 2 === 0 ? bytes.length >> 2 : bytes.length >> 1))(
+        request,
+        response,
+        path,
+      );
+    };
+    await failsWith("network", /(broke|ended)/);
+    assert.ok(registry.requests.length < 20, String(registry.requests.length));
+  });
   test("always ends too early", async () => {
     registry.behave = cutLayers(() => 10);
     await failsWith("network", /(broke|ended)/);
