@@ -86,6 +86,20 @@ describe("a forwarded port", () => {
     await until(() => guest.gateway.stats.tcpConnections === 0);
   });
 
+  test("that is flooded leaves connections for the guest itself", async (t) => {
+    const guest = new TestGuest({ limits: { connections: 8 } });
+    t.after(() => guest.gateway.close());
+    const { hostPort } = await guest.gateway.forward({ hostPort: 0, guestPort: 80 });
+    const clients = Array.from({ length: 8 }, () => connect(hostPort, "127.0.0.1"));
+    const refused = await Promise.race(clients.map((client) => once(client, "error")));
+    assert.equal((refused[0] as NodeJS.ErrnoException).code, "ECONNRESET");
+    assert.equal(guest.gateway.stats.tcpConnections, 6);
+    for (const client of clients) {
+      client.on("error", () => {});
+      client.destroy();
+    }
+  });
+
   test("UDP carries each peer's datagrams from a port of the gateway's own, and the answers back", async (t) => {
     const guest = new TestGuest();
     t.after(() => guest.gateway.close());

@@ -332,7 +332,6 @@ describe("a hostile guest", () => {
     });
   });
   test("that floods SYNs gets as many connections as there are, then resets; all end with the gateway", async () => {
-    // Nothing answers there: a listener whose queue is full would be needed for connections that stay half-open.
     const server = createServer((socket) => socket.on("error", () => {})).listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
@@ -358,6 +357,45 @@ describe("a hostile guest", () => {
       assert.deepEqual([second!.flags, second!.ack], [Flag.RST | Flag.ACK, 16]);
       assert.equal(others.length, 0);
     });
+  });
+  test("that sends any segments to a real server never makes it throw, and leaves nothing", async () => {
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.pipe(socket);
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const random = fc.sample(
+      fc.record({
+        sourcePort: fc.integer({ min: 1, max: 6 }),
+        // Mostly what fits into a connection that such segments began.
+        seq: fc.oneof(fc.constantFrom(100, 101, 102, 111, 130), fc.integer()),
+        isAnswer: fc.nat(5),
+        flags: fc.oneof(
+          fc.constantFrom(Flag.SYN, Flag.ACK, Flag.ACK | Flag.FIN, Flag.RST, Flag.RST | Flag.ACK),
+          fc.nat(255),
+        ),
+        window: fc.constantFrom(0, 1, 100, 65_535),
+        data: fc.uint8Array({ maxLength: 40 }),
+      }),
+      { numRuns: 4000, seed: 7 },
+    );
+    await withGuest({ policy: allow("host"), limits: { connections: 20 } }, async (guest) => {
+      for (const [index, { isAnswer, data, ...fields }] of random.entries()) {
+        const last = guest.received.findLast(({ tcp }) => tcp?.destinationPort === fields.sourcePort)?.tcp;
+        const ack = last === undefined || isAnswer === 0 ? index : (last.seq + last.lengthInSequence) | 0;
+        guest.sendTcp(GATEWAY, { ...fields, seq: fields.seq | 0, ack, destinationPort: port }, data);
+        if (index % 5 === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (guest.received.length > 200) guest.received.splice(0, 100);
+      }
+      for (let sourcePort = 1; sourcePort <= 6; sourcePort++)
+        guest.sendTcp(GATEWAY, { sourcePort, destinationPort: port, seq: 1, flags: Flag.SYN });
+      await guest.gateway.close();
+      await until(() => guest.gateway.stats.tcpConnections === 0);
+      assert.equal(guest.gateway.stats.queuedBytes, 0);
+    });
+    server.close();
   });
   test("that sends any bytes never makes it throw", async () => {
     // Nothing real is reached: all is denied.

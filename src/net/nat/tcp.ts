@@ -23,6 +23,8 @@ const MAX_TIME_WAIT = 1024;
 const BUDGET_BYTES = 128 << 20;
 /** A forwarded connection waits so long for a guest that boots. */
 const FORWARD_PATIENCE_MS = 60_000;
+/** Of all connections. */
+const FORWARD_SHARE = 0.75;
 const SWEEP_MS = 60_000;
 /** Ephemeral ports of the gateway towards guests. */
 const FIRST_PORT = 16_384;
@@ -116,7 +118,9 @@ export class Tcp {
   /** Connects a socket of the host's to a port of a guest's; appears there as coming from the gateway. @returns false: too many connections */
   forward(socket: Socket, guest: Guest, guestPort: number): boolean {
     const remotePort = this.#freePort(guest, guestPort);
-    if (this.#isClosed || this.connections >= this.#limits.connections || remotePort === undefined) return false;
+    // Whoever floods a forwarded port leaves the guest some connections of its own.
+    const isFull = this.connections >= this.#limits.connections * FORWARD_SHARE;
+    if (this.#isClosed || isFull || remotePort === undefined) return false;
     const key = { guest: guest.ipv4, guestPort, remote: this.#gateway, remotePort };
     this.#begin(guest, key, socket, (wire, splice) =>
       TcpConnection.connect(wire, splice, this.#limits.forwardPatienceMs),
