@@ -49,6 +49,7 @@ test("sends frames as they are, wherever the header ends, and out of the driver'
     assert.deepEqual(Uint8Array.from(packet.bytes), bytes);
     assert.equal(packet.checksum ?? packet.segment, undefined);
     assert.ok(packet.bytes.buffer instanceof ArrayBuffer);
+    assert.equal(packet.bytes.constructor, Uint8Array, "whose slice() copies");
   }
   assert.equal(bench.driver.interrupt(), 1);
   assert.deepEqual(bench.device.counters, {

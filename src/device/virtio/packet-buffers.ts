@@ -8,13 +8,16 @@ export const BUFFER_BYTES = 65_664;
 /** 8 MiB: what is in flight between two busy guests. */
 const MAX_FREE = 128;
 
-const free: Uint8Array[] = [];
+const free: ArrayBufferLike[] = [];
 
 /** @param length at most BUFFER_BYTES @returns bytes of any content: the caller writes all of them */
 export function takeBytes(length: number): Uint8Array {
-  if (length < LARGE_BYTES) return Buffer.allocUnsafe(length);
-  const buffer = free.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  return length === BUFFER_BYTES ? buffer : buffer.subarray(0, length);
+  // Plain arrays: a Buffer's slice() would not copy.
+  if (length < LARGE_BYTES) {
+    const { buffer, byteOffset } = Buffer.allocUnsafe(length);
+    return new Uint8Array(buffer, byteOffset, length);
+  }
+  return new Uint8Array(free.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES).buffer, 0, length);
 }
 
 /** @param bytes from takeBytes(), or a part of them @returns what gives their memory back, once, for Packet.release; undefined if they are small */
@@ -22,7 +25,7 @@ export function releaser(bytes: Uint8Array): (() => void) | undefined {
   let buffer: ArrayBufferLike | undefined = bytes.buffer;
   if (buffer.byteLength !== BUFFER_BYTES) return undefined;
   return () => {
-    if (buffer !== undefined && free.length < MAX_FREE) free.push(new Uint8Array(buffer));
+    if (buffer !== undefined && free.length < MAX_FREE) free.push(buffer);
     buffer = undefined;
   };
 }
