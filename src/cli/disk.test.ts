@@ -5,6 +5,11 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { e2fsprogs } from "../../tests/support/guest-programs.ts";
 import { type Ended, runMere } from "../../tests/support/mere.ts";
+import { listDisks } from "../disk/store.ts";
+import { mkfsExt4 } from "../image/ext4/mkfs.ts";
+import { removeImage } from "../image/images.ts";
+import { commitImage } from "../image/store/commit.ts";
+import { EMPTY_CONFIG } from "../image/store/stored-image.ts";
 
 const home = mkdtempSync(join(tmpdir(), "mere-cli-disk-"));
 after(() => rmSync(home, { recursive: true }));
@@ -36,6 +41,27 @@ test("mere disk: create, list, grow, export, remove", async () => {
   assert.equal(statSync(file).size, 3 * 2 ** 30);
   assert.equal((await disk("remove", "mine", "data")).status, 0);
   assert.equal((await disk("list", "--json")).stdout.toString(), "[]\n");
+});
+
+test("mere disk: a disk over an image, or a copy of it, is made by the image's name, and what lies over it keeps it", async () => {
+  const file = join(home, "root.ext4");
+  await mkfsExt4(file, 16 << 20);
+  const places = { dataDir: join(home, "mere") };
+  const image = await commitImage({ disk: file, config: EMPTY_CONFIG, name: "box" }, places);
+  assert.equal((await disk("create", "over", "--from", "box", "--format", "overlay", "--size", "1G")).status, 0);
+  assert.equal((await disk("create", "copied", "--from", "box")).status, 0);
+  const disks = await listDisks(join(home, "mere/disks"));
+  assert.deepEqual(
+    disks.map(({ name, sizeBytes, base }) => [name, sizeBytes, base]),
+    [
+      ["copied", 16 << 20, undefined],
+      ["over", 2 ** 30, image.rootDisk],
+    ],
+  );
+  await assert.rejects(removeImage("box", places), { code: "in-use" });
+  await disk("remove", "over");
+  assert.equal((await removeImage("box", places)).removed, true);
+  await disk("remove", "copied");
 });
 
 test("mere disk: mistakes are one sentence", async () => {

@@ -1,4 +1,5 @@
 /* `mere disk`: disks that have names, in $XDG_DATA_HOME/mere/disks: create, list, grow, export and remove. A VM gets them by `mere run --disk NAME`. */
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import {
   copyDiskFile,
@@ -11,6 +12,7 @@ import {
   resolveDisk,
 } from "../disk/store.ts";
 import { mkfsExt4 } from "../image/ext4/mkfs.ts";
+import type { StoredImage } from "../image/store/stored-image.ts";
 import { usageError } from "./cli-error.ts";
 import { disksDirectory } from "../host/disks-directory.ts";
 import { formatBytes } from "./format.ts";
@@ -31,7 +33,7 @@ export function define(command: Command): void {
     .argument("<name>")
     .description("make a disk with an empty ext4 file system, or of another one; tells its file")
     .option("--size <size>", "such as 10G; takes room as it is written", (text) => parseDiskSize("--size", text))
-    .option("--from <disk>", "a disk's name or file: copied, or with --format overlay what it lies over")
+    .option("--from <source>", "a disk, a file or an image: copied, or with --format overlay what it lies over")
     .option("--format <format>", "raw, or overlay: only what is changed, over --from", parseFormat, "raw")
     .option("--empty", "no file system: all zeroes")
     .action(async (name: string, values: CreateValues) => {
@@ -70,13 +72,27 @@ async function create(name: string, { size, format, from, empty }: CreateValues)
     throw usageError("a new disk needs --size, as in --size 10G, or --from");
   if (from !== undefined && empty === true)
     throw usageError("--empty makes a new disk; leave it out, or leave out --from");
-  return createDisk(directory, {
-    name,
-    format,
-    ...(size !== undefined && { sizeBytes: size }),
-    ...(from !== undefined && { from: resolveDisk(directory, from) }),
-    ...(empty !== true && { make: mkfsExt4 }),
-  });
+  const disk = { name, format, ...(size !== undefined && { sizeBytes: size }) };
+  if (from === undefined) return createDisk(directory, { ...disk, ...(empty !== true && { make: mkfsExt4 }) });
+  const file = resolveDisk(directory, from);
+  const image = existsSync(file) ? undefined : await imageOf(from);
+  if (image === undefined) return createDisk(directory, { ...disk, from: file });
+  const { holdImage, useImage } = await import("../image/images.ts");
+  const release = await useImage(image);
+  try {
+    const path = await createDisk(directory, { ...disk, from: image.rootDisk });
+    // What lies over an image needs it as long as it is there.
+    if (format === "overlay") await holdImage(image, path);
+    return path;
+  } finally {
+    release();
+  }
+}
+/** An image of the store; what looks like a path is none. */
+async function imageOf(text: string): Promise<StoredImage | undefined> {
+  if (/^[./~]/.test(text)) return undefined;
+  const { findImage } = await import("../image/images.ts");
+  return (await findImage(text))?.image;
 }
 
 async function list(json: boolean | undefined): Promise<void> {

@@ -42,7 +42,7 @@ export class OverlayDisk implements Disk {
     this.canDiscard = !parts.readOnly;
     const { sizeBytes, readOnly, baseBytes } = parts;
     const overlay = { base: parts.base.fd, baseBytes, map: parts.map.shared };
-    this.quick = { sizeBytes, readOnly, file: parts.file.fd, overlay };
+    this.quick = { sizeBytes, readOnly, flushless: readOnly || parts.ephemeral, file: parts.file.fd, overlay };
     this.#flushes = new Flushes(() => this.#flush());
   }
 
@@ -115,7 +115,7 @@ export class OverlayDisk implements Disk {
   }
 
   async flush(): Promise<void> {
-    if (!this.readOnly && !this.parts.ephemeral) await this.#flushes.request();
+    if (!this.quick.flushless) await this.#flushes.request();
   }
   /** Data first: what the map says must be there. */
   async #flush(): Promise<void> {

@@ -60,6 +60,7 @@ class Vectors {
 
 class QuickRaw implements QuickDisk {
   readonly sizeBytes: number;
+  readonly flushless: boolean;
   readonly #parts: QuickDiskParts;
   readonly #vectors: Vectors;
 
@@ -67,6 +68,7 @@ class QuickRaw implements QuickDisk {
     this.#parts = parts;
     this.#vectors = vectors;
     this.sizeBytes = parts.sizeBytes;
+    this.flushless = parts.flushless;
   }
   read(offset: number, into: readonly Uint8Array[]): boolean {
     return this.#vectors.read(this.#parts.file, offset, into);
@@ -78,6 +80,7 @@ class QuickRaw implements QuickDisk {
 
 class QuickOverlay implements QuickDisk {
   readonly sizeBytes: number;
+  readonly flushless: boolean;
   readonly #parts: QuickDiskParts;
   readonly #overlay: NonNullable<QuickDiskParts["overlay"]>;
   readonly #map: OverlayMap;
@@ -89,6 +92,7 @@ class QuickOverlay implements QuickDisk {
     this.#map = new OverlayMap(this.#overlay.map);
     this.#vectors = vectors;
     this.sizeBytes = parts.sizeBytes;
+    this.flushless = parts.flushless;
   }
   read(offset: number, into: readonly Uint8Array[]): boolean {
     const end = offset + byteCount(into);

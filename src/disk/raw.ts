@@ -64,7 +64,7 @@ class RawDisk implements Disk {
     this.#flushes = new Flushes(() => file.sync());
     this.sizeBytes = sizeBytes;
     this.readOnly = readOnly;
-    this.quick = { sizeBytes, readOnly, file: file.fd };
+    this.quick = { sizeBytes, readOnly, flushless: readOnly, file: file.fd };
     this.canDiscard = !readOnly && canPunch();
   }
   async read(offset: number, into: readonly Uint8Array[]): Promise<void> {

@@ -19,9 +19,12 @@ const SECTORS = 64;
 function machine() {
   const disk = new MemoryDisk(SECTORS * 512);
   const driver = new TestDriver(new BlkDevice(disk, "disk"));
-  const state = { willing: true, quickReads: 0, quickWrites: 0, nanos: 0, writeNs: 1000 };
+  const state = { flushless: false, willing: true, quickReads: 0, quickWrites: 0, nanos: 0, writeNs: 1000 };
   const quick: QuickDisk = {
     sizeBytes: disk.sizeBytes,
+    get flushless() {
+      return state.flushless;
+    },
     read(offset, into) {
       if (!state.willing) return false;
       state.quickReads++;
@@ -94,6 +97,17 @@ test("what is not done at once is the I/O thread's, in the order of the ring", a
   driver.back.serve();
   for (let i = 0; i < 5; i++) await setImmediate();
   assert.equal(driver.bytes(outside[2]!, 1)[0], BlkStatus.IOERR);
+});
+
+test("FLUSH is done at once where there is nothing to flush", () => {
+  const { disk, driver, state } = machine();
+  const flush = () => driver.send(0, [{ bytes: header(BlkType.FLUSH, 0) }, { bytes: [0xee], write: true }]);
+  state.flushless = true;
+  const [, status] = flush();
+  assert.deepEqual([driver.used(0).length, driver.bytes(status!, 1)[0], disk.flushes], [1, BlkStatus.OK, 0]);
+  state.flushless = false;
+  flush();
+  assert.equal(driver.used(0).length, 0);
 });
 
 test("after a write that had to wait, writes are the I/O thread's for a while, and reads are not", () => {

@@ -73,7 +73,9 @@ export class QuickBlk {
       putStatus(writable, BlkStatus.OK);
       return 1;
     }
-    return -1;
+    if (type !== BlkType.FLUSH || !this.#disk.flushless) return -1;
+    putStatus(writable, BlkStatus.OK);
+    return 1;
   }
   #inside(offset: number, length: number, most: number): boolean {
     return length <= most && length % SECTOR === 0 && offset + length <= this.#disk.sizeBytes;

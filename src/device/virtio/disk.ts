@@ -26,6 +26,8 @@ export interface Disk {
 export interface QuickDiskParts {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
+  /** There is nothing to make durable: FLUSH does nothing. */
+  readonly flushless: boolean;
   /** Descriptors, which the Disk owns. */
   readonly file: number;
   /** Of an overlay. */
@@ -39,6 +41,7 @@ export interface QuickDiskParts {
 /** The same disk on an executor's thread, beside the Disk on the I/O thread. Offsets and lengths as there. Never waits for the device. */
 export interface QuickDisk {
   readonly sizeBytes: number;
+  readonly flushless: boolean;
   /** @returns false if it was not done, for whatever reason: the Disk does it, or tells why not. `into` may then hold anything */
   read(offset: number, into: readonly Uint8Array[]): boolean;
   /** @returns false if it was not done, or only in part: the Disk does it again */
