@@ -1,9 +1,12 @@
 /* Two Linux guests on one named network, each in a process of its own. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { boxPlaces } from "./support/busybox-image.ts";
+import { runMere, summary } from "./support/mere.ts";
 import { type NamedGuest, bootNamedGuest, forkNamedGuest } from "./support/named-guest.ts";
 
 test("guests of two processes ping each other and carry 20 MB over TCP unchanged", { timeout: 600_000 }, async () => {
@@ -35,3 +38,35 @@ async function transfer(from: NamedGuest, to: NamedGuest, file: string): Promise
   await from.run(`until nc ${to.address} 5000 < ${file}; do :; done`);
   await to.run("until [ -e /tmp/done ]; do sleep 0.1; done; rm /tmp/done");
 }
+
+test("VMs of `mere run -d --network` find each other by name, and leave nothing", { timeout: 600_000 }, async () => {
+  const places = await boxPlaces();
+  const mere = async (...words: string[]): Promise<string> => {
+    const ended = await runMere(words, { env: places.env });
+    assert.equal(ended.status, 0, `${words.join(" ")}\n${summary(ended)}`);
+    return ended.stdout.toString();
+  };
+  try {
+    const start = (name: string): Promise<string> =>
+      mere("run", "-d", "--network", "lan", "--name", name, "box", "--", "sleep", "3600");
+    await Promise.all([start("one"), start("two")]);
+    for (const [from, to] of [
+      ["one", "two"],
+      ["two", "one"],
+    ] as const) {
+      const answer = await mere("exec", from, "nslookup", `${to}.mere.internal`);
+      const address = /Name:\s+\S+\s+Address[ 0-9]*:\s+([0-9.]+)/.exec(answer)?.[1];
+      assert.ok(address !== undefined, answer);
+      assert.match(await mere("exec", from, "ping", "-c", "1", address), /1 packets received/);
+    }
+    const networks = join(places.env["XDG_STATE_HOME"], "mere", "networks");
+    assert.deepEqual(await readdir(networks), ["lan"]);
+    await mere("rm", "--force", "one");
+    await mere("rm", "--force", "two");
+    // The process goes on for a moment when its VM has ended.
+    while ((await readdir(networks)).length > 0) await setImmediate();
+  } finally {
+    for (const name of ["one", "two"]) await runMere(["rm", "--force", name], { env: places.env });
+    await rm(places.directory, { recursive: true, force: true });
+  }
+});
