@@ -95,7 +95,7 @@ export function addRunOptions(command: Command): Command {
     .option(
       "--disk <file>",
       "a disk of 'mere disk' or an image file, written to unless FILE,ro (may be repeated)",
-      (text: string, before: readonly string[] = []) => [...before, text],
+      collect,
     )
     .option("--console", "attach this terminal (without a command: to a shell); Ctrl-] q leaves and stops the VM")
     .option("-i, --stdin", "give standard input to the command; it is read to its end before the VM starts")
@@ -150,6 +150,11 @@ function exact(values: RunValues, initrd: string, command: readonly string[]): E
   }
   const console = values.console ?? false;
   return { kind: "exact", kernel: values.kernel, initrd, append: values.append ?? "console=ttyS0", console };
+}
+
+/** Of an option that may be repeated. */
+function collect(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
 }
 
 /** A file of one of the names is ./mere or ./debian. */
