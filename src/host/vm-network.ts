@@ -1,6 +1,6 @@
 /* The network of a VM: its device, the switch it hangs on, the gateway or TAP device at the other end, forwarded ports. On the main thread. */
 import { NetDevice } from "../device/virtio/net.ts";
-import { type Ipv4, ISOLATED, formatIpv4, formatMac, macOf } from "../net/address.ts";
+import { type Ipv4, ISOLATED, type Mac, formatIpv4, formatMac, macOf } from "../net/address.ts";
 import { type Gateway, openGateway } from "../net/nat/gateway.ts";
 import type { NetworkEndpoint, Packet } from "../net/packet.ts";
 import { Policy, parseRule } from "../net/policy.ts";
@@ -52,7 +52,7 @@ export async function connectNetwork(
   }
   const joined =
     network.name === null
-      ? await openIsolated(config, config.hostname ?? name, resources)
+      ? await openIsolated(config, mac, config.hostname ?? name, resources)
       : await networks.join(network.name, config, mac, config.hostname ?? name, resources);
   const cable = joined.switch.connect(device, { mac, ipv4: joined.guest });
   device.plug(cable);
@@ -105,6 +105,7 @@ export function policyOf({ allow, deny }: VmConfig["network"]): Policy {
 /** A segment with this VM and its gateway alone. */
 async function openIsolated(
   config: VmConfig,
+  mac: Mac,
   hostname: string,
   resources: AsyncDisposableStack,
 ): Promise<JoinedNetwork> {
@@ -116,7 +117,7 @@ async function openIsolated(
       network,
       gateway: gatewayAddress,
       dns,
-      guests: [{ ipv4: guest, hostname }],
+      guests: [{ ipv4: guest, mac, hostname }],
       policy: policyOf(config.network),
       ...(config.network.dns.length > 0 && { nameServers: config.network.dns }),
     }),
