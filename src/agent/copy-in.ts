@@ -25,9 +25,22 @@ export interface CopyInOptions extends Cancellable {
 }
 
 const NOTHING = new Uint8Array(0);
+/** A pipe that took a file's place must not keep a thread. */
+const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** Files that say they are empty need not be so. */
 const LEAST_READ_BYTES = 4096;
 
+/** Small files of a directory are read while others are on their way. */
+const SMALL_BYTES = 32 << 10;
+const READ_AHEAD = 8;
+
+/** A small file: its entry, data and end. */
+interface Small {
+  readonly message: Buffer;
+  readonly bytesRead: number;
+}
+/** What is known of a directory's entry when its turn comes; undefined: a file that is to be read in pieces. */
+type Loaded = Small | Stats | undefined;
 type Send = (frame: Uint8Array) => Promise<boolean>;
 
 /** Copies `from` to the path `to`, which a directory is merged into and a file takes the place of. @throws AgentError; the host's file errors */
@@ -69,16 +82,49 @@ class CopyIn {
   async #directory(send: Send, path: string, name: string, stat: Stats): Promise<boolean> {
     this.counts.directories++;
     if (!(await send(this.#frame(name, stat, FileType.DIRECTORY)))) return false;
-    for await (const { name: child } of await opendir(path)) {
-      const childPath = join(path, child);
-      if (!(await this.entry(send, childPath, name === "" ? child : `${name}/${child}`, await lstat(childPath))))
-        return false;
+    const ahead: { path: string; name: string; loaded: Promise<Loaded> }[] = [];
+    const sendFirst = async (): Promise<boolean> => {
+      const first = ahead.shift()!;
+      return this.#sendLoaded(send, first.path, first.name, await first.loaded);
+    };
+    for await (const child of await opendir(path)) {
+      const childPath = join(path, child.name);
+      const childName = name === "" ? child.name : `${name}/${child.name}`;
+      const loaded = child.isFile() ? this.#load(childPath, childName) : lstat(childPath);
+      // Told when its turn comes.
+      loaded.catch(() => undefined);
+      ahead.push({ path: childPath, name: childName, loaded });
+      if (ahead.length >= READ_AHEAD && !(await sendFirst())) return false;
     }
+    while (ahead.length > 0) if (!(await sendFirst())) return false;
     // Once more: its time has changed with what was made in it.
     return send(this.#frame(name, stat, FileType.DIRECTORY));
   }
+  /** Reads a small file into one message. @returns undefined when it is not small */
+  async #load(path: string, name: string): Promise<Small | undefined> {
+    const file = await open(path, READ_FLAGS);
+    try {
+      const stat = await file.stat();
+      if (stat.size > SMALL_BYTES || !stat.isFile()) return undefined;
+      const buffer = Buffer.allocUnsafe(SMALL_BYTES + 1);
+      const { bytesRead } = await file.read(buffer, 0, buffer.length);
+      if (bytesRead > SMALL_BYTES) return undefined;
+      const data = bytesRead > 0 ? dataFrame(buffer.subarray(0, bytesRead)) : NOTHING;
+      return { message: Buffer.concat([this.#frame(name, stat, FileType.FILE), data, dataFrame(NOTHING)]), bytesRead };
+    } finally {
+      await file.close();
+    }
+  }
+  async #sendLoaded(send: Send, path: string, name: string, loaded: Loaded): Promise<boolean> {
+    if (loaded === undefined) return this.#file(send, path, name);
+    if (!("message" in loaded)) return this.entry(send, path, name, loaded);
+    this.counts.files++;
+    this.counts.bytes += loaded.bytesRead;
+    if (this.counts.files % 100 === 0) this.#options.onProgress?.(this.counts);
+    return send(loaded.message);
+  }
   async #file(send: Send, path: string, name: string): Promise<boolean> {
-    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    const file = await open(path, READ_FLAGS);
     try {
       this.counts.files++;
       const stat = await file.stat();
@@ -88,7 +134,6 @@ class CopyIn {
       if (this.counts.files % 100 === 0) this.#options.onProgress?.(this.counts);
     }
   }
-  /** A small file is one message with its entry and its end. */
   async #data(send: Send, file: FileHandle, entry: Buffer, sizeBytes: number): Promise<boolean> {
     const room = Math.min(Math.max(sizeBytes + 1, LEAST_READ_BYTES), DATA_LIMIT_BYTES);
     let frames: Buffer[] = [entry];
