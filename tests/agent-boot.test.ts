@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import type { ExecRequest } from "../src/agent/exec.ts";
+import { FsDevice } from "../src/device/virtio/fs.ts";
 import { NetDevice } from "../src/device/virtio/net.ts";
+import { openShare, type ShareServer } from "../src/share/share-server.ts";
 import { type AgentGuest, startAgentGuest } from "./support/agent-guest.ts";
 
 const PATH = "/bin:/sbin";
@@ -27,7 +29,11 @@ const shell = async (script: string, input?: Uint8Array | string): Promise<strin
 const read = async (path: string): Promise<string> => text(await guest.client.readFile(path));
 
 describe("a guest with all that can be configured", { timeout: 280_000 }, () => {
+  const shared = mkdtempSync(join(tmpdir(), "mere-shared-"));
+  let share: ShareServer;
   before(async () => {
+    writeFileSync(join(shared, "from-host"), "shared");
+    share = await openShare(shared, { readOnly: true });
     guest = await startAgentGuest({
       config: {
         hostname: "guest",
@@ -41,6 +47,7 @@ describe("a guest with all that can be configured", { timeout: 280_000 }, () => 
           { device: "/dev/vdc", path: "/mnt", readOnly: true },
           { device: "/dev/vdx", path: "/none" },
         ],
+        shares: [{ tag: "shared", path: "/srv/host", readOnly: true }],
         tmp: true,
       },
       files: {
@@ -50,15 +57,19 @@ describe("a guest with all that can be configured", { timeout: 280_000 }, () => 
       },
       links: { "etc/resolv.conf": "../usr/lib/systemd/resolv.conf", "etc/localtime": "/usr/share/zoneinfo/UTC" },
       disks: [8, 8],
-      devices: [new NetDevice({ mac: 0x52_54_00_12_34_56 })],
-      modules: ["virtio_net"],
+      devices: [new NetDevice({ mac: 0x52_54_00_12_34_56 }), new FsDevice({ tag: "shared", server: share })],
+      modules: ["virtio_net", "virtiofs"],
       laterModules: ["virtio_rng", "virtio_balloon"],
     });
     const ready = await guest.client.ready(READY_MS);
     assert.deepEqual(ready.complaints, ["cannot mount /none: error 2"]);
     assert.ok(ready.agentStartedUs < ready.modulesLoadedUs && ready.rootMountedUs < ready.readyUs);
   });
-  after(async () => guest.stop());
+  after(async () => {
+    await guest.stop();
+    await share.close();
+    rmSync(shared, { recursive: true });
+  });
 
   test("runs commands with streams apart and tells their end", async () => {
     const result = await run({ command: ["sh", "-c", "echo out; echo err >&2; exit 3"] });
@@ -86,9 +97,11 @@ describe("a guest with all that can be configured", { timeout: 280_000 }, () => 
       "cgroup2 /sys/fs/cgroup cgroup2",
       "/dev/vdb /data/inner ext4",
       "/dev/vdc /mnt ext4",
+      "shared /srv/host virtiofs",
     ])
       assert.ok(mounts.includes(mount), `${mount}\n${mounts.join("\n")}`);
     assert.match((await run({ command: ["touch", "/mnt/x"] })).stderr, /Read-only/);
+    assert.equal(await read("/srv/host/from-host"), "shared");
     await shell("touch /data/inner/x /tmp/x /run/x && test -e /dev/fd/0");
   });
 
