@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { code, type Listing } from "../../../../tests/guests/listing.ts";
 import { At, kernelGuest, Pte, type SmallGuest } from "../../../../tests/guests/small-guest.ts";
 import { Reg } from "../../../isa/registers.ts";
+import { Attention } from "../../engine.ts";
 import { TRANSLATION } from "../engine.ts";
 import { type RegionRequest, translateModule, type TranslatedModule } from "./module.ts";
 import { REGION_LIMITS, type RegionLimits, type RegionTranslator } from "./regions.ts";
@@ -75,7 +76,29 @@ function watched(program: Listing, limits: Partial<RegionLimits> = {}): Watched 
   };
 }
 
+/** Each round is shorter than a slice, and ends it: the device that is written to wants attention. */
+const INTERRUPTED = code(`
+  outer:
+  b9 e8 03 00 00                  mov ecx, 1000
+  again:
+  83 c0 01                        add eax, 1
+  ff c9                           dec ecx
+  75 f9                           jne again
+  e6 80                           out 0x80, al
+  83 eb 01                        sub ebx, 1
+  75 eb                           jne outer
+  f4                              hlt
+`);
+
 describe("a hot place", () => {
+  test("is seen also in a guest whose slices all end early", () => {
+    const { g, translator } = watched(INTERRUPTED);
+    g.regs.setGpr(RBX, 200n);
+    const words = new Int32Array(g.engine.state.buffer);
+    g.portLog.push = () => Atomics.or(words, (g.vcpu.address + Reg.ATTENTION) >> 2, Attention.LOOK);
+    assert.equal(g.exit(10_000_000).kind, "halted");
+    assert.ok(translator.asked.length > 0, "nothing was asked for in 600,000 instructions");
+  });
   test("is asked for once it was seen often enough, and runs as a region when that is there", () => {
     const { g, translator, counts, slices, isRegion } = watched(LOOP, { threshold: 3 });
     slices(2);
