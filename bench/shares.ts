@@ -30,7 +30,8 @@ const STEPS: readonly (readonly [name: string, script: string])[] = [
   ["copy of a tenth", "cp -r /mnt/tree/d0 /mnt/tree/d1 /mnt/tree/d2 /mnt/tree/d3 /mnt/tree/d4 /mnt/out"],
   ["rm of them", "rm -rf /mnt/out"],
 ];
-const DROP = "echo 3 >/proc/sys/vm/drop_caches";
+/** Clean pages only are dropped. */
+const DROP = "sync; echo 3 >/proc/sys/vm/drop_caches";
 
 /** The init: mounts, then does each step with empty caches, and says when it begins and ends. */
 function init(modules: readonly string[]): string {

@@ -66,12 +66,12 @@ async function run(executors: number, rcx: number): Promise<void> {
 }
 
 describe("frames that are taken while vCPUs use them", () => {
-  test("on two executors", () => run(2, 5000));
-  test("two vCPUs in turns on one executor", () => run(1, 5000));
+  test("on two executors", () => run(2, 2000));
+  test("two vCPUs in turns on one executor", () => run(1, 2000));
   test("in translated code", async () => {
     const before = regionsSoFar();
     translateSoon();
-    await run(2, 30_000);
+    await run(2, 12_000);
     assert.ok(regionsSoFar() > before);
   });
 });
