@@ -1,6 +1,6 @@
 /* A shared directory of the host, side by side: Mere's virtio-fs and QEMU's 9p (TCG, -virtfs, which needs no root and no daemon), in one run, in turns, with the same
  * directory and script. Debian's cloud kernel has no 9p, so QEMU boots the generic one of the same version. Prints seconds of each step, and their ratio.
- * `node bench/shares.ts [--rounds N] [--mere-only]` */
+ * `node bench/shares.ts [--rounds N] [--files N] [--mere-only]` */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,7 +17,6 @@ import { openShare } from "../src/share/share-server.ts";
 import { createMachine } from "../src/vm/machine.ts";
 import { prepareGuest } from "./guest.ts";
 
-const FILES = 5000;
 const FILE_BYTES = 2000;
 const BIG_MIB = 64;
 const MEMORY_MIB = 512;
@@ -25,13 +24,14 @@ const MODULES = { mere: ["virtio_mmio", "virtiofs"], qemu: ["virtio_pci", "9p", 
 const STEPS: readonly (readonly [name: string, script: string])[] = [
   ["write 64 MiB", `dd if=/dev/zero of=/mnt/big bs=1M count=${BIG_MIB} 2>/dev/null`],
   ["read 64 MiB", "dd if=/mnt/big of=/dev/null bs=1M 2>/dev/null"],
-  ["find 5000 files", "find /mnt/tree -type f | wc -l"],
+  ["find the files", "find /mnt/tree -type f | wc -l"],
   ["stat of each", "find /mnt/tree -type f -size +0 | wc -l"],
   ["tar of all", "tar cf - -C /mnt tree | wc -c"],
-  ["copy of 500", "cp -r /mnt/tree/d0 /mnt/tree/d1 /mnt/tree/d2 /mnt/tree/d3 /mnt/tree/d4 /mnt/out"],
+  ["copy of a tenth", "cp -r /mnt/tree/d0 /mnt/tree/d1 /mnt/tree/d2 /mnt/tree/d3 /mnt/tree/d4 /mnt/out"],
   ["rm of them", "rm -rf /mnt/out"],
 ];
-const DROP = "echo 3 >/proc/sys/vm/drop_caches";
+/** Clean pages only are dropped. */
+const DROP = "sync; echo 3 >/proc/sys/vm/drop_caches";
 
 /** The init: mounts, then does each step with empty caches, and says when it begins and ends. */
 function init(modules: readonly string[]): string {
@@ -43,7 +43,9 @@ mount -t devtmpfs dev /dev
 for module in ${modules.join(" ")}; do insmod /modules/$module.ko 2>/dev/null; done
 mkdir /mnt
 mount -t virtiofs work /mnt 2>/dev/null || mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,cache=loose work /mnt || echo "@failed"
-mkdir -p /mnt/out
+mkdir -p /mnt/out /sys
+mount -t sysfs sys /sys
+for file in /sys/class/bdi/*/read_ahead_kb; do echo 1024 >$file; done
 ${steps.join("\n")}
 echo "@finished"
 poweroff -f
@@ -84,29 +86,39 @@ async function genericKernel(version: string, work: string): Promise<{ bzImage: 
   return { bzImage: join(root, "boot", name.replace("linux-image", "vmlinuz")), modules };
 }
 
-/** Seconds of each step, by when its marks come. */
+/** Seconds of each step, by when its marks come, and processor time meanwhile. */
 class Marks {
-  readonly seconds: number[] = [];
+  readonly seconds: [wall: number, processor: number][] = [];
+  readonly #processor: () => number;
   #text = "";
-  #begun = 0;
+  #begun: [number, number] = [0, 0];
+
+  /** @param processor tells the engine's processor time so far, in seconds */
+  constructor(processor: () => number) {
+    this.#processor = processor;
+  }
   push(bytes: Uint8Array): void {
     this.#text += Buffer.from(bytes).toString("latin1");
     const lines = this.#text.split(/\r?\n/);
     this.#text = lines.pop()!;
     for (const line of lines) {
-      if (line.startsWith("@begin")) this.#begun = performance.now();
-      else if (line.startsWith("@end")) this.seconds.push((performance.now() - this.#begun) / 1000);
+      if (line.startsWith("@begin")) this.#begun = [performance.now() / 1000, this.#processor()];
+      else if (line.startsWith("@end"))
+        this.seconds.push([performance.now() / 1000 - this.#begun[0], this.#processor() - this.#begun[1]]);
       else if (line.startsWith("@failed")) throw new Error("the guest could not mount the directory");
     }
   }
 }
 
-type Runner = (directory: string) => Promise<number[]>;
+type Runner = (directory: string) => Promise<[number, number][]>;
 
 function mereRunner(vmlinux: Uint8Array, initramfs: Uint8Array): Runner {
   return async (directory) => {
     const server = await openShare(directory);
-    const marks = new Marks();
+    const marks = new Marks(() => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
+    });
     const machine = await createMachine({
       cpus: 1,
       memoryBytes: MEMORY_MIB << 20,
@@ -123,14 +135,21 @@ function mereRunner(vmlinux: Uint8Array, initramfs: Uint8Array): Runner {
     return marks.seconds;
   };
 }
+/** @source proc(5): fields 14 and 15 of /proc/pid/stat, in hundredths of a second */
+function processorSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
 function qemuRunner(bzImage: string, initramfs: string): Runner {
   return async (directory) => {
-    const marks = new Marks();
     const machine = ["-M", "pc,accel=tcg", "-cpu", "max", "-m", `${MEMORY_MIB}`, "-nodefaults", "-no-reboot"];
     const share = ["-virtfs", `local,path=${directory},mount_tag=work,security_model=none`];
     const boot = ["-kernel", bzImage, "-initrd", initramfs, "-append", "console=ttyS0 quiet panic=-1"];
     const words = [...machine, ...share, ...boot, "-serial", "stdio", "-display", "none"];
     const child = spawn("qemu-system-x86_64", words, { stdio: ["ignore", "pipe", "inherit"] });
+    const marks = new Marks(() => processorSeconds(child.pid!));
     child.stdout.on("data", (bytes: Buffer) => marks.push(bytes));
     await new Promise((resolve, reject) => child.once("close", resolve).once("error", reject));
     return marks.seconds;
@@ -138,12 +157,16 @@ function qemuRunner(bzImage: string, initramfs: string): Runner {
 }
 
 const { values } = parseArgs({
-  options: { rounds: { type: "string", default: "3" }, "mere-only": { type: "boolean" } },
+  options: {
+    rounds: { type: "string", default: "3" },
+    "mere-only": { type: "boolean" },
+    files: { type: "string", default: "5000" },
+  },
 });
 const work = mkdtempSync(join(tmpdir(), "mere-bench-shares-"));
 try {
   const shared = join(work, "shared");
-  for (let i = 0; i < FILES; i++) {
+  for (let i = 0; i < Number(values.files); i++) {
     const directory = join(shared, "tree", `d${i % 50}`);
     if (i < 50) mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, `file-${i}`), Buffer.alloc((i * 37) % (2 * FILE_BYTES) || 1, `${i} `));
@@ -156,7 +179,7 @@ try {
     mere: mereRunner(readFileSync(guest.vmlinux), await initrd(await readModules(guest.kernel, MODULES.mere))),
     qemu: qemuRunner(generic.bzImage, initrdFile),
   };
-  const seconds: Record<"mere" | "qemu", number[][]> = { mere: [], qemu: [] };
+  const seconds: Record<"mere" | "qemu", [number, number][][]> = { mere: [], qemu: [] };
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const name of ["mere", "qemu"] as const) {
       if (name === "qemu" && values["mere-only"] === true) continue;
@@ -166,18 +189,13 @@ try {
     }
   }
   const median = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[list.length >> 1] ?? NaN;
-  console.log("step".padEnd(18), "mere, s".padStart(9), "qemu, s".padStart(9), "qemu / mere".padStart(12));
+  console.log("step".padEnd(18), "wall: mere, s   qemu, s  ratio      processor: mere, s   qemu, s  ratio");
   STEPS.forEach(([name], step) => {
-    const [mere, qemu] = [seconds.mere, seconds.qemu].map((runs) => median(runs.map((run) => run[step]!))) as [
-      number,
-      number,
-    ];
-    console.log(
-      name.padEnd(18),
-      mere.toFixed(3).padStart(9),
-      qemu.toFixed(3).padStart(9),
-      (qemu / mere).toFixed(2).padStart(12),
-    );
+    const columns = [0, 1].map((kind) => {
+      const [mere, qemu] = [seconds.mere, seconds.qemu].map((runs) => median(runs.map((run) => run[step]![kind]!)));
+      return [mere!, qemu!, qemu! / mere!].map((value) => value.toFixed(2).padStart(9)).join("");
+    });
+    console.log(name.padEnd(18), columns.join("          "));
   });
 } finally {
   rmSync(work, { recursive: true, force: true });

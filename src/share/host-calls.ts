@@ -11,8 +11,8 @@ export const O_PATH = 0o10000000;
 const SLOW_MS = 5;
 /** … sends all calls to the pool for so long. */
 const PAUSE_MS = 1000;
-/** Transfers beyond this go to the pool: a copy of some 10 µs. */
-const DIRECT_BYTES = 128 << 10;
+/** Transfers beyond this go to the pool: a copy of some 50 µs, half of what the pool takes for it. */
+const DIRECT_BYTES = 1 << 20;
 /** A directory of this st_size has thousands of names. */
 const DIRECT_DIRECTORY_BYTES = 64n << 10n;
 
