@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { PassThrough } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
 import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { ControlClient, ControlServer, type VmLink } from "./control.ts";
 import { HostError } from "./host-error.ts";
 
@@ -79,6 +80,23 @@ test("what is no request is answered or dropped, and others go on", () =>
     assert.equal(await say("x".repeat(3 << 20)), "");
     assert.deepEqual(await client.request("x"), { op: "x", args: {} });
   }));
+
+test("who says nothing, or takes nothing, does not hold up the end", async () => {
+  const path = join(directory, "e.sock");
+  const server = await ControlServer.listen(path, {
+    ...echo,
+    request: async () => ({ much: "x".repeat(64 << 20) }),
+  });
+  const clients = ["", '{"op": "x"}\n', '{"op": "connect", "port": 7}\n'].map((words) => {
+    const socket = connectSocket(path).on("error", () => undefined);
+    socket.write(words);
+    return socket.pause();
+  });
+  await Promise.all(clients.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  await setTimeout(200);
+  await server.close();
+  clients.forEach((socket) => socket.destroy());
+});
 
 test("a server that answers nonsense, or hangs up, is an error with a code", async () => {
   const path = join(directory, "d.sock");

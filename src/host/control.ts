@@ -21,6 +21,8 @@ export interface VmLink {
 const LONGEST_LINE = 1 << 20;
 /** An answer that takes longer than this is none, but for operations that wait. */
 const ANSWER_MS = 30_000;
+/** Who does not take what was sent to it, or says nothing, holds up the end of a VM for so long. */
+const CLOSE_MS = 2000;
 /** sun_path has 108 bytes. */
 const LONGEST_SOCKET_PATH = 100;
 
@@ -88,14 +90,17 @@ export class ControlServer {
         }),
     );
     // A VM keeps its process alive by its machine, not by its door.
-    server.#server.unref();
+    // A connection that cannot be taken, for want of descriptors, is its client's trouble.
+    server.#server.on("error", () => undefined).unref();
     return server;
   }
-  /** Requests under way are answered first; streams to the guest end. */
+  /** Requests under way are answered first, if their clients take it; streams to the guest end. */
   async close(): Promise<void> {
     this.#server.close();
+    const timer = setTimeout(() => this.#sockets.forEach((socket) => socket.destroy()), CLOSE_MS);
     await Promise.all(this.#answers);
     await Promise.all([...this.#sockets].map(closed));
+    clearTimeout(timer);
     await unlink(this.#path).catch(() => undefined);
   }
 }
@@ -116,6 +121,8 @@ async function serve(socket: Socket, link: VmLink): Promise<void> {
     const { op, ...args } = parseRequest(line);
     if (op === "connect") {
       const stream = await link.connect(Number(args["port"]));
+      // Whoever asked has gone meanwhile.
+      if (socket.destroyed) return void stream.destroy();
       socket.write('{"ok":{}}\n');
       return splice(socket, stream);
     }
