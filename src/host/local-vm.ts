@@ -4,6 +4,7 @@ import { finished } from "node:stream/promises";
 import { setTimeout } from "node:timers/promises";
 import { AgentError } from "../agent/agent-error.ts";
 import { AgentClient, type AgentReady } from "../agent/client.ts";
+import { signalNumber } from "../agent/exec.ts";
 import { LastLines } from "../vm/last-lines.ts";
 import type { Machine, MachineEnd } from "../vm/machine.ts";
 import { ControlServer, type VmLink } from "./control.ts";
@@ -23,7 +24,7 @@ const READY_MS = 120_000;
 const POWER_OFF_MS = 10_000;
 /** Who reads a main process's output has begun by then. */
 const FIRST_READ_MS = 1000;
-/** Where the image says nothing. */
+/** Where the image says nothing that is one. */
 const DEFAULT_STOP_SIGNAL = "SIGTERM";
 
 export interface LocalVmOptions extends PartsSurroundings {
@@ -120,15 +121,18 @@ export class LocalVm implements VmLink {
       complaints,
       ports: this.#parts.ports,
     };
-    await this.#directories.save(this.#record);
+    // What is said to run can be reached.
     this.#control = await ControlServer.listen(this.#directories.path(id, "control.sock"), this);
+    await this.#directories.save(this.#record);
     if (command !== undefined) await this.#startMain(command);
+    this.#options.signal?.throwIfAborted();
     void this.#watch(end);
   }
 
   /** Waits for the agent; a guest that ends instead, or never answers, has failed. */
   async #untilReady(end: Promise<MachineEnd>): Promise<AgentReady> {
     const { signal } = this.#options;
+    signal?.throwIfAborted();
     const ready = new AbortController();
     const stopped = Promise.withResolvers<never>();
     const onAbort = (): void => stopped.reject(signal!.reason as Error);
@@ -244,11 +248,12 @@ export class LocalVm implements VmLink {
   /** After a failure on the way up. */
   async #abandon(error: unknown): Promise<void> {
     await this.#machine?.stop().catch(() => undefined);
+    // Before the door closes, which waits for those who wait for the end.
+    this.#ended.reject(error);
     await this.#control?.close();
     await this.#resources.disposeAsync().catch(() => undefined);
     const { id, name } = this.#record;
     await this.#directories.remove(id, name).catch(() => undefined);
-    this.#ended.reject(error);
   }
 
   // ——— VmLink ———
@@ -283,8 +288,7 @@ export class LocalVm implements VmLink {
   }
   async #stop(timeoutMs: number): Promise<VmRecord> {
     if (this.#main !== undefined && this.#mainExit === undefined) {
-      const { stopSignal } = this.#parts.image.config;
-      this.#main.kill(stopSignal === "" ? DEFAULT_STOP_SIGNAL : stopSignal);
+      this.#main.kill(stopSignalOf(this.#parts.image.config.stopSignal));
       const ended = await Promise.race([this.#ended.promise, aborted(AbortSignal.timeout(timeoutMs))]);
       if (ended !== undefined) return ended;
     }
@@ -307,6 +311,16 @@ async function record(main: VmProcess, log: OutputLog): Promise<void> {
     for await (const chunk of main[stream] as AsyncIterable<Uint8Array>) await log.append(stream, chunk);
   };
   await Promise.allSettled([read("stdout"), read("stderr")]);
+}
+
+/** An image may say any word. */
+function stopSignalOf(text: string): string {
+  try {
+    signalNumber(text);
+    return text;
+  } catch {
+    return DEFAULT_STOP_SIGNAL;
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<undefined> {
