@@ -223,6 +223,7 @@ export class RunningExec implements AgentExec {
     if (reader.rest !== 5) return false;
     const kind = reader.u8();
     const value = reader.u32();
+    if (kind !== 0 && (value === 0 || value > LAST_SIGNAL)) return false;
     this.#exit.resolve(kind === 0 ? { code: value & 0xff } : { signal: signalName(value) });
     return true;
   }

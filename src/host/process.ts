@@ -35,7 +35,7 @@ export interface VmProcess {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** When it has ended and all its output was read. @throws HostError "timeout"; the signal's reason; AgentError if the VM ended before */
+  /** When it has ended; its last output may still be on its way to stdout and stderr. @throws HostError "timeout"; the signal's reason; AgentError if the VM ended before */
   readonly exit: Promise<ProcessExit>;
   /** @param signal "SIGTERM" if absent */
   kill(signal?: string): void;
@@ -108,6 +108,8 @@ async function exitOf(process: AgentExec, { timeoutMs, signal }: StartOptions): 
         );
   const onAbort = (): void => kill(signal!.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
+  // While it was started.
+  if (signal?.aborted === true) onAbort();
   try {
     const exit = await Promise.race([process.exit, stopped.promise]);
     return exitStatus(exit);
@@ -131,7 +133,10 @@ export async function execProcess(
 ): Promise<ExecResult> {
   const most = options.maxOutputBytes ?? MAX_OUTPUT_BYTES;
   const process = await startProcess(agent, defaults, command, options);
-  const fed = feed(process.stdin, options.stdin);
+  const fed = feed(process.stdin, options.stdin).catch((error: unknown) => {
+    process.kill("SIGKILL");
+    throw error;
+  });
   const tooMuch = (): HostError => {
     process.kill("SIGKILL");
     return new HostError(
@@ -148,13 +153,13 @@ export async function execProcess(
   return { ...exit, stdout: stdout.toString("utf8"), stderr: stderr.toString("utf8"), stdoutBytes: stdout };
 }
 
-/** A program may end without having read all its input. */
+/** A program may end without having read all its input. @throws what the input throws before that */
 async function feed(stdin: Writable, input: ExecOptions["stdin"]): Promise<void> {
   stdin.on("error", () => undefined);
   if (input === undefined) return void stdin.end();
   if (!(input instanceof Readable)) return void stdin.end(input);
   input.pipe(stdin);
-  await Promise.race([finished(stdin), finished(input)]).catch(() => undefined);
+  await Promise.race([finished(stdin).catch(() => undefined), finished(input, { writable: false })]);
 }
 async function collect(output: Readable, most: number, tooMuch: () => HostError): Promise<Buffer> {
   const chunks: Buffer[] = [];
