@@ -1,9 +1,10 @@
 /* The log of a main process: any bytes, both streams in order, followed while it grows, bounded. */
 import assert from "node:assert/strict";
-import { appendFile, mkdtemp, rm, stat, truncate } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, rm, stat, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { type LogEntry, OutputLog, readLog } from "./output-log.ts";
 
 let directory = "";
@@ -91,4 +92,49 @@ test("a log does not grow without bound, and keeps its end", async () => {
   const sizes = await Promise.all([path, `${path}.1`].map(async (file) => (await stat(file)).size));
   assert.ok(sizes[0] + sizes[1] < 80 << 20, String(sizes));
   assert.equal(Buffer.from((await all(readLog(path, {}, over))).at(-1)!.bytes).toString(), "the end");
+});
+
+test("streams that append at once lose nothing when the file is turned over, and a follower sees all, also of a log that is removed", async () => {
+  const home = join(directory, "f");
+  await mkdir(home);
+  const path = join(home, "log");
+  const ended = Promise.withResolvers<void>();
+  const seen = all(readLog(path, { follow: true }, ended.promise));
+  const log = new OutputLog(path);
+  const wanted: string[] = [];
+  for (let round = 0; round < 5; round++) {
+    const pieces = ["stdout", "stderr"].map((stream) => ({
+      stream,
+      bytes: Buffer.alloc(4 << 20, `${stream} ${round} `),
+    }));
+    wanted.push(...pieces.map(({ bytes }) => bytes.toString("latin1", 0, 8)));
+    await Promise.all(pieces.map(({ stream, bytes }) => log.append(stream as "stdout", bytes)));
+  }
+  await log.append("stdout", Buffer.from("the end."));
+  await setTimeout(300);
+  await log.append("stderr", Buffer.from("no more."));
+  await log.close();
+  await rm(home, { recursive: true });
+  ended.resolve();
+  assert.deepEqual(
+    (await seen).map(({ bytes }) => Buffer.from(bytes).toString("latin1", 0, 8)),
+    [...wanted, "the end.", "no more."],
+  );
+});
+
+test("a follower of a log that never comes ends with the VM", async () => {
+  assert.deepEqual(await all(readLog(join(directory, "never"), { follow: true }, setTimeout(50))), []);
+  assert.deepEqual(await all(readLog(join(directory, "no", "where"), { follow: true }, setTimeout(50))), []);
+});
+
+test("nothing is left on the file when much is appended", async () => {
+  const warnings: Error[] = [];
+  const warn = (warning: Error): unknown => warnings.push(warning);
+  process.on("warning", warn);
+  const log = new OutputLog(join(directory, "g"));
+  for (let i = 0; i < 50; i++) await log.append("stdout", Buffer.alloc(64 << 10));
+  await log.close();
+  await setTimeout(10);
+  process.off("warning", warn);
+  assert.deepEqual(warnings, []);
 });

@@ -3,9 +3,10 @@
  *   +0 u8 stream (1 stdout, 2 stderr)   +1 u48 ms since 1970   +7 u32 length   +11 bytes
  *
  * Two files of at most MOST_BYTES / 2: a guest that prints for ever does not fill the host's disk. */
-import { createReadStream, createWriteStream, type WriteStream, watch } from "node:fs";
-import { rename, stat } from "node:fs/promises";
 import { once } from "node:events";
+import { createWriteStream, type FSWatcher, type WriteStream, watch } from "node:fs";
+import { type FileHandle, open, rename, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 
 export interface LogEntry {
   readonly stream: "stdout" | "stderr";
@@ -15,6 +16,7 @@ export interface LogEntry {
 
 const HEADER_BYTES = 11;
 const MOST_BYTES = 64 << 20;
+const READ_BYTES = 256 << 10;
 const STREAMS = { stdout: 1, stderr: 2 } as const;
 
 /** Appends to a log. One writer a file. */
@@ -22,6 +24,8 @@ export class OutputLog {
   readonly #path: string;
   #file: WriteStream;
   #written = 0;
+  /** Both streams append: one entry after the other, also while the file is turned over. */
+  #last: Promise<void> = Promise.resolve();
 
   constructor(path: string) {
     this.#path = path;
@@ -34,26 +38,33 @@ export class OutputLog {
     return file;
   }
   /** Resolves when the next entry may come. */
-  async append(stream: LogEntry["stream"], bytes: Uint8Array): Promise<void> {
+  append(stream: LogEntry["stream"], bytes: Uint8Array): Promise<void> {
+    this.#last = this.#last.then(() => this.#append(stream, bytes));
+    return this.#last;
+  }
+  async #append(stream: LogEntry["stream"], bytes: Uint8Array): Promise<void> {
     if (this.#file.destroyed || bytes.length === 0) return;
-    const header = Buffer.alloc(HEADER_BYTES);
-    header.writeUInt8(STREAMS[stream], 0);
-    header.writeUIntBE(Date.now(), 1, 6);
-    header.writeUInt32BE(bytes.length, 7);
-    this.#file.write(header);
-    const more = this.#file.write(bytes);
-    this.#written += HEADER_BYTES + bytes.length;
-    if (this.#written > MOST_BYTES / 2) return this.#turn();
-    if (!more) await Promise.race([once(this.#file, "drain"), once(this.#file, "close")]);
+    const entry = Buffer.allocUnsafe(HEADER_BYTES + bytes.length);
+    entry.writeUInt8(STREAMS[stream], 0);
+    entry.writeUIntBE(Date.now(), 1, 6);
+    entry.writeUInt32BE(bytes.length, 7);
+    entry.set(bytes, HEADER_BYTES);
+    await new Promise<void>((resolve) => this.#file.write(entry, () => resolve()));
+    this.#written += entry.length;
+    if (this.#written > MOST_BYTES / 2) await this.#turn();
   }
   async #turn(): Promise<void> {
-    await this.close();
+    await this.#finish();
     await rename(this.#path, olderPath(this.#path)).catch(() => undefined);
     this.#written = 0;
     this.#file = this.#open();
   }
   /** All that was appended is in the file. */
   async close(): Promise<void> {
+    await this.#last;
+    await this.#finish();
+  }
+  async #finish(): Promise<void> {
     if (this.#file.closed) return;
     const closed = once(this.#file, "close");
     this.#file.end();
@@ -71,47 +82,62 @@ export interface LogOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The entries of a log, oldest first. @param ended tells a follower that nothing will be appended any more */
+/** The entries of a log, oldest first. A file that is turned over or removed meanwhile is read to its end. @param ended tells a follower that nothing will be
+ *  appended any more */
 export async function* readLog(
   path: string,
   { follow = false, signal }: LogOptions,
   ended: Promise<unknown>,
 ): AsyncGenerator<LogEntry> {
-  if ((await stat(olderPath(path)).catch(() => undefined)) !== undefined) yield* entries(olderPath(path), 0);
-  let at = 0;
   let over = !follow;
   void ended.then(() => (over = true));
   const changes = follow ? new Changes(path, ended, signal) : undefined;
+  let file = await LogFile.open(path);
   try {
+    yield* olderEntries(path, file);
     for (;;) {
       const last = over;
-      for await (const entry of entries(path, at)) {
-        at += HEADER_BYTES + entry.bytes.length;
-        yield entry;
+      file ??= await LogFile.open(path);
+      if (file !== undefined) yield* file.entries();
+      if (file !== undefined && (await isTurned(path, file))) {
+        // What was appended before it was.
+        yield* file.entries();
+        await file.close();
+        file = undefined;
+        continue;
       }
       if (last || signal?.aborted === true) return;
       await changes?.next();
-      // The file was turned over: what is new is in a new one.
-      const { size } = await stat(path).catch(() => ({ size: 0 }));
-      if (size < at) at = 0;
     }
   } finally {
     changes?.close();
+    await file?.close();
   }
 }
+async function* olderEntries(path: string, current: LogFile | undefined): AsyncGenerator<LogEntry> {
+  const older = await LogFile.open(olderPath(path));
+  try {
+    if (older !== undefined && older.inode !== current?.inode) yield* older.entries();
+  } finally {
+    await older?.close();
+  }
+}
+async function isTurned(path: string, file: LogFile): Promise<boolean> {
+  const there = await stat(path).catch(() => undefined);
+  return there !== undefined && there.ino !== file.inode;
+}
 
-/** Wakes a follower when the file may have grown. */
+/** Wakes a follower when the log may have grown. */
 class Changes {
   #wake = Promise.withResolvers<void>();
   readonly #close: () => void;
   constructor(path: string, ended: Promise<unknown>, signal: AbortSignal | undefined) {
     const wake = (): void => this.#wake.resolve();
-    const watcher = watch(path, { persistent: true }, wake);
-    watcher.on("error", wake);
+    const watcher = watchDirectory(dirname(path), wake);
     signal?.addEventListener("abort", wake, { once: true });
     void ended.then(wake);
     this.#close = () => {
-      watcher.close();
+      watcher?.close();
       signal?.removeEventListener("abort", wake);
     };
   }
@@ -123,27 +149,55 @@ class Changes {
     this.#close();
   }
 }
-
-/** Whole entries from a byte offset on; one that is not whole yet is left for later. */
-async function* entries(path: string, start: number): AsyncGenerator<LogEntry> {
-  let rest: Buffer = Buffer.alloc(0);
-  const file = createReadStream(path, { start });
+/** The directory, since the log itself may not be there yet, and is another file once it was turned over. */
+function watchDirectory(directory: string, wake: () => void): FSWatcher | undefined {
   try {
-    for await (const chunk of file as AsyncIterable<Buffer>) {
-      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    return watch(directory, { persistent: true }, wake).on("error", wake);
+  } catch {
+    // It is gone with its VM.
+    return undefined;
+  }
+}
+
+/** A log's file that is read from its beginning on. */
+class LogFile {
+  readonly inode: number;
+  readonly #file: FileHandle;
+  #at = 0;
+
+  private constructor(file: FileHandle, inode: number) {
+    this.#file = file;
+    this.inode = inode;
+  }
+  /** @returns undefined if there is none */
+  static async open(path: string): Promise<LogFile | undefined> {
+    try {
+      const file = await open(path, "r");
+      return new LogFile(file, (await file.stat()).ino);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw error;
+    }
+  }
+  /** Whole entries that were not read yet; one that is not whole is left for later. */
+  async *entries(): AsyncGenerator<LogEntry> {
+    let rest: Buffer = Buffer.alloc(0);
+    for (let from = this.#at; ;) {
+      const { bytesRead, buffer } = await this.#file.read(Buffer.allocUnsafe(READ_BYTES), 0, READ_BYTES, from);
+      if (bytesRead === 0) return;
+      from += bytesRead;
+      rest = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
       while (rest.length >= HEADER_BYTES) {
-        const length = rest.readUInt32BE(7);
-        if (rest.length < HEADER_BYTES + length) break;
+        const end = HEADER_BYTES + rest.readUInt32BE(7);
+        if (rest.length < end) break;
         const stream = rest.readUInt8(0) === STREAMS.stderr ? "stderr" : "stdout";
-        yield {
-          stream,
-          time: new Date(rest.readUIntBE(1, 6)),
-          bytes: rest.subarray(HEADER_BYTES, HEADER_BYTES + length),
-        };
-        rest = rest.subarray(HEADER_BYTES + length);
+        this.#at += end;
+        yield { stream, time: new Date(rest.readUIntBE(1, 6)), bytes: rest.subarray(HEADER_BYTES, end) };
+        rest = rest.subarray(end);
       }
     }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  async close(): Promise<void> {
+    await this.#file.close();
   }
 }
