@@ -1,4 +1,5 @@
 /* A program in a VM on this process's standard streams: a terminal in raw mode with an escape, or plain streams with backpressure. */
+import type { Readable, Writable } from "node:stream";
 import type { ProcessExit, VmProcess } from "../host/process.ts";
 import { attachTerminal } from "./terminal.ts";
 
@@ -16,10 +17,13 @@ export function terminalSize(): { columns: number; rows: number } {
   return { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 };
 }
 
-/** Carries bytes until the program has ended and its output is written. Standard output that closes is the Interruption's business. */
+/** Carries bytes until the program has ended and its output is written. Standard output that closes is the Interruption's business:
+ *  what is printed then is dropped. */
 export async function attachProcess(program: VmProcess, options: AttachOptions): Promise<ProcessExit> {
   const detach = options.tty ? attachTty(program, options) : attachPlain(program, options);
   const output = Promise.all([copy(program.stdout, process.stdout), copy(program.stderr, process.stderr)]);
+  // The exit tells of a VM that ended.
+  output.catch(() => undefined);
   try {
     const exit = await program.exit;
     await output;
@@ -29,14 +33,20 @@ export async function attachProcess(program: VmProcess, options: AttachOptions):
   }
 }
 
-async function copy(from: VmProcess["stdout"], to: NodeJS.WriteStream): Promise<void> {
-  for await (const chunk of from as AsyncIterable<Uint8Array>)
-    if (!to.write(chunk) && !to.destroyed)
-      await new Promise<void>((resolve) => {
-        to.once("drain", resolve);
-        to.once("close", resolve);
-        to.once("error", () => resolve());
-      });
+/** @param to should have a listener for its errors; what comes after one is dropped */
+export async function copy(from: Readable, to: Writable): Promise<void> {
+  for await (const chunk of from as AsyncIterable<Uint8Array>) if (!to.write(chunk) && !to.destroyed) await drained(to);
+}
+
+/** Resolves when a stream takes more, or takes nothing any more. Leaves no listeners on it. */
+function drained(to: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      to.off("drain", done).off("close", done).off("error", done);
+      resolve();
+    };
+    to.on("drain", done).on("close", done).on("error", done);
+  });
 }
 
 function attachTty(program: VmProcess, { stdin, leave }: AttachOptions): () => void {
