@@ -3,8 +3,9 @@ import type { Command } from "commander";
 import { Host } from "../host/host.ts";
 import type { Vm } from "../host/vm.ts";
 import { attachProcess, terminalSize } from "./attach-process.ts";
-import { usageError } from "./cli-error.ts";
-import { onEndSignals } from "./end-signals.ts";
+import { ExitStatus, usageError } from "./cli-error.ts";
+import { onBrokenPipe, onEndSignals } from "./end-signals.ts";
+import { Interruption } from "./interruption.ts";
 import { startStatus } from "./start-status.ts";
 import { collectEnv, parseSeconds } from "./values.ts";
 
@@ -64,14 +65,15 @@ export async function runIn(vm: Vm, words: readonly string[], values: ExecValues
     ...(values.timeout !== undefined && { timeoutMs: values.timeout * 1000 }),
     ...(tty && { tty: terminalSize() }),
   });
-  const restore = onEndSignals(
-    (signal) => program.kill(signal),
-    () => program.kill("SIGKILL"),
-  );
+  const interruption = new Interruption();
+  const send = (signal: string): void => program.kill(signal);
+  const kill = (): void => program.kill("SIGKILL");
+  const undo = [onEndSignals(send, kill), onBrokenPipe(interruption, send, kill), () => interruption.end()];
   try {
     const leave = (): void => program.kill("SIGHUP");
-    return (await attachProcess(program, { stdin: values.interactive ?? false, tty, leave })).exitCode;
+    const { exitCode } = await attachProcess(program, { stdin: values.interactive ?? false, tty, leave });
+    return interruption.status === ExitStatus.brokenPipe ? ExitStatus.brokenPipe : exitCode;
   } finally {
-    restore();
+    undo.forEach((each) => each());
   }
 }

@@ -7,7 +7,7 @@ import type { VmRecord } from "../host/vm-directory.ts";
 import { attachProcess, terminalSize } from "./attach-process.ts";
 import { type CliError, ExitStatus, failure, isErrorCode } from "./cli-error.ts";
 import { createProgress } from "./create-progress.ts";
-import { onEndSignals } from "./end-signals.ts";
+import { onBrokenPipe, onEndSignals } from "./end-signals.ts";
 import { formatBytes, formatCount, formatRate } from "./format.ts";
 import { Interruption } from "./interruption.ts";
 import type { RunImageOptions } from "./run-image-options.ts";
@@ -23,14 +23,14 @@ export async function runImage(options: RunImageOptions): Promise<number> {
   const { signal } = interruption;
   try {
     const host = new Host();
-    if (options.detach) {
+    return await startStatus(async () => {
+      if (!options.detach) return runAttached(host, options, interruption, progress);
       const vm = await host.createDetached({ ...options.vm, signal, onProgress: progress.onProgress });
       progress.end();
       complain(await vm.inspect());
       process.stdout.write(`${vm.id}\n`);
       return ExitStatus.ok;
-    }
-    return await startStatus(() => runAttached(host, options, interruption, progress));
+    });
   } catch (error) {
     if (interruption.status !== undefined) return interruption.status;
     throw isErrorCode(error, "no-registry") ? withoutImage(error, options) : error;
@@ -76,8 +76,10 @@ async function runAttached(
   try {
     const attached = attachMain(vm, vmOptions, interruption);
     const first = await Promise.race([attached, ...(late === undefined ? [] : [late])]);
-    if (first === "late")
+    if (first === "late") {
+      await vm.stop({ timeoutMs: 0 });
       throw new HostError("timeout", `The VM ran longer than ${timeoutMs! / 1000} s and was stopped.`);
+    }
     if (stats) await printStats(vm);
     const record = await ended;
     return interruption.status ?? statusOf(record);
@@ -91,17 +93,24 @@ async function runAttached(
 async function attachMain(vm: OwnVm, { stdin, tty }: RunImageOptions["vm"], interruption: Interruption): Promise<void> {
   const leave = (): void => {
     interruption.request(ExitStatus.interrupted);
-    void vm.kill();
+    // No time for the command, but disks are written.
+    void vm.stop({ timeoutMs: 0 });
   };
   if (vm.main === undefined) return;
   await attachProcess(vm.main, { stdin: stdin ?? false, tty: tty ?? false, leave }).catch(() => undefined);
 }
 
 /** The first signal is the main process's, as if it ran here; if it does not end then, or another comes, the VM is stopped. */
-function onSignals(vm: OwnVm, { signal }: Interruption): () => void {
+function onSignals(vm: OwnVm, interruption: Interruption): () => void {
+  const { signal } = interruption;
   const off = onEndSignals(
     (name) => void vm.signal(name).catch(() => vm.kill()),
     () => void vm.kill(),
+  );
+  const offPipe = onBrokenPipe(
+    interruption,
+    (name) => void vm.signal(name).catch(() => vm.kill()),
+    () => void vm.stop({ timeoutMs: 0 }),
   );
   const grace = new AbortController();
   const onAbort = (): void =>
@@ -114,6 +123,7 @@ function onSignals(vm: OwnVm, { signal }: Interruption): () => void {
     grace.abort();
     signal.removeEventListener("abort", onAbort);
     off();
+    offPipe();
   };
 }
 
