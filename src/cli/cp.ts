@@ -1,6 +1,6 @@
 /* `mere cp`: copies files and directories between this machine and VMs. */
 import { stat } from "node:fs/promises";
-import { basename, join, posix } from "node:path";
+import { join, posix } from "node:path";
 import type { Command } from "commander";
 import { AgentError } from "../agent/agent-error.ts";
 import type { CopyCounts } from "../agent/copy-in.ts";
@@ -92,8 +92,8 @@ async function copyIn(
       throw error;
     },
   );
-  const name = basename(from.replace(/\/+$/, ""));
-  return vm.files.copyIn(from, isDirectory && name !== "." && name !== "" ? posix.join(to, name) : to, options);
+  const name = nameOf(from);
+  return vm.files.copyIn(from, isDirectory && name !== undefined ? posix.join(to, name) : to, options);
 }
 async function copyOut(
   vm: Vm,
@@ -105,6 +105,12 @@ async function copyOut(
     (there) => there.isDirectory(),
     () => false,
   );
-  const name = posix.basename(from.replace(/\/+$/, ""));
-  return vm.files.copyOut(from, isDirectory && name !== "" && name !== "." ? join(to, name) : to, options);
+  const name = nameOf(from);
+  return vm.files.copyOut(from, isDirectory && name !== undefined ? join(to, name) : to, options);
+}
+
+/** What a path is called in the directory that it is copied into; undefined: it has no name of its own (`.`, `..`, `/`), what is in it is copied. */
+export function nameOf(path: string): string | undefined {
+  const name = posix.basename(path);
+  return name === "" || name === "." || name === ".." ? undefined : name;
 }
