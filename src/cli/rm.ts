@@ -9,7 +9,9 @@ export function define(command: Command): void {
     .action(async (names: readonly string[], { force }: { force?: boolean }) => {
       process.exitCode = await eachVm("rm", names, async (vm) => {
         const { status } = await vm.inspect();
-        if (force === true && (status === "running" || status === "starting")) await vm.kill();
+        const runs = status === "running" || status === "starting";
+        // Some leave nothing that could be removed.
+        if (force === true && runs && (await vm.kill()).ephemeral) return;
         await vm.remove();
       });
     });
