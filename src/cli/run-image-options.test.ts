@@ -75,7 +75,7 @@ test("options become a VM's", () => {
   writeFileSync(file, "# comment\nA=1\n\nB=two words\n");
   const key = join(directory, "key.pub");
   writeFileSync(key, "ssh-ed25519 AAAA me\n");
-  const { vm, detach, timeoutMs } = options(
+  const { vm, detach } = options(
     "-d",
     "--name",
     "web",
@@ -114,13 +114,11 @@ test("options become a VM's", () => {
     "--timezone",
     "UTC",
     "--init",
-    "--timeout",
-    "1.5",
     "img",
     "arg",
   );
   assert.equal(detach, true);
-  assert.equal(timeoutMs, 1500);
+  assert.equal(options("--timeout", "1.5", "img").timeoutMs, 1500);
   const config = resolveVmOptions(vm);
   assert.deepEqual(config.env, { A: "1", B: "2", C: "x=y" });
   assert.deepEqual(config.entrypoint, ["/bin/x"]);
@@ -153,6 +151,7 @@ describe("mistakes", () => {
   writeFileSync(join(directory, "key"), "-----BEGIN OPENSSH PRIVATE KEY-----\n");
   const cases: [string[], RegExp][] = [
     [["-d", "-i", "debian"], /nobody is there to type/],
+    [["-d", "--timeout", "5", "debian"], /leave out --timeout/],
     [["--rm", "debian"], /leave out --rm/],
     [["--append", "x", "debian"], /--append goes without an image/],
     [["--pull", "often", "debian"], /"often" is none of/],

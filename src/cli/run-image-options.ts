@@ -128,6 +128,10 @@ export function resolveImageOptions(values: RunValues & ImageValues, words: read
     throw usageError(
       "with --detach nobody is there to type; leave out -i and -t, and use 'mere exec -it' or 'mere shell' later",
     );
+  if (detach && (values.timeout !== undefined || values.stats === true))
+    throw usageError(
+      "with --detach nobody waits for the end; leave out --timeout and --stats, and use 'mere stop' or 'mere stats' later",
+    );
   if (values.rm === true && !detach) throw usageError("a VM without --detach always leaves nothing; leave out --rm");
   if (values.append !== undefined) throw usageError("--append goes without an image only; leave out one of the two");
   const pull = values.pull ?? "missing";
