@@ -109,6 +109,9 @@ export class Host implements AsyncDisposable {
   async #current(record: VmRecord): Promise<VmRecord> {
     if (record.status !== "running" && record.status !== "starting") return record;
     if (processStart(record.pid) === record.pidStart) return record;
+    // It may have ended in order since the record was read.
+    const last = await this.#directories.load(record.id);
+    if (last !== undefined && last.status !== record.status) return this.#current(last);
     const failed: VmRecord = { ...record, status: "failed", reason: "its process was killed" };
     if (record.ephemeral) await this.#directories.remove(record.id, record.name).catch(() => undefined);
     else await this.#directories.save(failed).catch(() => undefined);
@@ -117,6 +120,7 @@ export class Host implements AsyncDisposable {
   /** Removes what VMs left whose process was killed and that were to leave nothing. */
   async #clean(): Promise<void> {
     await this.list();
+    await this.#directories.removeNameless();
   }
 
   /** Kills the VMs that were created here and still run. */

@@ -1,6 +1,6 @@
 /* VMs' directories and names: claimed once, found by name, id or its beginning, gone when removed. */
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -69,6 +69,22 @@ test("damaged records and strange files are passed over", async () => {
   assert.equal(await directories.load(id), undefined);
   await assert.rejects(directories.find("x"), code("no-such-vm"));
   await assert.rejects(directories.find("../../etc"), code("no-such-vm"));
+});
+
+test("what was left half made or half removed goes, and its name is free", async () => {
+  const directories = new VmDirectories(join(state, "h"));
+  const [old, young, whole] = [
+    await directories.create("old"),
+    await directories.create("young"),
+    await directories.create("whole"),
+  ];
+  await directories.save(record(whole));
+  const longAgo = new Date(Date.now() - 3_600_000);
+  for (const { id } of [old, whole]) await utimes(directories.path(id), longAgo, longAgo);
+  await directories.removeNameless();
+  assert.deepEqual((await directories.ids()).toSorted(), [young.id, whole.id].toSorted());
+  assert.equal((await directories.create("old")).name, "old");
+  await assert.rejects(directories.create("young"), code("name-in-use"));
 });
 
 test("a record is replaced whole", async () => {

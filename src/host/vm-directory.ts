@@ -3,9 +3,9 @@
  *   $XDG_STATE_HOME/mere/vms/<id>/          vm.json (VmRecord)  control.sock  output.log
  *   $XDG_STATE_HOME/mere/vms/.names/<name>  symbolic link to ../<id>: making it claims the name
  *
- * A VM's process holds its control socket; a record that says "running" whose socket nobody answers belongs to a process that was killed. */
+ * A record that says "running" whose process is gone (liveness.ts) is of a VM that was killed. */
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, readdir, readlink, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, readlink, rename, rm, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { HostError } from "./host-error.ts";
@@ -63,6 +63,9 @@ export function defaultStateDirectory(): string {
   const base = process.env["XDG_STATE_HOME"];
   return join(base !== undefined && base.startsWith("/") ? base : join(homedir(), ".local", "state"), "mere");
 }
+
+/** A directory gets its record at once; one that has none for so long gets none. */
+const HALF_MADE_MS = 60_000;
 
 /** Makes names of drafts different. */
 let drafts = 0;
@@ -155,6 +158,16 @@ export class VmDirectories {
   async ids(): Promise<string[]> {
     const names = await readdir(this.root).catch(() => []);
     return names.filter((name) => ID.test(name));
+  }
+  /** Removes directories without a record, which are left where a process was killed while it made or removed one. */
+  async removeNameless(): Promise<void> {
+    for (const id of await this.ids()) {
+      const [made, saved] = await Promise.all(
+        [this.path(id), this.path(id, RECORD)].map((path) => stat(path).catch(() => undefined)),
+      );
+      const isOld = made !== undefined && Date.now() - made.mtimeMs > HALF_MADE_MS;
+      if (isOld && saved === undefined) await rm(this.path(id), { recursive: true, force: true });
+    }
   }
   /** The id of a VM by its name, its id, or the beginning of its id. @throws HostError "no-such-vm" */
   async find(nameOrId: string): Promise<string> {
