@@ -44,7 +44,8 @@ export async function createDetached(
     else if (message.kind === "created") created.resolve(message.id);
     else created.reject(asError(message));
   });
-  child.once("error", (error) =>
+  // It may come more than once: what cannot be started cannot be sent anything either.
+  child.on("error", (error) =>
     created.reject(new HostError("state", `No process can be started for the VM: ${error.message}.`, error)),
   );
   child.once("exit", (code, how) =>

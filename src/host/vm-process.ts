@@ -3,10 +3,12 @@
 import { HostError } from "./host-error.ts";
 import type { DetachedMessage, DetachedOrder } from "./detached.ts";
 import { Host } from "./host.ts";
+import type { OwnVm } from "./own-vm.ts";
 
 const creating = new AbortController();
 // Whoever wanted the VM is gone before it was there.
 const onDisconnect = (): void => creating.abort(new HostError("timeout", "The VM was not wanted any more."));
+let running: OwnVm | undefined;
 
 function tell(message: DetachedMessage): Promise<void> {
   return new Promise((resolve) => {
@@ -24,6 +26,7 @@ async function serve({ places, options }: DetachedOrder): Promise<void> {
       signal: creating.signal,
       onProgress: (phase, done, total) => void tell({ kind: "progress", phase, done, total }),
     });
+    running = vm;
     process.off("disconnect", onDisconnect);
     await tell({ kind: "created", id: vm.id });
     if (process.connected) process.disconnect?.();
@@ -37,7 +40,12 @@ async function serve({ places, options }: DetachedOrder): Promise<void> {
 }
 
 process.once("disconnect", onDisconnect);
-// A terminal that closes is not the VM's; SIGTERM (a machine that shuts down) is.
+// A machine that shuts down: disks are written first.
+process.on("SIGTERM", () => {
+  creating.abort(new HostError("timeout", "The VM's process was told to end."));
+  void running?.stop();
+});
+// A terminal that closes is not the VM's.
 process.on("SIGHUP", () => undefined);
 process.on("SIGINT", () => undefined);
 process.once("message", (order: DetachedOrder) => void serve(order));
