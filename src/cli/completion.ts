@@ -1,4 +1,4 @@
-/* `mere completion`: a script for bash, zsh or fish, made from the verbs' own options. Names of VMs and images are asked for while the user types. */
+/* `mere completion`: a script for bash, zsh or fish, made from the verbs' own options. Names of VMs are asked for while the user types. */
 import { Command, type Option } from "commander";
 import { usageError } from "./cli-error.ts";
 import { VERBS } from "./main.ts";
@@ -6,17 +6,22 @@ import { quote } from "./values.ts";
 
 const SHELLS = ["bash", "zsh", "fish"] as const;
 
+/** Ids and names, a line each, in words that bash and fish take alike. */
+const FIRST_COLUMNS = String.raw`2>/dev/null | sed 1d | tr -s " " | cut -d " " -f 1,2 | tr " " "\n"`;
+const RUNNING = `mere ps ${FIRST_COLUMNS}`;
+const ALL = `mere ps --all ${FIRST_COLUMNS}`;
+
 /** Verbs whose first word is a VM's name, and which VMs. */
 const TAKES_VM: Readonly<Record<string, string>> = {
-  exec: "mere ps -q",
-  shell: "mere ps -q",
-  stop: "mere ps -q",
-  kill: "mere ps -q",
-  stats: "mere ps -q",
-  port: "mere ps -q",
-  logs: "mere ps -aq",
-  rm: "mere ps -aq",
-  inspect: "mere ps -aq",
+  exec: RUNNING,
+  shell: RUNNING,
+  stop: RUNNING,
+  kill: RUNNING,
+  stats: RUNNING,
+  port: RUNNING,
+  logs: ALL,
+  rm: ALL,
+  inspect: ALL,
 };
 
 interface Words {
@@ -52,7 +57,7 @@ function flags({ long, short }: Option): string[] {
 
 function bash(words: readonly Words[]): string {
   const cases = words.map(({ verb, options, verbs }) => {
-    const own = TAKES_VM[verb] === undefined ? "" : `$(${TAKES_VM[verb]} 2>/dev/null)`;
+    const own = TAKES_VM[verb] === undefined ? "" : `$(${TAKES_VM[verb]})`;
     return `    ${verb}) words="${[...verbs, ...options, "--help"].join(" ")} ${own}" ;;`;
   });
   return `_mere() {
@@ -76,7 +81,7 @@ function fish(words: readonly Words[]): string {
     const here = `complete -c mere -n '__fish_seen_subcommand_from ${verb}'`;
     const first = `complete -c mere -n __fish_use_subcommand -f -a ${verb} -d '${VERBS[verb].summary.replaceAll("'", "\\'")}'`;
     const long = options.filter((option) => option.startsWith("--")).map((option) => `${here} -l ${option.slice(2)}`);
-    const own = TAKES_VM[verb] === undefined ? [] : [`${here} -f -a '(${TAKES_VM[verb]} 2>/dev/null)'`];
+    const own = TAKES_VM[verb] === undefined ? [] : [`${here} -f -a '(${TAKES_VM[verb]})'`];
     return [first, ...long, ...(verbs.length > 0 ? [`${here} -f -a '${verbs.join(" ")}'`] : []), ...own];
   });
   return `${lines.join("\n")}\n`;
