@@ -125,6 +125,8 @@ describe("an answer", { timeout: 30_000 }, () => {
   test("comes after a connection that can be made", async () => {
     const none: AgentTransport = { connect: () => Promise.reject(new Error("no")), listen: () => () => {} };
     await assert.rejects(new AgentClient(none).stat("/"), code("unreachable"));
+    const ended = Object.assign(new Error("it does not run"), { code: "not-running" });
+    await assert.rejects(new AgentClient({ ...none, connect: () => Promise.reject(ended) }).stat("/"), ended);
     await assert.rejects(new AgentClient(none).stat("/", { signal: AbortSignal.abort(new Error("mine")) }), /mine/);
   });
 });

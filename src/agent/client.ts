@@ -8,6 +8,7 @@ import { copyOut, type CopyOutOptions } from "./copy-out.ts";
 import { type AgentExec, type ExecRequest, RunningExec, execFrame } from "./exec.ts";
 import { AgentFiles } from "./files.ts";
 import { Out, PORT_READY, PROTOCOL_VERSION } from "./protocol.ts";
+import { printable } from "./refusal.ts";
 import { type AgentTransport, type Cancellable, Requests } from "./requests.ts";
 import { type GuestInfo, guestInfo, power, type PowerOptions, setClock, sync } from "./system.ts";
 
@@ -142,7 +143,8 @@ export class AgentClient extends AgentFiles {
           complaints: reader
             .text()
             .split("\n")
-            .filter((line) => line !== ""),
+            .filter((line) => line !== "")
+            .map(printable),
         })),
       );
       // Nothing more comes; the end does.

@@ -72,6 +72,6 @@ export function refusalError(reader: FrameReader): AgentError {
 }
 
 /** Words of a guest in messages: without control characters. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, "?").slice(0, 500);
 }

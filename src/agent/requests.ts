@@ -66,7 +66,8 @@ export class Requests {
     try {
       return await this.#transport.connect(PORT_AGENT, { timeoutMs: this.timeoutMs, signal });
     } catch (error) {
-      if (signal?.aborted) throw error;
+      // Whoever carries the connection may know that there is no VM at all.
+      if (signal?.aborted || (error as { code?: unknown }).code === "not-running") throw error;
       const sentence =
         "The agent in the VM cannot be reached; is the VM up, and was it started by this version of Mere?";
       throw new AgentError("unreachable", sentence, { cause: error });

@@ -184,7 +184,7 @@ export class ControlClient implements VmLink {
           socket.once("error", reject);
         }),
     ).catch((error: unknown) => {
-      throw new HostError("not-running", "The VM does not run any more.", error);
+      throw new HostError("not-running", "The VM does not run any more, or not yet; see 'mere ps --all'.", error);
     });
   }
   async #ask(line: object, waits: boolean): Promise<{ socket: Socket; answer: unknown }> {
