@@ -31,6 +31,10 @@ export function define(command: Command): void {
           entries = follow ? lastThenAll(vm.logs(), entries, values.tail) : lastOf(entries, values.tail);
         for await (const entry of entries) await print(entry, values);
         process.exitCode = interruption.status ?? 0;
+      } catch (error) {
+        // Whoever read it had enough.
+        if (interruption.status === undefined) throw error;
+        process.exitCode = interruption.status;
       } finally {
         interruption.end();
       }
