@@ -22,6 +22,8 @@ import type { VmDirectories, VmRecord } from "./vm-directory.ts";
 const READY_MS = 120_000;
 /** File systems are written and the guest powers off within this, or it is stopped where it is. */
 const POWER_OFF_MS = 10_000;
+/** A guest that shuts down, with an init of its own perhaps, has ended by then. */
+const MAIN_LOST_MS = 60_000;
 /** Who reads a main process's output has begun by then. */
 const FIRST_READ_MS = 1000;
 /** Where the image says nothing that is one. */
@@ -186,13 +188,20 @@ export class LocalVm implements VmLink {
     }
     void this.#main.exit.then(
       (exit) => this.#onMainExit(exit),
-      () => undefined, // the machine's end says why
+      () => this.#onMainLost(),
     );
   }
   async #onMainExit(exit: ProcessExit): Promise<void> {
     this.#mainExit = exit;
     await Promise.all([this.#main!.stdout, this.#main!.stderr].map(readToEnd));
     await this.#powerOff();
+  }
+
+  /** The machine's end says why; a guest that goes on without its main process does so for nothing. */
+  async #onMainLost(): Promise<void> {
+    const ended = this.#ended.promise.catch((error: unknown) => error);
+    const how = await Promise.race([ended, aborted(AbortSignal.timeout(MAIN_LOST_MS))]);
+    if (how === undefined) await this.#powerOff();
   }
 
   /** Writes file systems that somebody will see again, and ends the machine. */

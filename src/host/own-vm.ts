@@ -4,7 +4,7 @@ import type { VmProcess } from "./process.ts";
 import { Vm } from "./vm.ts";
 import type { VmDirectories, VmRecord } from "./vm-directory.ts";
 
-/** `await using vm = await host.create()`: it is killed at the end of the block. */
+/** `await using vm = await host.create()`: it ends with the block, at once, or in order if it has disks or shared directories that it writes. */
 export class OwnVm extends Vm implements AsyncDisposable {
   readonly #local: LocalVm;
 
@@ -34,6 +34,6 @@ export class OwnVm extends Vm implements AsyncDisposable {
     return record;
   }
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.kill();
+    await this.stop({ timeoutMs: 0 });
   }
 }

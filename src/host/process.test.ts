@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Duplex } from "node:stream";
 import { Readable } from "node:stream";
 import { describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { AgentClient } from "../agent/client.ts";
 import { fakeTransport } from "../agent/fake-agent.fixture.ts";
 import { FrameWriter, In, Out } from "../agent/protocol.ts";
@@ -43,7 +44,8 @@ describe("a program is killed", { timeout: 10_000 }, () => {
     await assert.rejects(execProcess(agentOfSleeper(), defaults, ["cat"], { stdin }), /unreadable/);
   });
   test("and that is no error where its caller did it", async () => {
-    const program = await startProcess(agentOfSleeper(), defaults, ["sleep"]);
+    const program = await startProcess(agentOfSleeper(), defaults, ["sleep"], { timeoutMs: Infinity });
+    await setTimeout(20);
     program.kill("SIGKILL");
     assert.deepEqual(await program.exit, { exitCode: 128 + SIGKILL, signal: "SIGKILL" });
   });

@@ -63,6 +63,8 @@ export interface ExecResult extends ProcessExit {
 export type Command = string | readonly string[];
 
 const MAX_OUTPUT_BYTES = 16 << 20;
+/** Node's timers take no more, and take more for nothing at all. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Starts a program. */
 export async function startProcess(
@@ -100,7 +102,7 @@ async function exitOf(process: AgentExec, { timeoutMs, signal }: StartOptions): 
     stopped.reject(reason as Error);
   };
   const timer =
-    timeoutMs === undefined
+    timeoutMs === undefined || timeoutMs > LONGEST_TIMER_MS
       ? undefined
       : setTimeout(
           () => kill(new HostError("timeout", `The program ran longer than ${timeoutMs} ms and was killed.`)),

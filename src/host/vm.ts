@@ -16,6 +16,8 @@ import {
 import type { PortRecord, VmDirectories, VmRecord } from "./vm-directory.ts";
 import type { VmMetrics } from "./metrics.ts";
 
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** A handle; the VM itself goes on when nobody holds one, unless it was created in this process. */
 export class Vm {
   readonly id: string;
@@ -79,7 +81,8 @@ export class Vm {
   }
   /** Stops it in order: the main process gets the image's stop signal, file systems are written; after `timeoutMs` (10 s if absent) as kill(). */
   async stop({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<VmRecord> {
-    return (await this.link.request("stop", { timeoutMs })) as VmRecord;
+    const finiteMs = Math.min(Math.max(timeoutMs, 0), LONGEST_TIMER_MS);
+    return (await this.link.request("stop", { timeoutMs: finiteMs })) as VmRecord;
   }
   /** Stops it where it is: what was not synced is lost. */
   async kill(): Promise<VmRecord> {
