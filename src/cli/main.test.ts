@@ -107,7 +107,7 @@ describe("answers", { concurrency: 2 }, () => {
     [["--help"], /^Usage: mere .*\n[^]*\brun\b[^]*\bkernel\b[^]*\bversion\b/],
     [
       ["run", "--help"],
-      /^Usage: mere run \[options\] \[--\] command…\n[^]*--cpus[^]*--memory[^]*--disk[^]*Exit status/,
+      /^Usage: mere run \[options\] image \[--\] \[command…\]\n[^]*--cpus[^]*--memory[^]*--disk[^]*Exit status/,
     ],
     [["help", "run"], /^Usage: mere run /],
     [["kernel", "--help"], /^Usage: mere kernel [^]*pull[^]*build[^]*list[^]*remove/],

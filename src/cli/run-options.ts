@@ -71,8 +71,11 @@ export interface RunValues {
 /** Adds options, argument and help text of `mere run`. */
 export function addRunOptions(command: Command): Command {
   return command
-    .argument("[command...]", "what to run in the VM")
-    .usage("[options] [--] command…")
+    .argument(
+      "[words...]",
+      "an image and what to run in a VM of it, its own command if there is nothing; behind --, without an image",
+    )
+    .usage("[options] image [--] [command…]\n       mere run [options] -- command…")
     .passThroughOptions()
     .option("--cpus <count>", `virtual CPUs, 1 to ${MOST_CPUS}`, parseCpus, 1)
     .option("--memory <size>", `memory, such as 512M or 1G (default: ${DEFAULT_MEMORY})`, (text) =>
@@ -98,13 +101,19 @@ export function addRunOptions(command: Command): Command {
       collect,
     )
     .option("--console", "attach this terminal (without a command: to a shell); Ctrl-] q leaves and stops the VM")
-    .option("-i, --stdin", "give standard input to the command; it is read to its end before the VM starts")
+    .option(
+      "-i, --stdin",
+      "give standard input to the command (without an image, it is read to its end before the VM starts)",
+    )
     .option("--stats", "tell on stderr what the VM cost: instructions, time, memory, exits")
     .addHelpText("after", HELP);
 }
 
 const HELP = `
 Examples:
+  mere run debian -- python3 -c 'print(6*7)'
+  mere run -it debian bash
+  mere run -d --name web -p 8080:80 nginx
   mere run -- uname -a
   mere run --memory 1G -- free -m
   mere run --console
