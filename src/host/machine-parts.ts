@@ -79,7 +79,7 @@ export async function assembleMachine(
   const { images, signal, onProgress } = around;
   const progress = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
   const image = await images.ensure(config.image, { ...progress, pull: config.pull });
-  resources.defer(await useImage(image));
+  resources.defer(await useImage(image, signal));
   const disks = await openDisks(image, subject, around.places, resources);
   const devices = await openDevices(subject, resources, around);
   onProgress?.("boot", 0, 0);
