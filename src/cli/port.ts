@@ -24,6 +24,7 @@ export function define(command: Command): void {
     });
 }
 
-function hostSide({ hostAddress, hostPort }: { hostAddress: string; hostPort: number }): string {
+/** "127.0.0.1:8080", "[::1]:8080" */
+export function hostSide({ hostAddress, hostPort }: { hostAddress: string; hostPort: number }): string {
   return `${hostAddress.includes(":") ? `[${hostAddress}]` : hostAddress}:${hostPort}`;
 }

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { Host } from "../host/host.ts";
 import type { PortRecord, VmRecord } from "../host/vm-directory.ts";
+import { hostSide } from "./port.ts";
 import { formatAge, printTable } from "./table.ts";
 
 interface PsValues {
@@ -38,7 +39,6 @@ function statusOf(record: VmRecord): string {
 }
 
 /** "127.0.0.1:8080->80/tcp" */
-export function portText({ hostAddress, hostPort, guestPort, protocol }: PortRecord): string {
-  const address = hostAddress.includes(":") ? `[${hostAddress}]` : hostAddress;
-  return `${address}:${hostPort}->${guestPort}/${protocol}`;
+function portText(port: PortRecord): string {
+  return `${hostSide(port)}->${port.guestPort}/${port.protocol}`;
 }
