@@ -92,8 +92,9 @@ export async function* readLog(
   let over = !follow;
   void ended.then(() => (over = true));
   const changes = follow ? new Changes(path, ended, signal) : undefined;
-  let file = await LogFile.open(path);
+  let file: LogFile | undefined;
   try {
+    file = await LogFile.open(path);
     yield* olderEntries(path, file);
     for (;;) {
       const last = over;
