@@ -28,6 +28,8 @@ export function define(command: Command): void {
     .option("--json", "as JSON")
     .action(async (names: readonly string[], { watch, json }: { watch?: boolean; json?: boolean }) => {
       const vms = await chosen(names);
+      // Those that were named are to run.
+      if (names.length > 0) await Promise.all(vms.map((vm) => vm.metrics()));
       if (watch !== true) {
         const samples = await look(vms, BETWEEN_MS);
         return printTable(json, HEAD, samples.map(row), samples);
