@@ -27,7 +27,8 @@ export async function runImage(options: RunImageOptions): Promise<number> {
       if (!options.detach) return runAttached(host, options, interruption, progress);
       const vm = await host.createDetached({ ...options.vm, signal, onProgress: progress.onProgress });
       progress.end();
-      complain(await vm.inspect());
+      // With --rm, a short command may have left nothing already.
+      complain(await vm.inspect().catch(() => ({})));
       process.stdout.write(`${vm.id}\n`);
       return ExitStatus.ok;
     });
@@ -41,7 +42,7 @@ export async function runImage(options: RunImageOptions): Promise<number> {
 }
 
 /** What could not be done in the guest does not keep the command from running. */
-function complain({ complaints = [] }: VmRecord): void {
+function complain({ complaints = [] }: Pick<VmRecord, "complaints">): void {
   for (const sentence of complaints) process.stderr.write(`mere run: ${sentence}\n`);
 }
 

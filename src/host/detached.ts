@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { HostError, type HostErrorCode } from "./host-error.ts";
 import type { CreateProgress, HostPlaces } from "./host.ts";
 import type { VmOptions } from "./vm-config.ts";
+import type { VmRecord } from "./vm-directory.ts";
 
 /** What the new process is told. */
 export interface DetachedOrder {
@@ -19,15 +20,15 @@ export type DetachedMessage =
       readonly done: number;
       readonly total: number;
     }
-  | { readonly kind: "created"; readonly id: string }
+  | { readonly kind: "created"; readonly record: VmRecord }
   | { readonly kind: "failed"; readonly name: string; readonly code: string; readonly message: string };
 
-/** @returns the VM's id once it runs @throws what Host.create() throws */
+/** @returns the VM's record once it runs: it may have ended, and left nothing, by now @throws what Host.create() throws */
 export async function createDetached(
   order: DetachedOrder,
   stateDirectory: string,
   { signal, onProgress }: { signal?: AbortSignal | undefined; onProgress?: CreateProgress | undefined },
-): Promise<string> {
+): Promise<VmRecord> {
   signal?.throwIfAborted();
   const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
@@ -38,10 +39,10 @@ export async function createDetached(
     stdio: ["ignore", log, log, "ipc"],
   });
   closeSync(log);
-  const created = Promise.withResolvers<string>();
+  const created = Promise.withResolvers<VmRecord>();
   child.on("message", (message: DetachedMessage) => {
     if (message.kind === "progress") onProgress?.(message.phase, message.done, message.total);
-    else if (message.kind === "created") created.resolve(message.id);
+    else if (message.kind === "created") created.resolve(message.record);
     else created.reject(asError(message));
   });
   // It may come more than once: what cannot be started cannot be sent anything either.

@@ -81,7 +81,7 @@ export class Host implements AsyncDisposable {
     await this.#clean();
     const { createDetached } = await import("./detached.ts");
     const order = { places: this.#places, options: { ephemeral: false, ...vmOptions } };
-    return this.get(await createDetached(order, this.#stateDirectory, { signal, onProgress }));
+    return this.#elsewhere(await createDetached(order, this.#stateDirectory, { signal, onProgress }));
   }
 
   /** A VM by its name, its id or the beginning of its id. @throws HostError "no-such-vm" */
@@ -90,8 +90,11 @@ export class Host implements AsyncDisposable {
     for (const vm of this.#own) if (vm.id === id) return vm;
     const record = await this.#directories.load(id);
     if (record === undefined) throw new HostError("no-such-vm", `There is no VM ${JSON.stringify(nameOrId)}.`);
-    const path = this.#directories.path(id, "control.sock");
-    return new Vm(await this.#current(record), new ControlClient(path), this.#directories);
+    return this.#elsewhere(await this.#current(record));
+  }
+  /** A VM of another process. */
+  #elsewhere(record: VmRecord): Vm {
+    return new Vm(record, new ControlClient(this.#directories.path(record.id, "control.sock")), this.#directories);
   }
   /** All VMs of this user's, oldest first, also those that have ended and were not removed. */
   async list(): Promise<VmRecord[]> {

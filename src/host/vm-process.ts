@@ -28,7 +28,7 @@ async function serve({ places, options }: DetachedOrder): Promise<void> {
     });
     running = vm;
     process.off("disconnect", onDisconnect);
-    await tell({ kind: "created", id: vm.id });
+    await tell({ kind: "created", record: await vm.inspect() });
     if (process.connected) process.disconnect?.();
     await vm.wait();
     process.exit(0);
