@@ -99,7 +99,11 @@ test("streams that append at once lose nothing when the file is turned over, and
   await mkdir(home);
   const path = join(home, "log");
   const ended = Promise.withResolvers<void>();
-  const seen = all(readLog(path, { follow: true }, ended.promise));
+  const seen: string[] = [];
+  const followed = (async () => {
+    for await (const { bytes } of readLog(path, { follow: true }, ended.promise))
+      seen.push(Buffer.from(bytes).toString("latin1", 0, 8));
+  })();
   const log = new OutputLog(path);
   const wanted: string[] = [];
   for (let round = 0; round < 5; round++) {
@@ -111,15 +115,13 @@ test("streams that append at once lose nothing when the file is turned over, and
     await Promise.all(pieces.map(({ stream, bytes }) => log.append(stream as "stdout", bytes)));
   }
   await log.append("stdout", Buffer.from("the end."));
-  await setTimeout(300);
+  while (!seen.includes("the end.")) await setTimeout(5);
   await log.append("stderr", Buffer.from("no more."));
   await log.close();
   await rm(home, { recursive: true });
   ended.resolve();
-  assert.deepEqual(
-    (await seen).map(({ bytes }) => Buffer.from(bytes).toString("latin1", 0, 8)),
-    [...wanted, "the end.", "no more."],
-  );
+  await followed;
+  assert.deepEqual(seen, [...wanted, "the end.", "no more."]);
 });
 
 test("a follower of a log that never comes ends with the VM", async () => {
