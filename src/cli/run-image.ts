@@ -78,7 +78,7 @@ async function runAttached(
     const attached = attachMain(vm, vmOptions, interruption);
     const first = await Promise.race([attached, ...(late === undefined ? [] : [late])]);
     if (first === "late") {
-      await vm.stop({ timeoutMs: 0 });
+      await vm.end();
       throw new HostError("timeout", `The VM ran longer than ${timeoutMs! / 1000} s and was stopped.`);
     }
     if (stats) await printStats(vm);
@@ -95,7 +95,7 @@ async function attachMain(vm: OwnVm, { stdin, tty }: RunImageOptions["vm"], inte
   const leave = (): void => {
     interruption.request(ExitStatus.interrupted);
     // No time for the command, but disks are written.
-    void vm.stop({ timeoutMs: 0 });
+    void vm.end();
   };
   if (vm.main === undefined) return;
   await attachProcess(vm.main, { stdin: stdin ?? false, tty: tty ?? false, leave }).catch(() => undefined);
@@ -111,7 +111,7 @@ function onSignals(vm: OwnVm, interruption: Interruption): () => void {
   const offPipe = onBrokenPipe(
     interruption,
     (name) => void vm.signal(name).catch(() => vm.kill()),
-    () => void vm.stop({ timeoutMs: 0 }),
+    () => void vm.end(),
   );
   const grace = new AbortController();
   const onAbort = (): void =>

@@ -4,7 +4,7 @@ import type { VmProcess } from "./process.ts";
 import { Vm } from "./vm.ts";
 import type { VmDirectories, VmRecord } from "./vm-directory.ts";
 
-/** `await using vm = await host.create()`: it ends with the block, at once, or in order if it has disks or shared directories that it writes. */
+/** `await using vm = await host.create()`: it ends with the block, as end() does it. */
 export class OwnVm extends Vm implements AsyncDisposable {
   readonly #local: LocalVm;
 
@@ -33,7 +33,13 @@ export class OwnVm extends Vm implements AsyncDisposable {
     await this.#local.gone;
     return record;
   }
+  /** Ends it at once; what it has to write to disks and shared directories is written first. */
+  async end(): Promise<void> {
+    const { disks, volumes } = this.#local.record.config;
+    const keeps = [...disks, ...volumes].some(({ readOnly }) => !readOnly);
+    await (keeps ? this.stop({ timeoutMs: 0 }) : this.kill());
+  }
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop({ timeoutMs: 0 });
+    await this.end();
   }
 }
