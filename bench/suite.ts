@@ -39,7 +39,7 @@ const kernel = (name: string): SuiteEntry => ({ name, line: `"$D/kernel" ${name}
 const disk = (kind: string): SuiteEntry => ({
   name: `disk-${kind}`,
   line: `"$D/disk" ${kind} "$V" $scale`,
-  setup: `"$D/disk" ${kind} "$V" $((2 * scale)) >/dev/null`,
+  setup: `"$D/disk" ${kind} "$V" $((6 * scale)) >/dev/null`,
 });
 const signatures = (kind: string): SuiteEntry => ({
   name: `openssl-${kind}`,

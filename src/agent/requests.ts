@@ -1,5 +1,6 @@
 /* How each operation begins: connect to the agent, send the request, wait for its first answer. @source docs/agent.md "Protocol". I/O thread. */
 import type { Duplex } from "node:stream";
+import { VsockError } from "../device/virtio/vsock-error.ts";
 import { AgentError } from "./agent-error.ts";
 import { Channel } from "./channel.ts";
 import { type FrameReader, FrameWriter, Out, PORT_AGENT, PROTOCOL_VERSION } from "./protocol.ts";
@@ -66,8 +67,9 @@ export class Requests {
     try {
       return await this.#transport.connect(PORT_AGENT, { timeoutMs: this.timeoutMs, signal });
     } catch (error) {
-      // Whoever carries the connection may know that there is no VM at all.
-      if (signal?.aborted || (error as { code?: unknown }).code === "not-running") throw error;
+      // What is between here and the guest's device has sentences of its own.
+      const isSaid = error instanceof Error && "code" in error && !(error instanceof VsockError);
+      if (signal?.aborted || isSaid) throw error;
       const sentence =
         "The agent in the VM cannot be reached; is the VM up, and was it started by this version of Mere?";
       throw new AgentError("unreachable", sentence, { cause: error });

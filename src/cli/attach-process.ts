@@ -22,7 +22,7 @@ export function terminalSize(): { columns: number; rows: number } {
 export async function attachProcess(program: VmProcess, options: AttachOptions): Promise<ProcessExit> {
   const detach = options.tty ? attachTty(program, options) : attachPlain(program, options);
   const output = Promise.all([copy(program.stdout, process.stdout), copy(program.stderr, process.stderr)]);
-  // The exit tells of a VM that ended.
+  // Where they are cut off, so is the exit, which says why.
   output.catch(() => undefined);
   try {
     const exit = await program.exit;

@@ -1,5 +1,6 @@
-/* The system calls that node:fs lacks and Mere uses, through node:ffi (in Node 26 without a flag, experimental). Mere works without them: then `libc()` is undefined, and who
+/* System calls that node:fs lacks, for shared directories and memory (see c-library.ts). Mere works without them: then `libc()` is undefined, and who
  * uses it says what is missing. Calls are direct: none of these waits for long. Any thread. @source renameat2(2), mknod(2), utimensat(2), fallocate(2), madvise(2) */
+import { withCLibrary } from "./c-library.ts";
 
 /** One second: the number of nanoseconds that tells utimensat something else. @source Linux include/linux/stat.h */
 export const UTIME_NOW = (1n << 30n) - 1n;
@@ -8,7 +9,6 @@ export const UTIME_OMIT = (1n << 30n) - 2n;
 export const MADV_DONTNEED = 4;
 export const MADV_REMOVE = 9;
 const AT_FDCWD = -100;
-const EINTR = 4;
 const TIMES_BYTES = 32;
 
 /** None throws; all give 0, or −errno where they fail. Paths are bytes, as the system takes them. */
@@ -34,47 +34,28 @@ export function libc(): Libc | undefined {
   return loaded.libc;
 }
 
+const SIGNATURES = {
+  renameat2: { arguments: ["int32", "buffer", "int32", "buffer", "uint32"], return: "int32" },
+  mknod: { arguments: ["buffer", "uint32", "uint64"], return: "int32" },
+  utimensat: { arguments: ["int32", "buffer", "buffer", "int32"], return: "int32" },
+  fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
+  madvise: { arguments: ["uint64", "uint64", "int32"], return: "int32" },
+} as const;
+
 function load(): Libc | undefined {
-  // Loading it warns that it is experimental, on standard error: the user can do nothing about that. Versions are exact.
-  // oxlint-disable-next-line typescript/unbound-method -- it is put back, not called
-  const { emitWarning } = process;
-  process.emitWarning = () => {};
-  try {
-    const ffi = process.getBuiltinModule("node:ffi");
-    const { functions } = ffi.dlopen("libc.so.6", {
-      renameat2: { arguments: ["int32", "buffer", "int32", "buffer", "uint32"], return: "int32" },
-      mknod: { arguments: ["buffer", "uint32", "uint64"], return: "int32" },
-      utimensat: { arguments: ["int32", "buffer", "buffer", "int32"], return: "int32" },
-      fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
-      madvise: { arguments: ["uint64", "uint64", "int32"], return: "int32" },
-      __errno_location: { arguments: [], return: "uint64" },
-    });
-    const checked = (call: () => number): number => {
-      for (;;) {
-        if (call() >= 0) return 0;
-        const errno = ffi.getInt32(functions.__errno_location(), 0);
-        if (errno !== EINTR) return -errno;
-      }
-    };
-    return {
-      renameat2: (from, to, flags) =>
-        checked(() => functions.renameat2(AT_FDCWD, cString(from), AT_FDCWD, cString(to), flags)),
-      mknod: (path, mode) => checked(() => functions.mknod(cString(path), mode, 0n)),
-      utimensat: (path, atime, mtime) => {
-        const times = Buffer.alloc(TIMES_BYTES);
-        [...atime, ...mtime].forEach((word, i) => times.writeBigInt64LE(word, 8 * i));
-        return checked(() => functions.utimensat(AT_FDCWD, cString(path), times, 0));
-      },
-      fallocate: (fd, mode, offset, length) =>
-        checked(() => functions.fallocate(fd, mode, BigInt(offset), BigInt(length))),
-      madvise: (address, length, advice) => checked(() => functions.madvise(address, BigInt(length), advice)),
-      addressOf: (buffer) => ffi.getRawPointer(buffer as ArrayBuffer),
-    };
-  } catch {
-    return undefined;
-  } finally {
-    process.emitWarning = emitWarning;
-  }
+  return withCLibrary(SIGNATURES, ({ functions, ffi, again }) => ({
+    renameat2: (from, to, flags) =>
+      again(() => functions.renameat2(AT_FDCWD, cString(from), AT_FDCWD, cString(to), flags)),
+    mknod: (path, mode) => again(() => functions.mknod(cString(path), mode, 0n)),
+    utimensat: (path, atime, mtime) => {
+      const times = Buffer.alloc(TIMES_BYTES);
+      [...atime, ...mtime].forEach((word, i) => times.writeBigInt64LE(word, 8 * i));
+      return again(() => functions.utimensat(AT_FDCWD, cString(path), times, 0));
+    },
+    fallocate: (fd, mode, offset, length) => again(() => functions.fallocate(fd, mode, BigInt(offset), BigInt(length))),
+    madvise: (address, length, advice) => again(() => functions.madvise(address, BigInt(length), advice)),
+    addressOf: (buffer) => ffi.getRawPointer(buffer as ArrayBuffer),
+  }));
 }
 
 /** The bytes of a path with their NUL. */

@@ -1,5 +1,6 @@
 /* The system calls for disks that node:fs lacks, through node:ffi (in Node 26 without a flag, experimental). Mere works without them: then `libc` is undefined.
  * Any thread. @source fallocate(2), flock(2), readv(2) */
+import { withCLibrary } from "../device/c-library.ts";
 
 /** FALLOC_FL_*. @source linux/falloc.h */
 export const Falloc = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const;
@@ -9,7 +10,6 @@ export const Flock = { SHARED: 1, EXCLUSIVE: 2, NON_BLOCKING: 4, UNLOCK: 8 } as 
 export const RWF_NOWAIT = 8;
 const FICLONE = 0x40049409n;
 const SEEK_DATA = 3;
-const EINTR = 4;
 export const ENXIO = 6;
 export const EAGAIN = 11;
 export const ENOSYS = 38;
@@ -38,46 +38,26 @@ export function libc(): Libc | undefined {
   return loaded.libc;
 }
 
-function load(): Libc | undefined {
-  // Loading it warns that it is experimental, on standard error: the user can do nothing about that. Versions are exact.
-  // oxlint-disable-next-line typescript/unbound-method -- put back as it was
-  const { emitWarning } = process;
-  process.emitWarning = () => {};
-  try {
-    const ffi = process.getBuiltinModule("node:ffi");
-    const { functions } = ffi.dlopen("libc.so.6", {
-      fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
-      flock: { arguments: ["int32", "int32"], return: "int32" },
-      lseek: { arguments: ["int32", "int64", "int32"], return: "int64" },
-      ioctl: { arguments: ["int32", "uint64", "int32"], return: "int32" },
-      // Its offset is one word here; the other is the high half on 32-bit systems.
-      preadv2: { arguments: ["int32", "uint64", "int32", "int64", "int64", "int32"], return: "int64" },
-      pwritev2: { arguments: ["int32", "uint64", "int32", "int64", "int64", "int32"], return: "int64" },
-      __errno_location: { arguments: [], return: "uint64" },
-    });
-    const failure = (): number => -ffi.getInt32(functions.__errno_location(), 0);
-    const checked = (result: number): number => (result < 0 ? failure() : result);
-    return {
-      fallocate: (fd, mode, offset, length) =>
-        again(() => checked(functions.fallocate(fd, mode, BigInt(offset), BigInt(length)))),
-      flock: (fd, operation) => again(() => checked(functions.flock(fd, operation))),
-      seekData: (fd, offset) => checked(Number(functions.lseek(fd, BigInt(offset), SEEK_DATA))),
-      clone: (fd, from) => again(() => checked(functions.ioctl(fd, FICLONE, from))),
-      preadv2: (fd, vectors, count, offset, flags) =>
-        checked(Number(functions.preadv2(fd, vectors, count, BigInt(offset), 0n, flags))),
-      pwritev2: (fd, vectors, count, offset, flags) =>
-        checked(Number(functions.pwritev2(fd, vectors, count, BigInt(offset), 0n, flags))),
-      addressOf: (buffer) => ffi.getRawPointer(buffer as ArrayBuffer),
-    };
-  } catch {
-    return undefined;
-  } finally {
-    process.emitWarning = emitWarning;
-  }
-}
+const SIGNATURES = {
+  fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
+  flock: { arguments: ["int32", "int32"], return: "int32" },
+  lseek: { arguments: ["int32", "int64", "int32"], return: "int64" },
+  ioctl: { arguments: ["int32", "uint64", "int32"], return: "int32" },
+  // Its offset is one word here; the other is the high half on 32-bit systems.
+  preadv2: { arguments: ["int32", "uint64", "int32", "int64", "int64", "int32"], return: "int64" },
+  pwritev2: { arguments: ["int32", "uint64", "int32", "int64", "int64", "int32"], return: "int64" },
+} as const;
 
-function again(call: () => number): number {
-  let result = call();
-  while (result === -EINTR) result = call();
-  return result;
+function load(): Libc | undefined {
+  return withCLibrary(SIGNATURES, ({ functions, ffi, checked, again }) => ({
+    fallocate: (fd, mode, offset, length) => again(() => functions.fallocate(fd, mode, BigInt(offset), BigInt(length))),
+    flock: (fd, operation) => again(() => functions.flock(fd, operation)),
+    seekData: (fd, offset) => checked(functions.lseek(fd, BigInt(offset), SEEK_DATA)),
+    clone: (fd, from) => again(() => functions.ioctl(fd, FICLONE, from)),
+    preadv2: (fd, vectors, count, offset, flags) =>
+      checked(functions.preadv2(fd, vectors, count, BigInt(offset), 0n, flags)),
+    pwritev2: (fd, vectors, count, offset, flags) =>
+      checked(functions.pwritev2(fd, vectors, count, BigInt(offset), 0n, flags)),
+    addressOf: (buffer) => ffi.getRawPointer(buffer as ArrayBuffer),
+  }));
 }

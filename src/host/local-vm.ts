@@ -22,8 +22,9 @@ import type { VmDirectories, VmRecord } from "./vm-directory.ts";
 const READY_MS = 120_000;
 /** File systems are written and the guest powers off within this, or it is stopped where it is. */
 const POWER_OFF_MS = 10_000;
+const INIT_GRACE_MS = 60_000;
 /** A guest that shuts down, with an init of its own perhaps, has ended by then. */
-const MAIN_LOST_MS = 60_000;
+const MAIN_LOST_MS = 90_000;
 /** Who reads a main process's output has begun by then. */
 const FIRST_READ_MS = 1000;
 /** Where the image says nothing that is one. */
@@ -207,9 +208,13 @@ export class LocalVm implements VmLink {
   /** Writes file systems that somebody will see again, and ends the machine. */
   async #powerOff(): Promise<void> {
     this.#stopping ??= (async () => {
+      const { config } = this.#record;
       if (this.#parts.mustSync) {
-        const over = AbortSignal.timeout(POWER_OFF_MS);
-        await this.#agent.powerOff({ signal: over }).catch(() => undefined);
+        // An init of the image stops its services first.
+        const over = AbortSignal.timeout(config.init ? POWER_OFF_MS + INIT_GRACE_MS : POWER_OFF_MS);
+        await this.#agent
+          .powerOff({ signal: over, ...(config.init && { graceMs: INIT_GRACE_MS }) })
+          .catch(() => undefined);
         await Promise.race([this.#machine.wait().catch(() => undefined), aborted(over)]);
       }
       await this.#machine.stop();

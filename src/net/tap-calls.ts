@@ -1,5 +1,6 @@
 /* The system calls for TAP devices that node:fs lacks, through node:ffi (in Node 26 without a flag, experimental). Undefined where it is switched off: then there is no TAP.
  * Any thread. @source Linux Documentation/networking/tuntap.rst, linux/if_tun.h, ioctl(2), poll(2), eventfd(2) */
+import { withCLibrary } from "../device/c-library.ts";
 
 /** @source linux/if_tun.h, linux/if.h */
 export const Tun = {
@@ -29,49 +30,33 @@ export interface TapCalls {
   waitReadable(first: number, second: number): number;
 }
 
-export const tapCalls: TapCalls | undefined = load();
+const SIGNATURES = {
+  ioctl: { arguments: ["int32", "uint64", "uint64"], return: "int32" },
+  read: { arguments: ["int32", "buffer", "uint64"], return: "int64" },
+  eventfd: { arguments: ["uint32", "int32"], return: "int32" },
+  poll: { arguments: ["buffer", "uint64", "int32"], return: "int32" },
+} as const;
 
-function load(): TapCalls | undefined {
-  // Loading it warns that it is experimental, on standard error: the user can do nothing about that. Versions are exact.
-  // oxlint-disable-next-line typescript/unbound-method -- put back as it was
-  const { emitWarning } = process;
-  process.emitWarning = () => {};
-  try {
-    const ffi = process.getBuiltinModule("node:ffi");
-    const { functions } = ffi.dlopen("libc.so.6", {
-      ioctl: { arguments: ["int32", "uint64", "uint64"], return: "int32" },
-      read: { arguments: ["int32", "buffer", "uint64"], return: "int64" },
-      eventfd: { arguments: ["uint32", "int32"], return: "int32" },
-      poll: { arguments: ["buffer", "uint64", "int32"], return: "int32" },
-      __errno_location: { arguments: [], return: "uint64" },
+export const tapCalls: TapCalls | undefined = withCLibrary(SIGNATURES, ({ functions, ffi, checked }) => ({
+  ioctl: (fd, request, argument) =>
+    checked(
+      functions.ioctl(
+        fd,
+        BigInt(request),
+        typeof argument === "number" ? BigInt(argument) : ffi.getRawPointer(argument),
+      ),
+    ),
+  read: (fd, into) => checked(functions.read(fd, into, BigInt(into.length))),
+  eventfd: () => checked(functions.eventfd(0, 0)),
+  waitReadable: (first, second) => {
+    const polled = new DataView(new ArrayBuffer(2 * POLLFD_BYTES));
+    [first, second].forEach((fd, n) => {
+      polled.setInt32(POLLFD_BYTES * n, fd, true);
+      polled.setInt16(POLLFD_BYTES * n + 4, POLLIN, true);
     });
-    const checked = (result: number): number => (result < 0 ? -ffi.getInt32(functions.__errno_location(), 0) : result);
-    return {
-      ioctl: (fd, request, argument) =>
-        checked(
-          functions.ioctl(
-            fd,
-            BigInt(request),
-            typeof argument === "number" ? BigInt(argument) : ffi.getRawPointer(argument),
-          ),
-        ),
-      read: (fd, into) => checked(Number(functions.read(fd, into, BigInt(into.length)))),
-      eventfd: () => checked(functions.eventfd(0, 0)),
-      waitReadable: (first, second) => {
-        const polled = new DataView(new ArrayBuffer(2 * POLLFD_BYTES));
-        [first, second].forEach((fd, n) => {
-          polled.setInt32(POLLFD_BYTES * n, fd, true);
-          polled.setInt16(POLLFD_BYTES * n + 4, POLLIN, true);
-        });
-        const result = checked(functions.poll(new Uint8Array(polled.buffer), 2n, -1));
-        if (result < 0) return result;
-        const ready = (n: number): number => (polled.getInt16(POLLFD_BYTES * n + 6, true) === 0 ? 0 : 1 << n);
-        return ready(0) | ready(1);
-      },
-    };
-  } catch {
-    return undefined;
-  } finally {
-    process.emitWarning = emitWarning;
-  }
-}
+    const result = checked(functions.poll(new Uint8Array(polled.buffer), 2n, -1));
+    if (result < 0) return result;
+    const ready = (n: number): number => (polled.getInt16(POLLFD_BYTES * n + 6, true) === 0 ? 0 : 1 << n);
+    return ready(0) | ready(1);
+  },
+}));
