@@ -139,8 +139,8 @@ describe("without a cached kernel", { concurrency: 2 }, () => {
 
   test("and without apt", async () => {
     assert.match(
-      await sentence(["true"], 1),
-      /^apt-get was not found: kernels and tools come from Debian's packages; install apt, or give a kernel with --kernel FILE$/,
+      await sentence(["--", "true"], 1),
+      /^apt-get was not found: kernels, tools and images come from Debian's packages; install apt, or give a kernel with --kernel FILE$/,
     );
   });
 
@@ -151,20 +151,20 @@ describe("without a cached kernel", { concurrency: 2 }, () => {
 *) echo "E: No packages found" >&2; exit 100 ;;
 esac`;
     assert.match(
-      await sentence(["true"], 1, programs("no-network", stub)),
+      await sentence(["--", "true"], 1, programs("no-network", stub)),
       /^Debian's package servers could not be reached for .*; check the network or apt's proxy settings, or give a kernel with --kernel FILE$/,
     );
   });
 
   test("and with an apt that knows no such package", async () => {
     assert.match(
-      await sentence(["true"], 1, programs("no-package", `echo "E: No packages found" >&2; exit 100`)),
+      await sentence(["--", "true"], 1, programs("no-package", `echo "E: No packages found" >&2; exit 100`)),
       /^apt knows no package linux-image-cloud-amd64 for amd64; add a Debian source to apt, or give a kernel with/,
     );
   });
 
   test("and without a home that can be written", async () => {
-    const ended = await runMere(["run", "true"], { env: { XDG_CACHE_HOME: kernel } });
+    const ended = await runMere(["run", "--", "true"], { env: { XDG_CACHE_HOME: kernel } });
     assert.equal(ended.status, 1);
     assert.match(
       ended.stderr,

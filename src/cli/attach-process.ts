@@ -72,8 +72,15 @@ function attachPlain(program: VmProcess, { stdin }: AttachOptions): () => void {
     program.stdin.end();
     return () => undefined;
   }
+  // A directory, say: the program's input ends.
+  const onError = (error: Error): void => {
+    process.stderr.write(`mere: standard input cannot be read (${error.message})\n`);
+    program.stdin.end();
+  };
+  process.stdin.on("error", onError);
   process.stdin.pipe(program.stdin);
   return () => {
+    process.stdin.off("error", onError);
     process.stdin.unpipe(program.stdin);
     process.stdin.pause();
   };

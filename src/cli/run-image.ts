@@ -116,7 +116,7 @@ function onSignals(vm: OwnVm, interruption: Interruption): () => void {
   const grace = new AbortController();
   const onAbort = (): void =>
     void setTimeout(GRACE_MS, undefined, { signal: grace.signal }).then(
-      () => vm.kill(),
+      () => vm.end(),
       () => undefined,
     );
   signal.addEventListener("abort", onAbort, { once: true });

@@ -39,6 +39,7 @@ export class Host implements AsyncDisposable {
   readonly #directories: VmDirectories;
   #networks: NamedNetworks | undefined;
   readonly #own = new Set<OwnVm>();
+  readonly #closing = new AbortController();
 
   constructor(places: HostPlaces = {}) {
     this.#places = places;
@@ -50,9 +51,10 @@ export class Host implements AsyncDisposable {
   /** Creates a VM in this process; it ends with it. @returns once the VM runs
    *  @throws HostError "bad-option", "name-in-use", "boot-failed", …; ImageError, DiskError, NetworkError, KernelError, PackageError */
   async create(options: CreateOptions = {}): Promise<OwnVm> {
-    const { signal, onProgress, terminal, ...vmOptions } = options;
+    const { signal: given, onProgress, terminal, ...vmOptions } = options;
     const config = resolveVmOptions(vmOptions);
-    signal?.throwIfAborted();
+    const signal = given === undefined ? this.#closing.signal : AbortSignal.any([given, this.#closing.signal]);
+    signal.throwIfAborted();
     await this.#clean();
     // The machine is not loaded by those who only talk to VMs of other processes.
     const [{ LocalVm }, { NamedNetworks }] = await Promise.all([
@@ -64,11 +66,15 @@ export class Host implements AsyncDisposable {
       images: this.images,
       networks: (this.#networks ??= new NamedNetworks(this.#stateDirectory)),
       directories: this.#directories,
-      ...(signal && { signal }),
+      signal,
       ...(onProgress && { onProgress }),
       ...(terminal && { terminal }),
     });
     const vm = new OwnVm(local, this.#directories);
+    if (this.#closing.signal.aborted) {
+      await vm.end();
+      throw this.#closing.signal.reason as Error;
+    }
     this.#own.add(vm);
     void vm.wait().finally(() => this.#own.delete(vm));
     return vm;
@@ -126,9 +132,10 @@ export class Host implements AsyncDisposable {
     await this.#directories.removeNameless();
   }
 
-  /** Kills the VMs that were created here and still run. */
+  /** Ends the VMs that were created here and still run, and those that are being created; none can be created afterwards. */
   async close(): Promise<void> {
-    await Promise.all([...this.#own].map((vm) => vm.kill()));
+    this.#closing.abort(new HostError("not-running", "The host was closed while a VM was being created."));
+    await Promise.all([...this.#own].map((vm) => vm.end()));
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();

@@ -2,7 +2,7 @@
 import { finished } from "node:stream/promises";
 import { Readable, type Writable } from "node:stream";
 import type { AgentClient } from "../agent/client.ts";
-import { type AgentExec, signalNumber } from "../agent/exec.ts";
+import { type AgentExec, type ExecRequest, signalNumber } from "../agent/exec.ts";
 import { HostError } from "./host-error.ts";
 import type { ProcessDefaults } from "./main-process.ts";
 
@@ -74,7 +74,7 @@ export async function startProcess(
   options: StartOptions = {},
 ): Promise<VmProcess> {
   options.signal?.throwIfAborted();
-  const process = await agent.exec({
+  const process = await execOrSay(agent, {
     command: typeof command === "string" ? ["/bin/sh", "-c", command] : command,
     environment: { ...defaults.env, ...options.env },
     user: options.user ?? defaults.user,
@@ -92,6 +92,15 @@ export async function startProcess(
     kill: (signal = "SIGTERM") => process.kill(signal),
     resize: (columns, rows) => process.resize(columns, rows),
   };
+}
+
+/** What cannot be a command is the caller's mistake. */
+async function execOrSay(agent: AgentClient, request: ExecRequest): Promise<AgentExec> {
+  try {
+    return await agent.exec(request);
+  } catch (error) {
+    throw error instanceof RangeError ? new HostError("bad-option", error.message, error) : error;
+  }
 }
 
 async function exitOf(process: AgentExec, { timeoutMs, signal }: StartOptions): Promise<ProcessExit> {
