@@ -59,7 +59,7 @@ Exit status: the program's; 126 or 127 if it cannot be started; 1 if the VM does
 export async function runIn(vm: Vm, words: readonly string[], values: ExecValues): Promise<number> {
   const tty = values.tty ?? false;
   const program = await vm.start(words, {
-    ...(values.env && { env: values.env }),
+    env: { ...(tty && process.env["TERM"] !== undefined && { TERM: process.env["TERM"] }), ...values.env },
     ...(values.user !== undefined && { user: values.user }),
     ...(values.workdir !== undefined && { workingDirectory: values.workdir }),
     ...(values.timeout !== undefined && { timeoutMs: values.timeout * 1000 }),

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import type { Command } from "commander";
 import { Host } from "../host/host.ts";
 import type { LogEntry } from "../host/output-log.ts";
+import { failure } from "./cli-error.ts";
 import { Interruption } from "./interruption.ts";
 import { parseCount } from "./values.ts";
 
@@ -23,6 +24,10 @@ export function define(command: Command): void {
     .option("--json", "one JSON object a piece: stream, time, text")
     .action(async (name: string, values: LogsValues) => {
       const vm = await new Host().get(name);
+      if (!(await vm.inspect()).config.logs)
+        throw failure(
+          `what ${name} prints goes where it was started, and is not kept; start it with --detach for that`,
+        );
       const interruption = new Interruption();
       try {
         const follow = values.follow ?? false;

@@ -13,8 +13,8 @@ import { HostError, type HostErrorCode } from "./host-error.ts";
 export interface VmLink {
   /** A stream to a vsock port of the guest. */
   connect(port: number): Promise<Duplex>;
-  /** @throws HostError */
-  request(op: string, args?: Readonly<Record<string, unknown>>): Promise<unknown>;
+  /** @param signal gives up waiting for the answer @throws HostError */
+  request(op: string, args?: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<unknown>;
 }
 
 /** A request or an answer is one line of JSON; more is not one. */
@@ -187,9 +187,13 @@ export class ControlClient implements VmLink {
       throw new HostError("not-running", "The VM does not run any more, or not yet; see 'mere ps --all'.", error);
     });
   }
-  async #ask(line: object, waits: boolean): Promise<{ socket: Socket; answer: unknown }> {
+  async #ask(line: object, waits: boolean, signal?: AbortSignal): Promise<{ socket: Socket; answer: unknown }> {
     const socket = await this.#open();
-    socket.on("error", () => socket.destroy());
+    const abandon = (): void => void socket.destroy();
+    socket.on("error", abandon);
+    signal?.addEventListener("abort", abandon, { once: true });
+    socket.on("close", () => signal?.removeEventListener("abort", abandon));
+    if (signal?.aborted === true) abandon();
     socket.write(`${JSON.stringify(line)}\n`);
     const timer = waits ? undefined : setTimeout(() => socket.destroy(), ANSWER_MS);
     const text = await readLine(socket);
@@ -210,9 +214,9 @@ export class ControlClient implements VmLink {
   async connect(port: number): Promise<Duplex> {
     return (await this.#ask({ op: "connect", port }, false)).socket;
   }
-  async request(op: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
-    const waits = op === "wait" || op === "stop";
-    const { socket, answer } = await this.#ask({ ...args, op }, waits);
+  async request(op: string, args: Readonly<Record<string, unknown>> = {}, signal?: AbortSignal): Promise<unknown> {
+    const waits = op === "wait" || op === "stop" || op === "kill";
+    const { socket, answer } = await this.#ask({ ...args, op }, waits, signal);
     socket.destroy();
     return answer;
   }

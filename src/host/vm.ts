@@ -66,9 +66,16 @@ export class Vm {
   }
 
   /** What the main process printed. */
-  logs(options: LogOptions = {}): AsyncGenerator<LogEntry> {
-    const ended = options.follow === true ? this.wait().catch(() => undefined) : Promise.resolve();
-    return readLog(this.directories.path(this.id, "output.log"), options, ended);
+  async *logs(options: LogOptions = {}): AsyncGenerator<LogEntry> {
+    // Nobody waits any more for the VM's end when the loop is left.
+    const left = new AbortController();
+    const waited = options.follow === true ? this.link.request("wait", {}, left.signal) : Promise.resolve();
+    const ended = waited.catch(() => undefined);
+    try {
+      yield* readLog(this.directories.path(this.id, "output.log"), options, ended);
+    } finally {
+      left.abort();
+    }
   }
   /** What it uses now. */
   async metrics(): Promise<VmMetrics> {
