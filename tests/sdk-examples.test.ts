@@ -57,7 +57,7 @@ describe("examples of docs/sdk.md", { timeout: 10 * MINUTES }, () => {
     if (heading !== undefined) section = heading;
     if (program === undefined) continue;
     const name = seen.has(section) ? `${section} 2` : section;
-    seen.add(section);
+    seen.add(name);
     test(name, async () => {
       const file = join(directory, `${name.replaceAll(/\W+/g, "-")}.ts`);
       await writeFile(file, program.replaceAll('from "mere"', `from ${JSON.stringify(entry)}`));
