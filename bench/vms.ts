@@ -38,7 +38,7 @@ function proportionalMib(): number {
   return Number(/^Pss:\s+(\d+)/m.exec(readFileSync("/proc/self/smaps_rollup", "utf8"))![1]) / 1024;
 }
 
-/** `mere run IMAGE -- true`, and the kernel's own part of it: from the VM's start to the agent's, by the guest's clock. */
+/** `mere run IMAGE -- true`, and the kernel's own part of it: from the machine's start to the agent's, its first process. */
 async function start(): Promise<void> {
   const walls: number[] = [];
   const kernels: number[] = [];
@@ -47,7 +47,7 @@ async function start(): Promise<void> {
     await using host = new Host();
     await using vm = await host.create({ image: values.image });
     const { readyAfter } = await vm.inspect();
-    kernels.push((readyAfter?.agentStartedUs ?? Number.NaN) / 1000);
+    kernels.push(readyAfter!.readyMs - readyAfter!.agentMs);
   }
   const [wall, kernel] = [median(walls), median(kernels)];
   console.log(

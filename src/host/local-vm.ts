@@ -112,15 +112,17 @@ export class LocalVm implements VmLink {
     const command = mainCommand(config, image.config);
     this.#agent = new AgentClient(vsock);
     this.#resources.defer(() => this.#agent.close());
+    const startedAt = performance.now();
     machine.start();
     const end = machine.wait();
     const { agentStartedUs, readyUs, complaints } = await this.#untilReady(end);
+    const readyMs = performance.now() - startedAt;
     this.#record = {
       ...this.#record,
       status: "running",
       defaults,
       startedAt: new Date().toISOString(),
-      readyAfter: { agentStartedUs, readyUs },
+      readyAfter: { readyMs, agentMs: (readyUs - agentStartedUs) / 1000 },
       complaints,
       ports: this.#parts.ports,
     };

@@ -29,8 +29,8 @@ export interface VmRecord {
   readonly endedAt?: string;
   /** What was asked for and could not be done in the guest: sentences. */
   readonly complaints?: readonly string[];
-  /** When the guest was how far, in microseconds of its own clock since its kernel started. */
-  readonly readyAfter?: { readonly agentStartedUs: number; readonly readyUs: number };
+  /** From the machine's start until the agent answered, and the part of it that was the agent's; the rest was the kernel's. In milliseconds. */
+  readonly readyAfter?: { readonly readyMs: number; readonly agentMs: number };
   /** Of the process that it runs in. */
   readonly pid: number;
   /** When that process started: its number may be another's by now. @source liveness.ts */
