@@ -22,6 +22,7 @@ import {
   type VcpuState,
 } from "./executor-protocol.ts";
 import { hypercalls } from "./hypercalls.ts";
+import { collectGarbage } from "./idle-collection.ts";
 import { describeVcpu } from "./state-dump.ts";
 import { threadNumber } from "./thread-time.ts";
 import { ConnectedTranslator } from "./translator-thread.ts";
@@ -32,6 +33,9 @@ const BUDGET = 50_000_000;
 const TURN_NS = 3_000_000;
 /** Halted without a timer: look again after this, should a wake-up have been missed. */
 const LONGEST_SLEEP_MS = 10_000;
+/** A guest that has nothing to do for so long does not miss the time of a collection; and an executor does not collect more often than that. */
+const COLLECT_IF_IDLE_MS = 100;
+const COLLECT_EVERY_NS = 60e9;
 /** Shorter waits for the host are not worth a write to the guest's memory. */
 const LEAST_LOSS_NS = 200_000;
 const HALTED = 1;
@@ -59,6 +63,7 @@ class Executor {
   readonly #regionCounts: Float64Array;
   readonly #control: Int32Array;
   #last = 0;
+  #collectAt = 0;
 
   constructor(start: ExecutorStart) {
     this.#me = start.executor;
@@ -222,6 +227,11 @@ class Executor {
       if (this.#isMine(n)) deadline = Math.min(deadline, this.#deadlineOf(n));
     const ms = Math.min((deadline - hostNanos()) / 1e6, LONGEST_SLEEP_MS);
     if (ms <= 0) return;
+    if (ms > COLLECT_IF_IDLE_MS && hostNanos() >= this.#collectAt) {
+      this.#collectAt = hostNanos() + COLLECT_EVERY_NS;
+      collectGarbage();
+      return; // what to wait for may have changed
+    }
     Atomics.store(own, Word.ASLEEP, 1);
     Atomics.wait(own, Word.BELL, bell, ms);
     Atomics.store(own, Word.ASLEEP, 0);

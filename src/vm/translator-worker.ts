@@ -9,6 +9,7 @@ import {
   type TranslatedRegion,
 } from "../engine/wasm/translator/module.ts";
 import type { RegionCode } from "../engine/wasm/translator/region.ts";
+import { collectGarbage, trimHeap } from "./idle-collection.ts";
 import { lowerThisThread } from "./thread-priority.ts";
 import type { TranslatorConnection, TranslatorStart } from "./translator-thread.ts";
 
@@ -18,6 +19,8 @@ const { options, ramPages, keptBytes: mostKeptBytes } = workerData as Translator
 const KEPT_ENTRY_BYTES = 512;
 /** Regions that are put into one module: more would make the first of them wait. */
 const MOST_IN_A_MODULE = 8;
+/** Nothing was asked for so long: what translating has left is collected. */
+const COLLECT_AFTER_MS = 2000;
 
 /** One region of an earlier answer. */
 interface Kept {
@@ -65,6 +68,13 @@ function only({ made, region }: Kept, id: number): TranslatedModule {
   return { ...made, regions: made.regions.map((r, i) => (i === region ? { ...r, id } : none)) };
 }
 
+let idle: NodeJS.Timeout | undefined;
+
+function giveBack(): void {
+  collectGarbage();
+  trimHeap();
+}
+
 function serve(connection: TranslatorConnection): void {
   const { port } = connection;
   const next = (): RegionRequest | undefined => receiveMessageOnPort(port)?.message as RegionRequest | undefined;
@@ -75,6 +85,8 @@ function serve(connection: TranslatorConnection): void {
       if (requests.length === MOST_IN_A_MODULE) break;
     }
     translate(connection, requests);
+    clearTimeout(idle);
+    idle = setTimeout(giveBack, COLLECT_AFTER_MS).unref();
   });
 }
 
