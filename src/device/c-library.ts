@@ -1,5 +1,5 @@
 /* Functions of the C library that node:fs lacks, through node:ffi (in Node 26 without a flag, experimental). Mere works without them: who uses some says what is missing then.
- * Each area names its own: src/device/libc.ts, src/disk/libc.ts, src/net/tap-calls.ts. Any thread. */
+ * Users: libc.ts, src/net/tap-calls.ts, src/vm/idle-collection.ts. Any thread. */
 import type * as nodeFfi from "node:ffi";
 
 export type Ffi = typeof nodeFfi;

@@ -4,7 +4,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import { DiskError } from "./disk-error.ts";
-import { ENOSYS, EOPNOTSUPP, Falloc, libc } from "./libc.ts";
+import { ENOSYS, EOPNOTSUPP, Falloc, libc } from "../device/libc.ts";
 
 /** More than this many pieces in one readv/writev is EINVAL on Linux (IOV_MAX). */
 const MAX_PIECES = 1024;

@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, fstatSync, readFileSync } from "node:fs";
 import { DiskError } from "./disk-error.ts";
-import { EAGAIN, Flock, libc } from "./libc.ts";
+import { EAGAIN, Flock, libc } from "../device/libc.ts";
 
 export type LockKind = "shared" | "exclusive";
 

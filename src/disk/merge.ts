@@ -2,7 +2,7 @@
  * written; else both are copied, and what is zeroes is left out. I/O thread. */
 import type { FileHandle } from "node:fs/promises";
 import { type BlockFile, HostFile } from "./block-file.ts";
-import { ENXIO, libc } from "./libc.ts";
+import { ENXIO, libc } from "../device/libc.ts";
 import { createWhole } from "./new-file.ts";
 import { openOverlayDisk } from "./overlay.ts";
 import type { OverlayDisk } from "./overlay-disk.ts";

@@ -1,7 +1,7 @@
 /* QuickDisk on an executor's thread: reads with RWF_NOWAIT, which the kernel refuses where it would have to wait for the device, and writes to its page cache. Straight between the file
  * and guest memory, by the addresses of both. Overlays share their map with the I/O thread. @source preadv2(2), docs/disks.md "Where requests run" */
 import type { QuickDisk, QuickDiskParts } from "../device/virtio/disk.ts";
-import { type Libc, libc, RWF_NOWAIT } from "./libc.ts";
+import { type Libc, libc, RWF_NOWAIT } from "../device/libc.ts";
 import { Block, BLOCK_BYTES, DATA_OFFSET } from "./overlay-format.ts";
 import { OverlayMap } from "./overlay-map.ts";
 import { byteCount, fillZeroes, piecesOf } from "./pieces.ts";

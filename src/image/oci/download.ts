@@ -1,7 +1,7 @@
 /* Blobs of a registry into files: two at a time, continued where they stopped, each kept only with the digest and length that were asked for.
  * A file "<hex>.part" is under way, also one of a process that was killed; "<hex>" is whole. The caller holds the directory's lock. */
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ImageError } from "../image-error.ts";
 import { type Answer, TransientError, Tries } from "./http.ts";
@@ -196,9 +196,4 @@ async function sizeOf(path: string): Promise<number | undefined> {
     ({ size }) => size,
     () => undefined,
   );
-}
-
-/** Removes a blob that turned out wrong later, so that it is not taken for whole again. */
-export async function dropBlob(directory: string, digest: string): Promise<void> {
-  await rm(blobPath(directory, digest), { force: true });
 }
