@@ -1,7 +1,7 @@
 /* What a VM of `mere run` boots: kernel, initramfs and command line, from the user's files or from Mere's cache. */
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { guestModules, readCachedKernel, readGuestKernel } from "../host/guest-kernel.ts";
+import { COMMAND_LINE, guestModules, readCachedKernel, readGuestKernel } from "../host/guest-kernel.ts";
 import { type CommandInput, LARGEST_STDIN, buildInitramfs } from "../image/initramfs.ts";
 import { type PullOptions, ensureBusybox, ensureKernel, readKernelFile } from "../image/kernel.ts";
 import { failure } from "./cli-error.ts";
@@ -11,9 +11,6 @@ import type { Exact, OwnInit } from "./run-options.ts";
 const MODULES = ["virtio_mmio", "virtio_console", "virtio_rng"];
 /** … and the file system that Debian's disks have. */
 const DISK_MODULES = ["virtio_blk", "ext4"];
-
-/** Kernel messages go to the serial port, which keeps the last of them for a crash; a panic reboots at once, which ends the VM. */
-const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
 
 export interface GuestFiles {
   readonly kernel: Uint8Array;

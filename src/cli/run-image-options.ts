@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { VmOptions } from "../host/vm-config.ts";
 import { usageError } from "./cli-error.ts";
 import type { RunValues } from "./run-options.ts";
-import { collectEnv, parseSeconds, quote } from "./values.ts";
+import { collect, collectEnv, parseSeconds, quote } from "./values.ts";
 
 /** Options as commander hands them over; none of them goes without an image. */
 export interface ImageValues {
@@ -44,10 +44,6 @@ export interface RunImageOptions {
 }
 
 const PULL = ["missing", "always", "never"] as const;
-
-function collect(text: string, before: readonly string[] = []): string[] {
-  return [...before, text];
-}
 
 /** Adds the options, in the order in which --help tells them. */
 export function addImageOptions(command: Command): Command {

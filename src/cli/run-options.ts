@@ -5,7 +5,7 @@ import { resolveDisk } from "../disk/store.ts";
 import type { KernelChoice } from "../host/guest-kernel.ts";
 import { usageError } from "./cli-error.ts";
 import { disksDirectory } from "../host/disks-directory.ts";
-import { parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
+import { collect, parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
 
 /** As many as the engine keeps state for. */
 const MOST_CPUS = 8;
@@ -159,11 +159,6 @@ function exact(values: RunValues, initrd: string, command: readonly string[]): E
   }
   const console = values.console ?? false;
   return { kind: "exact", kernel: values.kernel, initrd, append: values.append ?? "console=ttyS0", console };
-}
-
-/** Of an option that may be repeated. */
-function collect(text: string, before: readonly string[] = []): string[] {
-  return [...before, text];
 }
 
 /** A file of one of the names is ./mere or ./debian. */

@@ -130,3 +130,8 @@ export function collectEnv(text: string, before: Readonly<Record<string, string>
   if (value === undefined) throw usageError(`--env ${quote(name)} is not set here; write ${name}=value`);
   return { ...before, [name]: value };
 }
+
+/** Adds a value of an option that may be repeated. */
+export function collect(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
+}

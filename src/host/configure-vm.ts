@@ -9,14 +9,13 @@ import { VsockDevice } from "../device/virtio/vsock.ts";
 import { openRawDisk } from "../disk/raw.ts";
 import { LastLines } from "../vm/last-lines.ts";
 import { createMachine } from "../vm/machine.ts";
-import { guestModules, readGuestKernel, release } from "./guest-kernel.ts";
+import { COMMAND_LINE, guestModules, readGuestKernel, release } from "./guest-kernel.ts";
 import { HostError } from "./host-error.ts";
 
 /** Packages' scripts compile and sort: they want memory, and the host has it for these minutes. */
 const MEMORY_BYTES = 1 << 30;
 const READY_MS = 120_000;
 const POWER_OFF_MS = 60_000;
-const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
 /** What is kept of the script's output. */
 const LOG_CHARACTERS = 1 << 20;
 

@@ -14,6 +14,9 @@ import {
   vmlinuxPath,
 } from "../image/kernel.ts";
 
+/** Kernel messages go to the serial port, which keeps the last of them for a crash; a panic reboots at once, which ends the VM. */
+export const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
+
 /** The kernel to boot: a file of the user's, one of the cache by its name, or undefined: Mere's own if one was built, else Debian's. */
 export type KernelChoice = { readonly file: string } | KernelName | undefined;
 

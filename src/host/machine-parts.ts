@@ -16,7 +16,7 @@ import { openShare } from "../share/share-server.ts";
 import { type Machine, createMachine } from "../vm/machine.ts";
 import { disksDirectory } from "./disks-directory.ts";
 import { HostError } from "./host-error.ts";
-import { guestModules, kernelChoice, readGuestKernel, release } from "./guest-kernel.ts";
+import { COMMAND_LINE, guestModules, kernelChoice, readGuestKernel, release } from "./guest-kernel.ts";
 import type { CreateProgress, HostPlaces } from "./host.ts";
 import { agentConfig } from "./agent-config.ts";
 import type { HostImages } from "./images.ts";
@@ -64,9 +64,6 @@ const LATER_MODULES = ["virtio_rng", "virtio_balloon"];
 const MOST_DISKS = 8;
 const MOST_SHARES = 8;
 const STATISTICS_MS = 500;
-
-/** Kernel messages go to the serial port, which keeps the last of them for a crash; a panic reboots at once, which ends the VM. */
-const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
 
 /** @throws the errors of images, disks, network, shares, kernel and agent */
 export async function assembleMachine(

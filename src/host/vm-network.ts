@@ -5,7 +5,6 @@ import { type Gateway, openGateway } from "../net/nat/gateway.ts";
 import type { NetworkEndpoint, Packet } from "../net/packet.ts";
 import { Policy, parseRule } from "../net/policy.ts";
 import { Switch } from "../net/switch.ts";
-import { openTap } from "../net/tap.ts";
 import { HostError } from "./host-error.ts";
 import type { JoinedNetwork, NamedNetworks } from "./named-networks.ts";
 import type { VmConfig } from "./vm-config.ts";
@@ -42,7 +41,7 @@ export async function connectNetwork(
   const interfaceMac = formatMac(mac);
   if (network.mode !== "nat") {
     withoutNetwork(config);
-    connectTap(device, mac, network.mode.slice("tap=".length), resources);
+    await connectTap(device, mac, network.mode.slice("tap=".length), resources);
     const { address, gateway, dns } = network;
     return {
       device,
@@ -126,7 +125,14 @@ async function openIsolated(
   return { switch: switched, gateway, network, guest, gatewayAddress, dns };
 }
 
-function connectTap(device: NetDevice, mac: number, name: string, resources: AsyncDisposableStack): void {
+async function connectTap(
+  device: NetDevice,
+  mac: number,
+  name: string,
+  resources: AsyncDisposableStack,
+): Promise<void> {
+  // It looks up calls of the C library when it is loaded.
+  const { openTap } = await import("../net/tap.ts");
   const tap = openTap(name);
   resources.defer(() => tap.close());
   const switched = new Switch();
