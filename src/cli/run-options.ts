@@ -2,13 +2,12 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { resolveDisk } from "../disk/store.ts";
+import { MOST_CPUS } from "../host/vm-config.ts";
 import type { KernelChoice } from "../host/guest-kernel.ts";
 import { usageError } from "./cli-error.ts";
 import { disksDirectory } from "../host/disks-directory.ts";
 import { collect, parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
 
-/** As many as the engine keeps state for. */
-const MOST_CPUS = 8;
 const DEFAULT_MEMORY = "512M";
 const DEFAULT_CODE_CACHE = "256M";
 

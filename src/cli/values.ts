@@ -1,9 +1,9 @@
 /* Values on the command line: sizes, counts and files. Each parser takes the option's name for its sentence and throws a usage CliError. */
 import { accessSync, constants as access, statSync } from "node:fs";
 import { constants } from "node:os";
+import { CODE_CACHE, MEMORY, UNITS } from "../host/vm-config.ts";
 import { usageError } from "./cli-error.ts";
 
-const UNITS: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
 const SIZE = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:ib)?$/i;
 
 /** A size in bytes: "512M", "1G", "1.5GiB", "1048576". Units are powers of 1024; case does not matter. */
@@ -16,16 +16,12 @@ export function parseSize(option: string, text: string): number {
   return bytes;
 }
 
-/** The least memory in which Debian's kernel and an initramfs have room to start. */
-export const LEAST_MEMORY_BYTES = 64 * 2 ** 20;
-/** The frame pool is one wasm memory of at most 16 GiB. */
-export const MOST_MEMORY_BYTES = 16 * 2 ** 30;
 const PAGE_BYTES = 4096;
 
-/** RAM size of a VM in bytes: whole pages between LEAST_MEMORY_BYTES and MOST_MEMORY_BYTES. */
+/** RAM size of a VM in bytes: whole pages within MEMORY's limits. */
 export function parseMemory(option: string, text: string): number {
   const bytes = parseSize(option, text);
-  if (bytes < LEAST_MEMORY_BYTES || bytes > MOST_MEMORY_BYTES) {
+  if (bytes < MEMORY.least || bytes > MEMORY.most) {
     throw usageError(`${option} ${quote(text)} is outside what a VM can have; choose between 64M and 16G`);
   }
   if (bytes % PAGE_BYTES !== 0) {
@@ -47,13 +43,10 @@ export function parseDiskSize(option: string, text: string): number {
   return bytes;
 }
 
-/** What V8 has room for is about this much. */
-const MOST_CODE_CACHE_BYTES = 4 * 2 ** 30;
-
 /** Memory for translated code in bytes. 0: none stays for long. */
 export function parseCodeCache(option: string, text: string): number {
   const bytes = parseSize(option, text);
-  if (bytes > MOST_CODE_CACHE_BYTES) throw usageError(`${option} ${quote(text)} is too much; choose at most 4G`);
+  if (bytes > CODE_CACHE.most) throw usageError(`${option} ${quote(text)} is too much; choose at most 4G`);
   return bytes;
 }
 

@@ -142,10 +142,14 @@ export interface VmConfig {
 }
 
 const MIB = 2 ** 20;
-const MEMORY = { least: 64 * MIB, most: 16 * 1024 * MIB, default: 512 * MIB } as const;
-const CODE_CACHE = { least: 0, most: 4096 * MIB, default: 256 * MIB } as const;
-const MOST_CPUS = 8;
-const UNITS: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: MIB, g: 2 ** 30, t: 2 ** 40 };
+/** In bytes. The least memory in which Debian's kernel and an initramfs have room to start; the frame pool is one wasm memory of at most 16 GiB. */
+export const MEMORY = { least: 64 * MIB, most: 16 * 1024 * MIB, default: 512 * MIB } as const;
+/** In bytes. What V8 has room for is about the most. */
+export const CODE_CACHE = { least: 0, most: 4096 * MIB, default: 256 * MIB } as const;
+/** As many as the engine keeps state for. */
+export const MOST_CPUS = 8;
+/** Bytes of the units of sizes, in lower case. */
+export const UNITS: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: MIB, g: 2 ** 30, t: 2 ** 40 };
 const PAGE_BYTES = 4096;
 /** Nobody on the network reaches a VM that was not meant for them. */
 const DEFAULT_HOST_ADDRESS = "127.0.0.1";
