@@ -1,15 +1,13 @@
 /* Runs a script in a VM whose root is a raw disk, which it changes: how images of Debian packages are configured by the packages' own scripts, and images are
  * changed by what a user says. The VM has no network and nobody else sees it. On the main thread. */
-import { readFile } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
-import { ensureAgent } from "../agent/build.ts";
 import { AgentClient } from "../agent/client.ts";
-import { AGENT_MODULES, buildAgentInitramfs } from "../agent/initramfs.ts";
 import { VsockDevice } from "../device/virtio/vsock.ts";
 import { openRawDisk } from "../disk/raw.ts";
 import { LastLines } from "../vm/last-lines.ts";
 import { createMachine } from "../vm/machine.ts";
-import { COMMAND_LINE, guestModules, readGuestKernel, release } from "./guest-kernel.ts";
+import { bootFiles } from "./boot-files.ts";
+import { release } from "./guest-kernel.ts";
 import { HostError } from "./host-error.ts";
 
 /** Packages' scripts compile and sort: they want memory, and the host has it for these minutes. */
@@ -39,25 +37,19 @@ export async function configureInVm(
   resources.defer(() => vsock.close());
   const agent = new AgentClient(vsock);
   resources.defer(() => agent.close());
-  const pull = { cacheDir, signal };
-  const kernel = await readGuestKernel(undefined, pull);
-  const initrd = buildAgentInitramfs({
-    agent: await readFile(await ensureAgent(pull)),
-    modules: await guestModules(kernel, AGENT_MODULES),
-    config: { root: { device: "/dev/vda" }, hostname: "mere" },
-  });
+  const config = { root: { device: "/dev/vda" }, hostname: "mere" };
+  const files = await bootFiles({ config }, { cacheDir, signal });
   const serial = new LastLines();
   const machine = await createMachine({
     cpus: 1,
     memoryBytes: MEMORY_BYTES,
-    kernel: kernel.file,
-    initrd,
-    commandLine: COMMAND_LINE,
+    ...files,
     disks: [root],
     devices: [vsock],
     serialOutput: (bytes) => serial.push(bytes),
   });
-  release(kernel.file);
+  release(files.kernel);
+  release(files.initrd);
   resources.defer(() => machine.stop());
   const stop = (): void => void machine.stop();
   signal?.addEventListener("abort", stop, { once: true });

@@ -1,8 +1,5 @@
 /* A machine put together for a VM of an image: kernel, root disk, network, shares, agent. Everything that must be given back is put on the caller's stack, in the
  * order in which it is taken. On the main thread. */
-import { readFile } from "node:fs/promises";
-import { ensureAgent } from "../agent/build.ts";
-import { AGENT_MODULES, buildAgentInitramfs } from "../agent/initramfs.ts";
 import type { Disk } from "../device/virtio/disk.ts";
 import { BalloonDevice } from "../device/virtio/balloon.ts";
 import { FsDevice } from "../device/virtio/fs.ts";
@@ -16,7 +13,8 @@ import { openShare } from "../share/share-server.ts";
 import { type Machine, createMachine } from "../vm/machine.ts";
 import { disksDirectory } from "./disks-directory.ts";
 import { HostError } from "./host-error.ts";
-import { COMMAND_LINE, guestModules, kernelChoice, readGuestKernel, release } from "./guest-kernel.ts";
+import { type BootFiles, bootFiles } from "./boot-files.ts";
+import { kernelChoice, release } from "./guest-kernel.ts";
 import type { CreateProgress, HostPlaces } from "./host.ts";
 import { agentConfig } from "./agent-config.ts";
 import type { HostImages } from "./images.ts";
@@ -80,20 +78,18 @@ export async function assembleMachine(
   const disks = await openDisks(image, subject, around.places, resources);
   const devices = await openDevices(subject, resources, around);
   onProgress?.("boot", 0, 0);
-  const { kernel, initrd } = await bootFiles(subject, devices, around);
+  const files = await filesFor(subject, devices, around);
   const machine = await createMachine({
     cpus: config.cpus,
     memoryBytes: config.memoryBytes,
     codeCacheBytes: config.codeCacheBytes,
-    kernel,
-    initrd,
-    commandLine: COMMAND_LINE,
+    ...files,
     disks,
     devices: [devices.vsock, devices.balloon, ...(devices.network ? [devices.network.device] : []), ...devices.shares],
     serialOutput: onSerial,
   });
-  release(kernel);
-  release(initrd);
+  release(files.kernel);
+  release(files.initrd);
   return {
     machine,
     image,
@@ -155,21 +151,18 @@ async function openDevices(
   return { vsock, balloon: new BalloonDevice(), network, shares };
 }
 
-async function bootFiles(
+function filesFor(
   subject: PartsSubject,
   { network, shares }: VmDevices,
   { places, signal }: PartsSurroundings,
-): Promise<{ kernel: Uint8Array; initrd: Uint8Array }> {
-  const pull = { cacheDir: places.cacheDirectory, signal };
-  const kernel = await readGuestKernel(kernelChoice(subject.config.kernel), pull);
-  const modules = [...AGENT_MODULES, ...(network ? NETWORK_MODULES : []), ...(shares.length > 0 ? SHARE_MODULES : [])];
-  const initrd = buildAgentInitramfs({
-    agent: await readFile(await ensureAgent(pull)),
-    modules: await guestModules(kernel, modules),
-    laterModules: await guestModules(kernel, LATER_MODULES),
+): Promise<BootFiles> {
+  const options = {
+    kernel: kernelChoice(subject.config.kernel),
+    modules: [...(network ? NETWORK_MODULES : []), ...(shares.length > 0 ? SHARE_MODULES : [])],
+    laterModules: LATER_MODULES,
     config: agentConfig(subject, network?.guest),
-  });
-  return { kernel: kernel.file, initrd };
+  };
+  return bootFiles(options, { cacheDir: places.cacheDirectory, signal });
 }
 
 /** One device a volume, in their order. */
