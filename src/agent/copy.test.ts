@@ -40,7 +40,8 @@ after(async () => {
 let count = 0;
 const place = (): string => join(work, `place-${count++}`);
 const code = (expected: AgentErrorCode) => ({ name: "AgentError", code: expected });
-const PAST = new Date("2020-02-03T04:05:06Z");
+/** Seconds since 1970, near the end of a millisecond. */
+const PAST = 1_580_702_706.0179996;
 
 /** Every path with what it is, below a directory. */
 function picture(root: string): Record<string, string> {

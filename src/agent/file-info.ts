@@ -25,6 +25,9 @@ export interface FileEntry extends FileInfo {
   readonly target?: string;
 }
 
+/** To the nearest millisecond, as Node tells the times of files. */
+const toDate = (seconds: number, nanoseconds: number): Date => new Date(Math.round(seconds * 1000 + nanoseconds / 1e6));
+
 /** @throws RangeError when the frame ends too early */
 export function readInfo(reader: FrameReader): FileInfo {
   const mode = reader.u32();
@@ -36,7 +39,7 @@ export function readInfo(reader: FrameReader): FileInfo {
   if (type === FileType.FILE) kind = "file";
   else if (type === FileType.DIRECTORY) kind = "directory";
   else if (type === FileType.SYMLINK) kind = "symlink";
-  return { kind, mode: mode & 0o7777, ...info, modified: new Date(seconds * 1000 + nanoseconds / 1e6) };
+  return { kind, mode: mode & 0o7777, ...info, modified: toDate(seconds, nanoseconds) };
 }
 
 /** @throws RangeError when the frame ends too early */
