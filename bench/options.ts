@@ -6,7 +6,8 @@ import { SWITCHES } from "./switches.ts";
 export const HELP = `npm run bench -- [options]
   --runs N            rounds, of which the medians are taken (3)
   --only NAMES        parts (boot, compute, debian, kernel, disk, net, smp, memory, phases) or single programs, with commas between
-  --quick             one round of programs at a fifth of their size
+  --scale PERCENT     of the programs' size (100); 1000 shows what long programs reach
+  --quick             one round, --scale 20
   --write             put the tables into docs/benchmarks.md
   --mere-kernel FILE  boot this kernel, built for Mere, too; with --engine: instead of Debian's
   --engine NAME       only mere, qemu or native: the programs once, each with seconds and M instr/s as it ends
@@ -63,13 +64,15 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" | {
   if (values.profile !== undefined && engine !== "mere") return { mistake: "--profile needs --engine mere" };
   const runs = Number(values.runs ?? (values.quick === true || engine !== undefined ? 1 : 3));
   if (!Number.isInteger(runs) || runs < 1) return { mistake: "--runs takes a number from 1 on" };
+  const scale = Number(values.scale ?? (values.quick === true ? QUICK_SCALE : 100));
+  if (!Number.isInteger(scale) || scale < 1) return { mistake: "--scale takes a percentage from 1 on" };
   const names = (values.only ?? "").split(",").filter((name) => name !== "");
   const chosen = features ? chooseFeatures(names) : chooseParts(names, engine !== undefined);
   if ("mistake" in chosen) return chosen;
   return {
     ...chosen,
     runs,
-    scale: values.quick === true ? QUICK_SCALE : 100,
+    scale,
     write: values.write ?? false,
     mereKernel: values["mere-kernel"],
     engine,
@@ -84,6 +87,7 @@ function parseWords(args: readonly string[]) {
     options: {
       runs: { type: "string" },
       only: { type: "string" },
+      scale: { type: "string" },
       quick: { type: "boolean" },
       write: { type: "boolean" },
       "mere-kernel": { type: "string" },
