@@ -25,7 +25,8 @@ describe("two guests on one switch, with two processors and two queue pairs each
     await Promise.all(
       guests.map((guest, n) =>
         guest.run(
-          `ifconfig eth0 10.1.0.${n + 1} netmask 255.255.255.0 up && ifconfig eth0 add fd00::${n + 1}/64 && head -c ${CONTENT_BYTES} /dev/urandom >/tmp/content && httpd -p 80 -h /tmp`,
+          // without a second in which the address is only tried and answers nobody
+          `echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad && ifconfig eth0 10.1.0.${n + 1} netmask 255.255.255.0 up && ifconfig eth0 add fd00::${n + 1}/64 && head -c ${CONTENT_BYTES} /dev/urandom >/tmp/content && httpd -p 80 -h /tmp`,
         ),
       ),
     );

@@ -156,7 +156,7 @@ describe("files", { timeout: 60_000 }, () => {
     const file = statSync(join(directory, "f"));
     const { mode: permissions, uid, sizeBytes, modified } = entries[1]!;
     assert.deepEqual([permissions, uid, sizeBytes], [0o600, file.uid, 5]);
-    assert.equal(modified.getTime(), Math.floor(file.mtimeMs));
+    assert.deepEqual(modified, file.mtime);
     for (let i = 0; i < 1000; i++) writeFileSync(join(directory, "d", `file-with-a-name-${i}`), "");
     assert.equal((await client.list(join(directory, "d"))).length, 1000);
   });
