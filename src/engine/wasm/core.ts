@@ -12,7 +12,7 @@ import { writeExchangePair, writeStoreLocked } from "./locked.ts";
 import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "./jump-cache.ts";
 import { Engine, Entry, ENTRY_UNCHAINED, MAX_EXECUTORS, statePages, Tlb } from "./layout.ts";
-import { refill } from "./refill.ts";
+import { pageAddend, refill } from "./refill.ts";
 import { copyRun, fillRun } from "./string-run.ts";
 import type { CodeTables } from "./walk.ts";
 
@@ -59,6 +59,8 @@ export type HostFunction = keyof typeof HOST_FUNCTIONS;
 export const CORE_FUNCTIONS = {
   /** (state, address, access, size) → 0: the TLB now has it, and it lies in one page; 1: the slow way. Raises nothing. */
   refill: [["i32", "i64", "i32", "i32"], ["i32"]],
+  /** (state, address, access, size) → addend (Tlb.ADDEND) of the page that the access lies in; NO_ADDEND: the slow way. Raises nothing. */
+  pageAddend: [["i32", "i64", "i32", "i32"], ["i64"]],
   /** (state) → first entry of the block at RIP, put into the jump cache; 0: ask lookUp. Raises nothing. */
   findBlock: [["i32"], ["i32"]],
   load: [["i32", "i32", "i64", "i32"], ["i64"]],
@@ -81,7 +83,7 @@ const HANDLER_TYPE: [ValueTypeName[], ValueTypeName[]] = [["i32", "i32"], ["i32"
 const ADDRESS = 2;
 
 /** Does a frames memory of this many 64-KiB pages take 64-bit addresses? The same rule as FramePool.create's. */
-const isWideRam = (ramPages: number): boolean => ramPages > MOST_NARROW_PAGES;
+export const isWideRam = (ramPages: number): boolean => ramPages > MOST_NARROW_PAGES;
 /** Declares the two memories; every generated module has them. @param swapped for functions that are (FunctionBuilder) */
 export function importMemories(m: ModuleBuilder, ramPages: number, swapped = false): void {
   const state = (): void => m.importMemory("mere", "state", statePages(1), statePages(MAX_EXECUTORS), false);
@@ -105,6 +107,9 @@ class CoreWriter {
     this.m.importTable("mere", "handlers", 1);
   }
 
+  addPageAddend(): void {
+    this.add("pageAddend", pageAddend(this.#index("refill")));
+  }
   addRuns(): void {
     this.add("copyRun", copyRun(this.#index("refill")));
     this.add("fillRun", fillRun(this.#index("refill")));
@@ -321,6 +326,7 @@ export function coreModule(
 ): Uint8Array<ArrayBuffer> {
   const w = new CoreWriter(ramPages, tables.pages, calls);
   w.add("refill", refill(tables));
+  w.addPageAddend();
   w.add("findBlock", findBlock(tables));
   w.add("load", w.load());
   w.add("store", w.store());

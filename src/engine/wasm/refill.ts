@@ -101,3 +101,23 @@ class RefillWriter extends WalkWriter {
 
 /** The function refill (core.ts CORE_FUNCTIONS). */
 export const refill = (tables: CodeTables): FunctionBuilder => new RefillWriter(tables).write();
+
+/** No addend: those are multiples of the page size. */
+export const NO_ADDEND = 1;
+/** The function pageAddend (core.ts CORE_FUNCTIONS): a probe that is called, for accesses whose page is most often at hand. @param refill index of that function */
+export function pageAddend(refill: number): FunctionBuilder {
+  const f = new FunctionBuilder(["i32", "i64", "i32", "i32"], ["i64"]);
+  const entry = f.local("i32");
+  pushTlbEntry(f, () => f.get(ADDRESS));
+  f.tee(entry)
+    .get(ACCESS)
+    .i32(Tlb.WRITE - Tlb.READ)
+    .op("i32.mul")
+    .op("i32.add")
+    .memory("i64.load", Tlb.READ);
+  f.get(ADDRESS).get(SIZE).op("i64.extend_i32_u").op("i64.add").i64(1).op("i64.sub").i64(-PAGE).op("i64.and");
+  f.op("i64.ne").if();
+  f.get(0).get(ADDRESS).get(ACCESS).get(SIZE).call(refill).if();
+  f.i64(NO_ADDEND).op("return").end().end();
+  return f.get(entry).memory("i64.load", Tlb.ADDEND);
+}

@@ -1,7 +1,7 @@
 /* Regions put into wasm modules: several a module, because most of what a small module costs is its own. What crosses threads is plain data and
  * the compiled module. Runs on the translator's thread (or, in tests, on the executor's). */
 import { ModuleBuilder } from "../../../wasm/module.ts";
-import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type Signature } from "../core.ts";
+import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, isWideRam, type Signature } from "../core.ts";
 import { signatureOf } from "../handlers.ts";
 import type { RegionCode } from "./region.ts";
 import { GENERAL_FUNCTIONS, REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "./region-core.ts";
@@ -52,7 +52,7 @@ export function translateModule(
       return known >= 0 ? known : names.push(name) - 1;
     },
   };
-  const written = requests.map(({ code }) => translateRegion(code, imports, options));
+  const written = requests.map(({ code }) => translateRegion(code, imports, options, isWideRam(ramPages)));
   const regions = requests.map(({ id }, i) => ({
     id,
     entries: written[i]?.entries ?? [],

@@ -128,7 +128,7 @@ function readers(code: number | undefined, b?: bigint): Map<Question, Reader> {
   const options = { passes: ALL_PASSES, parallel: false };
   for (const question of QUESTIONS) {
     const f = new FunctionBuilder(["i32", "i64", "i64", "i64"], ["i64"]);
-    const emit = new EmitRegion(f, imports, options);
+    const emit = new EmitRegion(f, imports, options, true);
     f.get(0).set(emit.fk).get(1).set(emit.fa).get(2).set(emit.fb).get(3).set(emit.fr);
     emit.flagsState = { code, b, local: code };
     emit.push(emit.zext(question === "all" ? emit.readFlags() : emit.cond(question), 8));

@@ -56,8 +56,8 @@ export abstract class RegionFlags extends RegionState {
   /** The last sum and difference, to tell an addition from one with carry. */
   #sum: { result: Value; a: Value; b: Value } | undefined;
 
-  constructor(f: FunctionBuilder, imports: Imports, options: RegionOptions) {
-    super(f, imports, options);
+  constructor(f: FunctionBuilder, imports: Imports, options: RegionOptions, wideRam: boolean) {
+    super(f, imports, options, wideRam);
     this.fk = f.local("i32");
     this.fa = f.local("i64");
     this.fb = f.local("i64");
@@ -70,9 +70,12 @@ export abstract class RegionFlags extends RegionState {
     this.f.i32(code).set(this.fk);
     this.flagsState = { code, b, local: code };
   }
-  protected writeFlagKind(): void {
+  protected get unwrittenFlagKind(): number | undefined {
     const { code, local } = this.flagsState;
-    if (code !== undefined && code !== local) this.f.i32(code).set(this.fk);
+    return code === local ? undefined : code;
+  }
+  protected setFlagKind(): void {
+    this.f.set(this.fk);
   }
   #become(kind: number, size: Size, b?: bigint): void {
     this.registerEffects++;

@@ -6,6 +6,7 @@ import type { ValueTypeName } from "../../../wasm/opcodes.ts";
 import { STATE } from "../emit-flags.ts";
 import type { Value } from "../emit-values.ts";
 import { Access } from "../core.ts";
+import { NO_ADDEND } from "../refill.ts";
 import { Engine, Tlb, TLB_ENTRIES, TLB_ENTRY_BYTES } from "../layout.ts";
 import { pushIsInPair } from "../locked.ts";
 import { frameKey, isSmallStep, operandKey, type PageReuse, stackKey, usesStack } from "./page-reuse.ts";
@@ -71,37 +72,55 @@ export abstract class RegionMemory extends RegionFlags {
   protected abstract isOperandAddress(address: Value): boolean;
   #pageLocals(key: number, access: number): { page: Local; addend: Local } {
     const list = (this.pageLocals[key] ??= []);
-    return (list[access] ??= { page: this.f.lasting("i64"), addend: this.f.lasting("i64") });
+    return (list[access] ??= { page: this.f.lasting("i64"), addend: this.f.lasting(this.#hostType) });
   }
   /** Rights have changed: no page is at hand. */
   protected forgetPages(): void {
     this.likelyPages = 0;
-    for (const key of this.pageReuse?.keys.values() ?? []) {
-      for (const access of [Access.READ, Access.WRITE]) this.#setNoPage(this.#pageLocals(key, access));
-    }
+    const keys = [...(this.pageReuse?.keys.values() ?? [])];
+    this.#setNoPages(keys.flatMap((key) => [Access.READ, Access.WRITE].map((access) => this.#pageLocals(key, access))));
   }
-  #setNoPage({ page, addend }: { page: Local; addend: Local }): void {
-    this.f.i64(NO_PAGE).set(page).i64(-NO_PAGE).set(addend);
+  #setNoPages(all: readonly { page: Local; addend: Local }[]): void {
+    if (all.length === 0) return;
+    this.f.i64(NO_PAGE);
+    for (const { page } of all) this.f.tee(page);
+    this.f.op("drop");
+    if (this.wideRam) this.f.i64(-NO_PAGE);
+    else this.f.i32(Number(BigInt.asIntN(32, -NO_PAGE)));
+    for (const { addend } of all) this.f.tee(addend);
+    this.f.op("drop");
   }
   /** Written where the region begins. */
   startPages(): void {
-    for (const locals of this.pageLocals.flat()) this.#setNoPage(locals);
+    this.#setNoPages(this.pageLocals.flat());
   }
   /** A register has a new value. */
   protected registerChanged(register: number): void {
     if (this.pageReuse && !isSmallStep(this.d, register)) this.likelyPages &= ~this.pageReuse.killedBy(1 << register);
   }
 
-  /** Makes sure that the access is in the TLB, or leaves. @returns local of the address in the frames memory */
-  #host(address: Value, size: number, access: number): Local {
+  get #hostType(): "i32" | "i64" {
+    return this.wideRam ? "i64" : "i32";
+  }
+  /** The i64 on the stack as an address or addend of the frames memory. */
+  #narrow(): void {
+    if (!this.wideRam) this.f.op("i32.wrap_i64");
+  }
+  /** Makes sure that the access is in the TLB, or leaves. @returns the address in the frames memory, as wide as that takes */
+  #host(address: Value, size: number, access: number): Value {
     const { f } = this;
     const at = this.#inLocal(address);
     const key = this.#keyNumber(address);
-    const addend = key < 0 ? f.local("i64") : this.#pageLocals(key, access).addend;
+    const addend = key < 0 ? f.local(this.#hostType) : this.#pageLocals(key, access).addend;
     if (key < 0) this.#probe(at, size, access, addend);
     else this.#probeKnown(at, size, access, key);
-    f.get(at).get(addend).op("i64.add");
-    return this.keep("i64").local;
+    f.get(at);
+    this.#narrow();
+    f.get(addend).op(this.wideRam ? "i64.add" : "i32.add");
+    return this.keep(this.#hostType);
+  }
+  #pushHost(host: Value): void {
+    this.f.get(host.local);
   }
   #probeKnown(at: Local, size: number, access: number, key: number): void {
     const { f } = this;
@@ -109,8 +128,8 @@ export abstract class RegionMemory extends RegionFlags {
     const known = this.#pageLocals(key, access);
     const likely = (this.likelyPages & bit) !== 0;
     this.likelyPages |= bit;
-    // the whole access lies in the page: also false where it begins in the page before
-    if (likely)
+    if (likely) {
+      // the whole access lies in the page: also false where it begins in the page before
       f.get(at)
         .get(known.page)
         .op("i64.sub")
@@ -118,13 +137,23 @@ export abstract class RegionMemory extends RegionFlags {
         .op("i64.gt_u")
         .likely(false)
         .if();
-    const page = this.#probe(at, size, access, known.addend);
-    f.get(page).set(known.page);
+      this.#callProbe(at, size, access, known.addend);
+      f.get(at).i64(-PAGE).op("i64.and").set(known.page);
+    } else f.get(this.#probe(at, size, access, known.addend)).set(known.page);
     if (access === Access.WRITE) {
       const read = this.#pageLocals(key, Access.READ);
-      f.get(page).set(read.page).get(known.addend).set(read.addend);
+      f.get(known.page).set(read.page).get(known.addend).set(read.addend);
     }
     if (likely) f.end();
+  }
+  #callProbe(at: Local, size: number, access: number, addend: Local): void {
+    const { f } = this;
+    f.get(STATE).get(at).i32(access).i32(size).call(this.imports.function("pageAddend"));
+    this.#narrow();
+    f.tee(addend);
+    if (this.wideRam) f.op("i32.wrap_i64");
+    f.i32(NO_ADDEND).op("i32.and");
+    this.sideExitIf();
   }
   /** Finds the page in the TLB; the entry's addend goes into a local. @returns local of the page */
   #probe(at: Local, size: number, access: number, addend: Local): Local {
@@ -141,31 +170,27 @@ export abstract class RegionMemory extends RegionFlags {
     f.get(STATE).get(at).i32(access).i32(size).call(this.imports.function("refill"));
     this.sideExitIf();
     f.end();
-    f.get(entry).memory("i64.load", Tlb.ADDEND).set(addend);
+    f.get(entry)
+      .memory(this.wideRam ? "i64.load" : "i32.load", Tlb.ADDEND)
+      .set(addend);
     return page;
   }
 
   override load(address: Value, size: Size): Value {
-    this.f
-      .get(this.#host(address, size, Access.READ))
-      .ramAddress()
-      .memory(LOADS[size], 0, 1);
+    this.#pushHost(this.#host(address, size, Access.READ));
+    this.f.memory(LOADS[size], 0, 1);
     return this.#loaded(size);
   }
   /** As load, by another wasm instruction. */
   protected loadAs(address: Value, size: number, name: string, type: ValueTypeName): Value {
-    this.f
-      .get(this.#host(address, size, Access.READ))
-      .ramAddress()
-      .memory(name, 0, 1);
+    this.#pushHost(this.#host(address, size, Access.READ));
+    this.f.memory(name, 0, 1);
     return this.keep(type);
   }
   /** As load, but sign-extended. */
   protected loadSigned(address: Value, size: Size): Value {
-    this.f
-      .get(this.#host(address, size, Access.READ))
-      .ramAddress()
-      .memory(SIGNED_LOADS[size], 0, 1);
+    this.#pushHost(this.#host(address, size, Access.READ));
+    this.f.memory(SIGNED_LOADS[size], 0, 1);
     return this.keep("i64");
   }
   #loaded(size: Size): KnownValue {
@@ -173,7 +198,7 @@ export abstract class RegionMemory extends RegionFlags {
   }
   override store(address: Value, size: Size, v: Value): void {
     if (this.#atomic) throw new Unsupported("a locked store that is no operand");
-    this.f.get(this.#host(address, size, Access.WRITE)).ramAddress();
+    this.#pushHost(this.#host(address, size, Access.WRITE));
     if (v.type === "f64" || v.type === "f32") this.f.get(v.local).memory(`${v.type}.store`, 0, 1);
     else {
       this.push(v);
@@ -187,11 +212,10 @@ export abstract class RegionMemory extends RegionFlags {
       this.f.i32(size - 1).op("i32.and");
       this.sideExitIf();
     }
-    return { type: "i64", local: this.#host(address, size, Access.WRITE) };
+    return this.#host(address, size, Access.WRITE);
   }
   protected override loadForUpdate(host: Value, _address: Value, size: Size): Value {
-    this.push(host);
-    this.f.ramAddress();
+    this.#pushHost(host);
     if (this.#atomic) this.f.memory(ATOMIC_LOADS[size], 0, 1, LOG[size]);
     else this.f.memory(LOADS[size], 0, 1);
     return (this.#read = this.#loaded(size));
@@ -202,8 +226,7 @@ export abstract class RegionMemory extends RegionFlags {
       pushIsInPair(this.f);
       this.f.likely(false).brIf(this.retry);
     }
-    this.push(host);
-    this.f.ramAddress();
+    this.#pushHost(host);
     if (this.#atomic) {
       this.push(this.#read!);
       this.push(this.zext(v, size));
@@ -229,18 +252,20 @@ export abstract class RegionMemory extends RegionFlags {
       ? this.#exchangePairLocked(address, host, expected, replacement)
       : this.#exchangePairAlone(host, expected, replacement);
   }
-  #exchangePairAlone(host: Local, expected: Pair<Value>, replacement: Pair<Value>): Pair<Value> & { equal: Value } {
+  #exchangePairAlone(host: Value, expected: Pair<Value>, replacement: Pair<Value>): Pair<Value> & { equal: Value } {
     const half = (at: number): Value => {
-      this.f.get(host).ramAddress().memory("i64.load", at, 1);
+      this.#pushHost(host);
+      this.f.memory("i64.load", at, 1);
       return this.keep("i64");
     };
     const [low, high] = [half(0), half(8)];
     const equal = this.and(this.eq(low, expected.low), this.eq(high, expected.high));
     this.pushCondition(equal);
     this.f.if();
-    this.f.get(host).ramAddress();
+    this.#pushHost(host);
     this.push(replacement.low);
-    this.f.memory("i64.store", 0, 1).get(host).ramAddress();
+    this.f.memory("i64.store", 0, 1);
+    this.#pushHost(host);
     this.push(replacement.high);
     this.f.memory("i64.store", 8, 1).end();
     this.memoryEffects++;
@@ -248,13 +273,13 @@ export abstract class RegionMemory extends RegionFlags {
   }
   #exchangePairLocked(
     address: Value,
-    host: Local,
+    host: Value,
     expected: Pair<Value>,
     replacement: Pair<Value>,
   ): Pair<Value> & { equal: Value } {
     this.f.get(STATE).i32(0);
     this.push(address);
-    this.f.get(host);
+    this.push(host);
     for (const value of [expected.low, expected.high, replacement.low, replacement.high]) this.push(value);
     this.f.call(this.imports.function("exchangePair"));
     const equal = this.keep("i32");
@@ -264,14 +289,12 @@ export abstract class RegionMemory extends RegionFlags {
   }
 
   override loadVector(address: Value): Value {
-    this.f
-      .get(this.#host(address, 16, Access.READ))
-      .ramAddress()
-      .memory("v128.load", 0, 1);
+    this.#pushHost(this.#host(address, 16, Access.READ));
+    this.f.memory("v128.load", 0, 1);
     return this.keep("v128");
   }
   override storeVector(address: Value, v: Value): void {
-    this.f.get(this.#host(address, 16, Access.WRITE)).ramAddress();
+    this.#pushHost(this.#host(address, 16, Access.WRITE));
     this.pushV128(v);
     this.f.memory("v128.store", 0, 1);
     this.memoryEffects++;

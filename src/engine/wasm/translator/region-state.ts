@@ -42,6 +42,9 @@ export interface RegionOptions {
 }
 
 const GPRS = 16;
+/** Fields of the word that goes with an exit: the flags' kind (KIND: the local has it), the fuel that is given back, and the offset. */
+const ExitWord = { KIND: 63, AHEAD: 64, OFFSET: 2 ** 16 } as const;
+const MOST_AHEAD = ExitWord.OFFSET / ExitWord.AHEAD - 1;
 
 export abstract class RegionState extends EmitVectors {
   size: Size = 4;
@@ -55,8 +58,10 @@ export abstract class RegionState extends EmitVectors {
   /** RIP of an exit. */
   readonly rip: Local;
   readonly options: RegionOptions;
-  /** Labels of the two ways out; set by the writer of the region. */
+  protected readonly wideRam: boolean;
+  /** Labels of the ways out; set by the writer of the region. The first two take an i64, which says where (exitWord). */
   side: Label = 0;
+  leaveAt: Label = 0;
   leaveLabel: Label = 0;
   /** Registers that the region reads or writes, and those that it writes. */
   readonly usedGprs = new Set<number>();
@@ -74,9 +79,11 @@ export abstract class RegionState extends EmitVectors {
   protected registerEffects = 0;
   protected memoryEffects = 0;
 
-  constructor(f: FunctionBuilder, imports: Imports, options: RegionOptions) {
+  /** @param wideRam the frames memory takes 64-bit addresses */
+  constructor(f: FunctionBuilder, imports: Imports, options: RegionOptions, wideRam: boolean) {
     super(f, imports);
     this.options = options;
+    this.wideRam = wideRam;
     this.gpr = Array.from({ length: GPRS }, () => f.local("i64"));
     this.base = f.local("i64");
     this.rip = f.local("i64");
@@ -96,23 +103,38 @@ export abstract class RegionState extends EmitVectors {
   /** Leaves for the interpreter, which does this instruction. @param replay effects on memory so far are made again unchanged */
   sideExit(replay = false): void {
     if (this.registerEffects > 0 || (this.memoryEffects > 0 && !replay)) throw new Unsupported("too late to leave");
-    this.pushAddress(this.offset);
-    this.f.set(this.rip);
-    this.writeFlagKind();
-    this.f.get(this.fuel).i32(this.ahead).op("i32.add").set(this.fuel);
-    this.f.br(this.side);
+    this.f.i64(this.#exitWord(this.offset, this.ahead)).br(this.side);
   }
-  /** Sets the local of the flags' kind, without taking note: the code leaves. */
-  protected abstract writeFlagKind(): void;
+  /** Code of the flags' kind, where the local does not hold it. */
+  protected abstract get unwrittenFlagKind(): number | undefined;
   /** Goes on at another address. */
   exitTo(offset: number): void {
-    this.pushAddress(offset);
-    this.f.set(this.rip);
-    this.exitToRip();
+    this.f.i64(this.#exitWord(offset, 0)).br(this.leaveAt);
   }
+  /** What all exits to known addresses would write, as one constant: they are many, and this code is seldom run. */
+  #exitWord(offset: number, ahead: number): number {
+    return offset * ExitWord.OFFSET + ahead * ExitWord.AHEAD + (this.unwrittenFlagKind ?? ExitWord.KIND);
+  }
+  /** Takes the word from the stack, and writes what it stands for. */
+  takeExitWord(word: Local): void {
+    const { f } = this;
+    f.tee(word).i64(Math.log2(ExitWord.OFFSET)).op("i64.shr_s").get(this.base).op("i64.add").set(this.rip);
+    f.get(word).i64(Math.log2(ExitWord.AHEAD)).op("i64.shr_u").op("i32.wrap_i64").i32(MOST_AHEAD).op("i32.and");
+    f.get(this.fuel).op("i32.add").set(this.fuel);
+    f.get(word).op("i32.wrap_i64").i32(ExitWord.KIND).op("i32.and").i32(ExitWord.KIND).op("i32.ne").if();
+    f.get(word).op("i32.wrap_i64").i32(ExitWord.KIND).op("i32.and");
+    this.setFlagKind();
+    f.end();
+  }
+  /** Sets the local of the flags' kind to what is on the stack. */
+  protected abstract setFlagKind(): void;
   /** Goes on at the address in `rip`. */
   exitToRip(): void {
-    this.writeFlagKind();
+    const kind = this.unwrittenFlagKind;
+    if (kind !== undefined) {
+      this.f.i32(kind);
+      this.setFlagKind();
+    }
     this.f.br(this.leaveLabel);
   }
   /** A side exit if the i32 on the stack is not 0. */

@@ -49,7 +49,7 @@ export function isSupported(d: Decoded, options: RegionOptions): boolean {
   supportedShapes.set(options, shapes);
   let answer = shapes.get(key);
   if (answer === undefined) {
-    const trial = new EmitRegion(new FunctionBuilder(HANDLER, ["i32"]), { function: () => 0 }, options);
+    const trial = new EmitRegion(new FunctionBuilder(HANDLER, ["i32"]), { function: () => 0 }, options, false);
     try {
       trial.f.block();
       trial.instruction(d, 0, 1);
@@ -76,11 +76,11 @@ class RegionWriter {
   /** Edges, as source · 2^20 + target, that go through the dispatcher. */
   readonly #dispatched = new Set<number>();
 
-  constructor(graph: RegionGraph, imports: Imports, options: RegionOptions) {
+  constructor(graph: RegionGraph, imports: Imports, options: RegionOptions, wideRam: boolean) {
     this.#imports = imports;
     this.#nodes = graph.nodes;
     this.targets = graph.entries.map((node) => node + 1);
-    this.#emit = new EmitRegion(this.f, imports, options);
+    this.#emit = new EmitRegion(this.f, imports, options, wideRam);
     this.#structure = this.#makeReducible();
     this.#addLoopEntries();
     this.#structure = this.#makeReducible();
@@ -158,9 +158,11 @@ class RegionWriter {
     const { f } = this;
     const emit = this.#emit;
     const leaves = f.local("i32");
+    const word = f.local("i64");
     const out = f.block();
-    emit.side = f.block();
+    emit.side = f.block("i64");
     emit.leaveLabel = f.block();
+    emit.leaveAt = f.block("i64");
     writeStructured(
       f,
       this.#structure,
@@ -168,7 +170,10 @@ class RegionWriter {
       (node, labelOf, goTo) => (node === 0 ? this.#dispatch(labelOf) : this.#node(node, goTo)),
     );
     f.op("unreachable").end();
-    f.i32(1).set(leaves).br(out).end().end();
+    emit.takeExitWord(word);
+    f.end().i32(1).set(leaves).br(out).end();
+    emit.takeExitWord(word);
+    f.end();
     f.prepend(() => this.#prologue(pages));
     this.#spill();
     f.get(leaves).if();
@@ -333,15 +338,16 @@ class RegionWriter {
   }
 }
 
-/** Translates a region. @returns undefined if not even its first instruction can be */
+/** Translates a region. @param wideRam the frames memory takes 64-bit addresses  @returns undefined if not even its first instruction can be */
 export function translateRegion(
   code: RegionCode,
   imports: Imports,
   options: RegionOptions,
+  wideRam: boolean,
 ): RegionFunction | undefined {
   const graph = buildGraph(code, (d) => isSupported(d, options), GRAPH_LIMITS, options.passes.inlineCalls);
   if (graph.entries.length === 0) return undefined;
-  const writer = new RegionWriter(graph, imports, options);
+  const writer = new RegionWriter(graph, imports, options, wideRam);
   const pages = new Set<number>();
   for (let i = 0; i < code.runs.length; i += 2) pages.add(Math.floor(code.runs[i] / PAGE));
   writer.write(pages.size);
