@@ -31,8 +31,8 @@ const kept = new Map<string, Kept>();
 /** Of their modules. */
 let keptBytes = 0;
 
-function contentKey({ seed, runs, bytes }: RegionCode): string {
-  return createHash("sha1").update(`${seed} ${runs.join()} `).update(bytes).digest("base64");
+function contentKey({ seed, runs, bytes, crossing = false }: RegionCode): string {
+  return createHash("sha1").update(`${seed} ${crossing} ${runs.join()} `).update(bytes).digest("base64");
 }
 
 function answer({ port, answers }: TranslatorConnection, made: TranslatedModule): void {

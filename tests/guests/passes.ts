@@ -26,7 +26,13 @@ function variant(name: string, passes: Partial<RegionPasses>, translates = true)
   const region = { passes: { ...ALL_PASSES, ...passes }, parallel: false };
   return { name, translates, limits, translation: { limits, region } };
 }
-const NO_PASSES: RegionPasses = { fusedConditions: false, pageReuse: false, inlineCalls: false, fastFloat: false };
+const NO_PASSES: RegionPasses = {
+  fusedConditions: false,
+  pageReuse: false,
+  stackSpans: false,
+  inlineCalls: false,
+  fastFloat: false,
+};
 const INTERPRETER = variant("interpreter", {}, false);
 const ALL = variant("all passes", {});
 const NONE = variant("no passes", NO_PASSES);

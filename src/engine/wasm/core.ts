@@ -12,7 +12,7 @@ import { writeExchangePair, writeStoreLocked } from "./locked.ts";
 import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "./jump-cache.ts";
 import { Engine, Entry, ENTRY_UNCHAINED, MAX_EXECUTORS, statePages, Tlb } from "./layout.ts";
-import { pageAddend, refill } from "./refill.ts";
+import { pageAddend, refill, stretchAddend } from "./refill.ts";
 import { copyRun, fillRun } from "./string-run.ts";
 import type { CodeTables } from "./walk.ts";
 
@@ -61,6 +61,9 @@ export const CORE_FUNCTIONS = {
   refill: [["i32", "i64", "i32", "i32"], ["i32"]],
   /** (state, address, access, size) → addend (Tlb.ADDEND) of the page that the access lies in; NO_ADDEND: the slow way. Raises nothing. */
   pageAddend: [["i32", "i64", "i32", "i32"], ["i64"]],
+  /** (state, entry, address, size) → addend of the page that a region's stretch of the stack lies in, if it may be written without being marked for it; NO_ADDEND: else, with
+   *  the region's entry in CROSSING. Raises nothing. */
+  stretchAddend: [["i32", "i32", "i64", "i32"], ["i64"]],
   /** (state) → first entry of the block at RIP, put into the jump cache; 0: ask lookUp. Raises nothing. */
   findBlock: [["i32"], ["i32"]],
   load: [["i32", "i32", "i64", "i32"], ["i64"]],
@@ -109,6 +112,7 @@ class CoreWriter {
 
   addPageAddend(): void {
     this.add("pageAddend", pageAddend(this.#index("refill")));
+    this.add("stretchAddend", stretchAddend(this.#index("refill")));
   }
   addRuns(): void {
     this.add("copyRun", copyRun(this.#index("refill")));

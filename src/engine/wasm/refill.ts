@@ -104,20 +104,42 @@ export const refill = (tables: CodeTables): FunctionBuilder => new RefillWriter(
 
 /** No addend: those are multiples of the page size. */
 export const NO_ADDEND = 1;
+/** Leaves 1 where the entry is not for a page that the whole access lies in. @param tag Tlb.READ, Tlb.WRITE, or a local with one of these */
+function pushMiss(f: FunctionBuilder, at: { entry: Local; address: Local; size: Local }, pushTag: () => void): void {
+  f.get(at.entry);
+  pushTag();
+  f.op("i32.add").memory("i64.load");
+  f.get(at.address).get(at.size).op("i64.extend_i32_u").op("i64.add").i64(1).op("i64.sub").i64(-PAGE).op("i64.and");
+  f.op("i64.ne");
+}
 /** The function pageAddend (core.ts CORE_FUNCTIONS): a probe that is called, for accesses whose page is most often at hand. @param refill index of that function */
 export function pageAddend(refill: number): FunctionBuilder {
   const f = new FunctionBuilder(["i32", "i64", "i32", "i32"], ["i64"]);
   const entry = f.local("i32");
   pushTlbEntry(f, () => f.get(ADDRESS));
-  f.tee(entry)
-    .get(ACCESS)
-    .i32(Tlb.WRITE - Tlb.READ)
-    .op("i32.mul")
-    .op("i32.add")
-    .memory("i64.load", Tlb.READ);
-  f.get(ADDRESS).get(SIZE).op("i64.extend_i32_u").op("i64.add").i64(1).op("i64.sub").i64(-PAGE).op("i64.and");
-  f.op("i64.ne").if();
+  f.set(entry);
+  pushMiss(f, { entry, address: ADDRESS, size: SIZE }, () => f.get(ACCESS).i32(Tlb.WRITE).op("i32.mul"));
+  f.if();
   f.get(0).get(ADDRESS).get(ACCESS).get(SIZE).call(refill).if();
+  f.i64(NO_ADDEND).op("return").end().end();
+  return f.get(entry).memory("i64.load", Tlb.ADDEND);
+}
+/** The function stretchAddend (core.ts CORE_FUNCTIONS). @param refill index of that function */
+export function stretchAddend(refill: number): FunctionBuilder {
+  const [state, region, address, size] = [0, 1, 2, 3];
+  const f = new FunctionBuilder(["i32", "i32", "i64", "i32"], ["i64"]);
+  const entry = f.local("i32");
+  const miss = (): void => pushMiss(f, { entry, address, size }, () => f.i32(Tlb.WRITE));
+  pushTlbEntry(f, () => f.get(address));
+  f.set(entry);
+  miss();
+  f.if();
+  // as for reading: a page that is written for the first time is marked by the access itself
+  f.get(state).get(address).i32(0).get(size).call(refill).if("i32");
+  f.i32(1).else();
+  miss();
+  f.end().if();
+  f.get(state).get(region).memory("i32.store", Engine.CROSSING);
   f.i64(NO_ADDEND).op("return").end().end();
   return f.get(entry).memory("i64.load", Tlb.ADDEND);
 }

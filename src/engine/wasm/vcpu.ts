@@ -343,6 +343,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.entry = 0;
     if (this.#resume) return this.#resume();
     const { view } = this.regs;
+    this.#engine.regions.noteCrossing(this.address);
     const fetch = this.#fetch();
     this.#engine.dropStaleCode();
     const entry = this.#engine.blocks.findPlain(...fetch, (at) => this.#engine.regions.isRegion(at));

@@ -50,6 +50,7 @@ export class EmitRegion extends RegionFloat implements Sem<Value> {
       this.f.get(STATE).memory("i32.load", Reg.CPL);
       this.sideExitIf();
     }
+    this.checkStretch();
     const retries = d.lock && this.options.parallel;
     if (retries) {
       this.syncFlagKind();

@@ -26,7 +26,7 @@ export function operandKey(d: Decoded): PageKey {
 }
 export const usesStack = (d: Decoded): boolean => STACK.test(d.row.mnemonic);
 
-function hasMemory(d: Decoded): boolean {
+export function hasMemory(d: Decoded): boolean {
   for (let i = 0; i < d.operandCount; i++) if (d.operands[i].kind === "mem" && d.operands[i].width > 0) return true;
   return false;
 }

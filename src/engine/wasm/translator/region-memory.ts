@@ -4,16 +4,19 @@ import type { Pair, Size } from "../../../isa/sem.ts";
 import type { Local } from "../../../wasm/function.ts";
 import type { ValueTypeName } from "../../../wasm/opcodes.ts";
 import { STATE } from "../emit-flags.ts";
+import { ENTRY } from "../emit-memory.ts";
 import type { Value } from "../emit-values.ts";
 import { Access } from "../core.ts";
 import { NO_ADDEND } from "../refill.ts";
 import { Engine, Tlb, TLB_ENTRIES, TLB_ENTRY_BYTES } from "../layout.ts";
 import { pushIsInPair } from "../locked.ts";
-import { frameKey, isSmallStep, operandKey, type PageReuse, stackKey, usesStack } from "./page-reuse.ts";
+import { frameKey, isSmallStep, operandKey, type PageKey, type PageReuse, stackKey, usesStack } from "./page-reuse.ts";
+import type { StackUse } from "./stack-spans.ts";
 import { RegionFlags } from "./region-flags.ts";
 import { Unsupported, type KnownValue } from "./region-state.ts";
 
 const PAGE = 4096;
+const RSP = 4;
 /** Stands for no page. One compare cannot refuse all addresses: this page is not canonical, and no guest can know it or find it by trying. With its addend, an access
  *  there would end in frame 0, which is nobody's. */
 const NO_PAGE = (1n << 62n) | (crypto.getRandomValues(new BigUint64Array(1))[0] & 0x3fff_ffff_ffff_f000n);
@@ -57,28 +60,28 @@ export abstract class RegionMemory extends RegionFlags {
   /** Locals by number of key: page and addend for reads, the same for writes. */
   readonly pageLocals: { page: Local; addend: Local }[][] = [];
 
-  /** Number of the key by which an address of the current instruction goes; −1 none. */
-  #keyNumber(address: Value): number {
-    if (this.pageReuse === undefined) return -1;
-    const key = this.isOperandAddress(address)
-      ? operandKey(this.d)
-      : usesStack(this.d)
-        ? stackKey
-        : this.d.row.mnemonic === "leave"
-          ? frameKey
-          : -1;
-    return this.pageReuse.keys.get(key) ?? -1;
+  /** Key by which an address of the current instruction goes; −1 none. */
+  #keyOf(address: Value): PageKey {
+    if (this.isOperandAddress(address)) return operandKey(this.d);
+    if (usesStack(this.d)) return stackKey;
+    return this.d.row.mnemonic === "leave" ? frameKey : -1;
   }
   protected abstract isOperandAddress(address: Value): boolean;
   #pageLocals(key: number, access: number): { page: Local; addend: Local } {
     const list = (this.pageLocals[key] ??= []);
     return (list[access] ??= { page: this.f.lasting("i64"), addend: this.f.lasting(this.#hostType) });
   }
+  /** The region has that pass. */
+  stackSpans = false;
+  /** There was an instruction that made pages at hand invalid. */
+  hasForgotten = false;
   /** Rights have changed: no page is at hand. */
   protected forgetPages(): void {
     this.likelyPages = 0;
     const keys = [...(this.pageReuse?.keys.values() ?? [])];
     this.#setNoPages(keys.flatMap((key) => [Access.READ, Access.WRITE].map((access) => this.#pageLocals(key, access))));
+    if (this.stackSpans) this.#setNoPages([this.#stretchLocals()]);
+    this.hasForgotten = true;
   }
   #setNoPages(all: readonly { page: Local; addend: Local }[]): void {
     if (all.length === 0) return;
@@ -92,7 +95,7 @@ export abstract class RegionMemory extends RegionFlags {
   }
   /** Written where the region begins. */
   startPages(): void {
-    this.#setNoPages(this.pageLocals.flat());
+    this.#setNoPages([...this.pageLocals.flat(), ...(this.#stretch ? [this.#stretch] : [])]);
   }
   /** A register has a new value. */
   protected registerChanged(register: number): void {
@@ -110,15 +113,65 @@ export abstract class RegionMemory extends RegionFlags {
   #host(address: Value, size: number, access: number): Value {
     const { f } = this;
     const at = this.#inLocal(address);
-    const key = this.#keyNumber(address);
-    const addend = key < 0 ? f.local(this.#hostType) : this.#pageLocals(key, access).addend;
-    if (key < 0) this.#probe(at, size, access, addend);
-    else this.#probeKnown(at, size, access, key);
+    const key = this.#keyOf(address);
+    const number = this.pageReuse?.keys.get(key) ?? -1;
+    let addend: Local;
+    if (key === stackKey && this.#isChecked(address, size)) addend = this.#stretchLocals().addend;
+    else if (number < 0) this.#probe(at, size, access, (addend = f.local(this.#hostType)));
+    else {
+      this.#probeKnown(at, size, access, number);
+      addend = this.#pageLocals(number, access).addend;
+    }
     f.get(at);
     this.#narrow();
     f.get(addend).op(this.wideRam ? "i64.add" : "i32.add");
     return this.keep(this.#hostType);
   }
+  // ——— the stretch of the stack that was checked (stack-spans.ts) ———
+  /** Set for each instruction. */
+  stackUse: StackUse | undefined;
+  #stretch: { page: Local; addend: Local } | undefined;
+
+  #stretchLocals(): { page: Local; addend: Local } {
+    return (this.#stretch ??= { page: this.f.lasting("i64"), addend: this.f.lasting(this.#hostType) });
+  }
+  /** Is an access through RSP one that the instruction was said to make? */
+  #isChecked(address: Value, size: number): boolean {
+    const own = this.stackUse?.own;
+    if (own === undefined) return false;
+    if (this.isOperandAddress(address)) return own.low <= this.d.disp && this.d.disp + size <= own.high;
+    return own.low <= -size || own.high >= size;
+  }
+  /** Written where an instruction begins: makes sure of the page, or leaves. */
+  protected checkStretch(): void {
+    const check = this.stackUse?.check;
+    if (check === undefined) return;
+    const { f } = this;
+    const { page, addend } = this.#stretchLocals();
+    const at = f.local("i64");
+    f.get(this.useGpr(RSP)).i64(check.low).op("i64.add").tee(at).get(page).op("i64.sub");
+    f.i64(PAGE - (check.high - check.low))
+      .op("i64.gt_u")
+      .likely(false)
+      .if();
+    f.get(STATE)
+      .get(ENTRY)
+      .get(at)
+      .i32(check.high - check.low)
+      .call(this.imports.function("stretchAddend"));
+    this.#keepAddend(addend);
+    f.get(at).i64(-PAGE).op("i64.and").set(page).end();
+  }
+  /** The addend on the stack goes into a local; a side exit where there is none. */
+  #keepAddend(addend: Local): void {
+    const { f } = this;
+    this.#narrow();
+    f.tee(addend);
+    if (this.wideRam) f.op("i32.wrap_i64");
+    f.i32(NO_ADDEND).op("i32.and");
+    this.sideExitIf();
+  }
+
   #pushHost(host: Value): void {
     this.f.get(host.local);
   }
@@ -149,11 +202,7 @@ export abstract class RegionMemory extends RegionFlags {
   #callProbe(at: Local, size: number, access: number, addend: Local): void {
     const { f } = this;
     f.get(STATE).get(at).i32(access).i32(size).call(this.imports.function("pageAddend"));
-    this.#narrow();
-    f.tee(addend);
-    if (this.wideRam) f.op("i32.wrap_i64");
-    f.i32(NO_ADDEND).op("i32.and");
-    this.sideExitIf();
+    this.#keepAddend(addend);
   }
   /** Finds the page in the TLB; the entry's addend goes into a local. @returns local of the page */
   #probe(at: Local, size: number, access: number, addend: Local): Local {

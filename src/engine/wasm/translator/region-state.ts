@@ -28,12 +28,20 @@ export interface RegionPasses {
   readonly fusedConditions: boolean;
   /** A TLB entry found for a base register is kept for the next access through it. */
   readonly pageReuse: boolean;
+  /** Accesses at known distances on the stack are checked together. */
+  readonly stackSpans: boolean;
   /** Direct calls are followed into the callee, and its return is a comparison. */
   readonly inlineCalls: boolean;
   /** Scalar and packed floating point on host floats behind one check of the mode. */
   readonly fastFloat: boolean;
 }
-export const ALL_PASSES: RegionPasses = { fusedConditions: true, pageReuse: true, inlineCalls: true, fastFloat: true };
+export const ALL_PASSES: RegionPasses = {
+  fusedConditions: true,
+  pageReuse: true,
+  stackSpans: true,
+  inlineCalls: true,
+  fastFloat: true,
+};
 
 export interface RegionOptions {
   readonly passes: RegionPasses;

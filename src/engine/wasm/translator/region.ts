@@ -15,6 +15,8 @@ export interface RegionCode {
   readonly runs: Int32Array;
   /** Their bytes, one run after the other. */
   readonly bytes: Uint8Array;
+  /** Stretches of its stack have crossed pages: without the pass stackSpans. */
+  readonly crossing?: boolean;
 }
 
 export interface Instruction {

@@ -8,7 +8,7 @@
  * thus finds the region. @source docs/translator.md */
 import type { GuestRam } from "../../../memory/guest-ram.ts";
 import { BlockEnd, type Block, type BlockCache } from "../blocks.ts";
-import { Entry, MAX_REGIONS, REGION_HANDLERS, REGION_RECORD_BYTES, regionRecordsOf } from "../layout.ts";
+import { Engine, Entry, MAX_REGIONS, REGION_HANDLERS, REGION_RECORD_BYTES, regionRecordsOf } from "../layout.ts";
 import type { WasmVcpu } from "../vcpu.ts";
 import { CodeCache, type ModuleExports } from "./code-cache.ts";
 import type { RegionRequest, TranslatedModule } from "./module.ts";
@@ -39,6 +39,8 @@ export const REGION_LIMITS: RegionLimits = {
   memory: 16_384,
   codeCacheBytes: 256 * 2 ** 20,
 };
+/** Regions whose stretches of the stack crossed a page this often are translated without them. */
+const MOST_CROSSINGS = 32;
 /** A page whose code changed this often is left to the interpreter, until what was seen is forgotten. */
 const MOST_DROPS = 16;
 
@@ -53,6 +55,7 @@ interface Region {
   /** 0: not installed. */
   handler: number;
   alive: boolean;
+  crossings: number;
   readonly seed: number;
   /** Frame addresses by page number relative to the base page. */
   readonly pages: ReadonlyMap<number, number>;
@@ -87,6 +90,8 @@ export class Regions {
   readonly #drops = new Map<number, number>();
   readonly #pending = new Map<number, Region>();
   readonly #refused = new Set<number>();
+  /** Seeds of regions that crossed pages too often. */
+  readonly #crossing = new Set<number>();
   readonly #freeHandlers: number[] = [];
   readonly #code: CodeCache<Region>;
   #nextHandler = REGION_HANDLERS;
@@ -154,6 +159,7 @@ export class Regions {
     this.#seen.clear();
     this.#drops.clear();
     this.#refused.clear();
+    this.#crossing.clear();
     for (const { seed } of this.#pending.values()) this.#refused.add(seed);
   }
   #request(vcpu: WasmVcpu, address: number): void {
@@ -208,8 +214,8 @@ export class Regions {
       at += to - from;
     }
     return {
-      region: { handler: 0, alive: true, seed: address, pages, runs: ranges, places: [] },
-      code: { seed, runs: Int32Array.from(runs), bytes },
+      region: { handler: 0, alive: true, crossings: 0, seed: address, pages, runs: ranges, places: [] },
+      code: { seed, runs: Int32Array.from(runs), bytes, crossing: this.#crossing.has(address) },
     };
   }
   /** Frame address of a page of a region; −1 if it has none, or may not have more pages. */
@@ -341,6 +347,17 @@ export class Regions {
     this.#byHandler.delete(region.handler);
     this.#table.set(region.handler, null);
     this.#freeHandlers.push(region.handler);
+  }
+  /** A region has left: perhaps because a stretch of its stack is not in one page that it may write. @param vcpu address of its register file */
+  noteCrossing(vcpu: number): void {
+    const word = (vcpu + Engine.CROSSING) >> 2;
+    const entry = this.#words[word];
+    if (entry === 0) return;
+    this.#words[word] = 0;
+    const region = this.#byHandler.get(this.#halves[entry >> 1]);
+    if (region === undefined || ++region.crossings < MOST_CROSSINGS) return;
+    this.#crossing.add(region.seed);
+    this.#drop(region);
   }
   #unlist(region: Region): void {
     for (const { frame } of region.runs) this.#byFrame.get(frame)?.delete(region);

@@ -19,6 +19,7 @@ import {
   type RegionNode,
 } from "./region.ts";
 import { PageReuse } from "./page-reuse.ts";
+import { StackSpans } from "./stack-spans.ts";
 import { UNKNOWN_FLAGS } from "./region-flags.ts";
 import { type RegionOptions, Unsupported } from "./region-state.ts";
 import { Structure, writeStructured } from "./structure.ts";
@@ -38,29 +39,37 @@ export interface RegionFunction {
 const HANDLER: readonly ["i32", "i32"] = ["i32", "i32"];
 const PAGE = 4096;
 
-const supportedShapes = new WeakMap<RegionOptions, Map<string, boolean>>();
-/** Can the instruction be a part of a region? Found by writing it once. */
-export function isSupported(d: Decoded, options: RegionOptions): boolean {
-  if (d.row.ends && d.row.size !== "64" && !entersOrLeavesKernel(d)) return false;
+/** What is known of an instruction after it was written once. */
+interface Shape {
+  /** Can it be a part of a region? */
+  readonly supported: boolean;
+  /** It makes pages at hand invalid. */
+  readonly forgets: boolean;
+}
+const NO_PART: Shape = { supported: false, forgets: false };
+const knownShapes = new WeakMap<RegionOptions, Map<string, Shape>>();
+
+function shapeOf(d: Decoded, options: RegionOptions): Shape {
+  if (d.row.ends && d.row.size !== "64" && !entersOrLeavesKernel(d)) return NO_PART;
   // An immediate that chooses among ways of computing (PCMPxSTRx, ENTER) can be what makes the difference.
   const chosen = d.row.map === 3 ? d.imm32 : d.imm2;
   const key = `${shapeKey(d, addressForm(d))} ${chosen}`;
-  const shapes = supportedShapes.get(options) ?? new Map<string, boolean>();
-  supportedShapes.set(options, shapes);
-  let answer = shapes.get(key);
-  if (answer === undefined) {
+  const shapes = knownShapes.get(options) ?? new Map<string, Shape>();
+  knownShapes.set(options, shapes);
+  let shape = shapes.get(key);
+  if (shape === undefined) {
     const trial = new EmitRegion(new FunctionBuilder(HANDLER, ["i32"]), { function: () => 0 }, options, false);
     try {
       trial.f.block();
       trial.instruction(d, 0, 1);
-      answer = true;
+      shape = { supported: true, forgets: trial.hasForgotten };
     } catch (error) {
       if (!(error instanceof Unsupported)) throw error;
-      answer = false;
+      shape = NO_PART;
     }
-    shapes.set(key, answer);
+    shapes.set(key, shape);
   }
-  return answer;
+  return shape;
 }
 
 class RegionWriter {
@@ -73,10 +82,12 @@ class RegionWriter {
   readonly #label = this.f.local("i32");
   readonly #at = this.f.local("i32");
   readonly #structure: Structure;
+  readonly #stackSpans: StackSpans | undefined;
   /** Edges, as source · 2^20 + target, that go through the dispatcher. */
   readonly #dispatched = new Set<number>();
 
-  constructor(graph: RegionGraph, imports: Imports, options: RegionOptions, wideRam: boolean) {
+  /** @param crossing its stack has crossed pages */
+  constructor(graph: RegionGraph, imports: Imports, options: RegionOptions, wideRam: boolean, crossing: boolean) {
     this.#imports = imports;
     this.#nodes = graph.nodes;
     this.targets = graph.entries.map((node) => node + 1);
@@ -86,6 +97,15 @@ class RegionWriter {
     this.#structure = this.#makeReducible();
     if (options.passes.pageReuse)
       this.#emit.pageReuse = new PageReuse(graph.nodes, this.#structure, (node) => this.#successors(node));
+    if (!options.passes.stackSpans || crossing) return;
+    this.#emit.stackSpans = true;
+    this.#stackSpans = new StackSpans(
+      graph.nodes,
+      this.#structure,
+      (node) => this.#successors(node),
+      this.targets,
+      (d) => shapeOf(d, options).forgets,
+    );
   }
 
   // ——— structure ———
@@ -199,7 +219,9 @@ class RegionWriter {
     }
     f.get(emit.fuel).i32(instructions.length).op("i32.sub").set(emit.fuel);
     emit.likelyPages = emit.pageReuse?.likely[node] ?? 0;
+    const stackUses = this.#stackSpans?.of(node);
     instructions.forEach((instruction, i) => {
+      emit.stackUse = stackUses?.[i];
       f.reuseLocals(() => emit.instruction(instruction.d, instruction.offset, instructions.length - i));
     });
     emit.syncFlagKind();
@@ -345,9 +367,9 @@ export function translateRegion(
   options: RegionOptions,
   wideRam: boolean,
 ): RegionFunction | undefined {
-  const graph = buildGraph(code, (d) => isSupported(d, options), GRAPH_LIMITS, options.passes.inlineCalls);
+  const graph = buildGraph(code, (d) => shapeOf(d, options).supported, GRAPH_LIMITS, options.passes.inlineCalls);
   if (graph.entries.length === 0) return undefined;
-  const writer = new RegionWriter(graph, imports, options, wideRam);
+  const writer = new RegionWriter(graph, imports, options, wideRam, code.crossing === true);
   const pages = new Set<number>();
   for (let i = 0; i < code.runs.length; i += 2) pages.add(Math.floor(code.runs[i] / PAGE));
   writer.write(pages.size);
