@@ -5,7 +5,8 @@ import { TRANSLATE_NOTHING, type TranslationOptions } from "../../src/engine/was
 import { Random } from "../instructions/random.ts";
 import { code, type Listing } from "./listing.ts";
 import { compare, type Outcome } from "./passes.ts";
-import { At, Cr4, kernelGuest, Pte, SmallGuest } from "./small-guest.ts";
+import type { SmallGuest } from "./small-guest.ts";
+import { At, Cr4, kernelGuest, Pte } from "./small-guest.ts";
 
 const PAGE = 4096;
 const [RAX, RCX, RDX, RBX, RSP] = [0, 1, 2, 3, 4];
