@@ -69,6 +69,7 @@ export const SWITCHES: readonly FeatureSwitch[] = [
   cpu("ssse3", "copy", ["ssse3", "sse4.1", "sse4.2"]),
   pass("fusedConditions", "sort"),
   pass("pageReuse", "hash"),
+  pass("stackSpans", "calls"),
   pass("inlineCalls", "calls"),
   pass("fastFloat", "nbody"),
 ];
