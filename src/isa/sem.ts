@@ -37,8 +37,11 @@ export const CONDITIONS = [
 ] as const;
 export type FlagName = "CF" | "PF" | "AF" | "ZF" | "SF" | "OF";
 /** How flags come from an operation: all take (a, b, result), unmasked results are fine.
- *  "add"/"sub" also serve ADC/SBB (carry-in is in the result). "inc"/"dec" keep CF. "logic": CF=OF=AF=0. */
-export type FlagKind = "add" | "sub" | "logic" | "inc" | "dec";
+ *  "add"/"sub" also serve ADC/SBB (carry-in is in the result). "inc"/"dec" keep CF. "logic": CF=OF=AF=0.
+ *  Shifts: b is the masked count, not 0. "imul": operands sign-extended, result the low half. */
+export type FlagKind = "add" | "sub" | "logic" | "inc" | "dec" | DerivedKind;
+/** Those whose CF and OF are worth computing only when they are read (derived-flags.ts). */
+export type DerivedKind = "shl" | "shr" | "sar" | "imul";
 
 /** v128 operations, by lane shape; names follow the wasm SIMD vocabulary because it is the clearest one.
  *  Shapes: i8x16 i16x8 i32x4 i64x2 f32x4 f64x2. Lists are in vector.ts. */
@@ -166,6 +169,8 @@ export interface Sem<V> {
   flags(kind: FlagKind, a: V, b: V, result: V, size?: Size): void;
   /** ZF SF PF from result (width size); CF and OF as given; AF given or 0. */
   flagsResult(result: V, cf: V, of: V, af?: V, size?: Size): void;
+  /** CF and OF of a rotation with this result (of width this.size), keeps the others. */
+  rotateFlags(left: boolean, result: V): void;
   /** Writes only the named flags (values 0 or 1), keeps the others. */
   setFlags(flags: Partial<Record<FlagName, V>>): void;
   flag(name: FlagName): V;

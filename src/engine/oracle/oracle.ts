@@ -18,6 +18,7 @@ import type {
   Size,
   VectorOp,
 } from "../../isa/sem.ts";
+import { derivedFlags, rotatedFlags } from "../../isa/sem/derived-flags.ts";
 import { fpCompare, fpConvert, fpRound, fpScalar, raiseFp, truncating } from "../../isa/softfloat/index.ts";
 import { isCanonical } from "./flat-memory.ts";
 import type { OracleCpu } from "./oracle-cpu.ts";
@@ -348,6 +349,10 @@ export class Oracle implements Sem<bigint> {
 
   // ——— flags ———
   flags(kind: FlagKind, a: bigint, b: bigint, result: bigint, size: Size = this.size): void {
+    if (kind === "shl" || kind === "shr" || kind === "sar" || kind === "imul") {
+      const { cf, of } = derivedFlags(this, kind, a, b, result, size);
+      return this.flagsResult(result, cf, of, 0n, size);
+    }
     const bits = BigInt(8 * size);
     const bit = (v: bigint, n: bigint): boolean => ((u64(v) >> n) & 1n) === 1n;
     const top = bits - 1n;
@@ -369,6 +374,10 @@ export class Oracle implements Sem<bigint> {
     const r = BigInt.asUintN(8 * size, result);
     const parity = this.popcnt(r & 0xffn) & 1n;
     this.setFlags({ CF: cf, OF: of, AF: af, ZF: bool(r === 0n), SF: r >> BigInt(8 * size - 1), PF: parity ^ 1n });
+  }
+  rotateFlags(left: boolean, result: bigint): void {
+    const { cf, of } = rotatedFlags(this, left, result, this.size);
+    this.setFlags({ CF: cf, OF: of });
   }
   setFlags(flags: Partial<Record<FlagName, bigint>>): void {
     let rflags = this.#cpu.regs.rflags;

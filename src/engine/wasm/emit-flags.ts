@@ -1,6 +1,7 @@
 /* Second layer: the lazy flags of isa/flags.ts in the register file. Parameter 0 of every generated function is the register file's address. */
 import type { FlagKind, FlagName, Size } from "../../isa/sem.ts";
 import { Reg } from "../../isa/registers.ts";
+import { derivedFlags, rotatedFlags } from "../../isa/sem/derived-flags.ts";
 import { EmitValues, type Value } from "./emit-values.ts";
 
 /** Parameter index of the register file's address. */
@@ -53,6 +54,10 @@ export abstract class EmitFlags extends EmitValues {
   }
 
   flags(kind: FlagKind, a: Value, b: Value, result: Value, size: Size = this.size): void {
+    if (kind === "shl" || kind === "shr" || kind === "sar" || kind === "imul") {
+      const { cf, of } = derivedFlags(this, kind, a, b, result, size);
+      return this.flagsResult(result, cf, of, undefined, size);
+    }
     const signed = this.sext(result, size);
     if (kind === "logic") return this.#set(signed, this.const(0));
     const subtract = kind === "sub" || kind === "dec";
@@ -76,6 +81,11 @@ export abstract class EmitFlags extends EmitValues {
     aux = this.or(aux, this.shl(this.xor(this.zext(cf, 8), this.zext(of, 8)), this.const(62)));
     if (af) aux = this.or(aux, this.shl(af, this.const(3)));
     this.#set(this.sext(result, size), aux);
+  }
+
+  rotateFlags(left: boolean, result: Value): void {
+    const { cf, of } = rotatedFlags(this, left, result, this.size);
+    this.setFlags({ CF: cf, OF: of });
   }
 
   flag(name: FlagName): Value {

@@ -171,6 +171,8 @@ export const Engine = {
   WRITER: Reg.ENGINE + 96,
   /** Fuel of this slice that elements of REP instructions took, which are no instructions. */
   REPEATED: Reg.ENGINE + 100,
+  /** i64: the fourth word of the flags that FLAG_KIND is about. */
+  FLAG_FOURTH: Reg.ENGINE + 112,
   /** Entry of a region that has left because a stretch of its stack crosses a page (translator/stack-spans.ts); else 0. */
   CROSSING: Reg.ENGINE + 104,
   /** Scratch for 16-byte slow accesses. */

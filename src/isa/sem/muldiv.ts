@@ -37,9 +37,8 @@ export const IMUL = semantics("r", (s) => {
 
 function imulTruncating<V>(s: Sem<V>, a: V, b: V): void {
   const low = s.mul(a, b);
-  const over = s.size === 8 ? s.ne(s.mulHighS(a, b), s.shrS(low, s.const(63))) : s.ne(s.sext(low, s.size), low);
   s.put(0, low);
-  s.flagsResult(low, over, over);
+  s.flags("imul", a, b, low);
 }
 export const IMUL2 = semantics("xr", (s) => imulTruncating(s, s.getSigned(0), s.getSigned(1)));
 export const IMUL3 = semantics("wrr", (s) => imulTruncating(s, s.getSigned(1), s.getSigned(2)));

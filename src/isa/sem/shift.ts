@@ -2,12 +2,12 @@
  * The count is taken modulo 32 (64 with 64-bit operands); a count of 0 leaves all flags alone, but the destination is
  * still written (a 32-bit register is zero-extended). OF, defined for a count of 1 only, follows the same formula always.
  * @source SDM vol. 2B "RCL/RCR/ROL/ROR", "SAL/SAR/SHL/SHR", "SHLD", "SHRD" */
-import { semantics, type FlagName, type Sem, type Semantics } from "../sem.ts";
+import { semantics, type Sem, type Semantics } from "../sem.ts";
 
 interface Shifted<V> {
-  result: V;
-  cf: V;
-  of: V;
+  readonly result: V;
+  /** Sets the flags; the count is not 0. */
+  readonly setFlags: () => void;
 }
 /** @param a operand, zero-extended  @param n masked count  @param bits operand width */
 type Shifter = <V>(s: Sem<V>, a: V, n: V, bits: number) => Shifted<V>;
@@ -16,20 +16,17 @@ const bit = <V>(s: Sem<V>, v: V, n: V): V => s.and(s.shrU(v, n), s.const(1));
 const bitAt = <V>(s: Sem<V>, v: V, n: number): V => bit(s, v, s.const(n));
 const maskedCount = <V>(s: Sem<V>, n: V): V => s.and(n, s.const(s.size === 8 ? 63 : 31));
 
-const shiftLeft: Shifter = (s, a, n, bits) => {
+const shiftLeft: Shifter = (s, a, n) => {
   const result = s.shl(a, n);
-  // the last bit shifted out; with 64 bits it has left the value (n is not 0 where flags are used)
-  const cf = bits === 64 ? bit(s, a, s.sub(s.const(64), n)) : bitAt(s, result, bits);
-  return { result, cf, of: s.xor(cf, bitAt(s, result, bits - 1)) };
+  return { result, setFlags: () => s.flags("shl", a, n, result) };
 };
-const shiftRight: Shifter = (s, a, n, bits) => ({
-  result: s.shrU(a, n),
-  cf: bit(s, a, s.sub(n, s.const(1))),
-  of: bitAt(s, a, bits - 1),
-});
+const shiftRight: Shifter = (s, a, n) => {
+  const result = s.shrU(a, n);
+  return { result, setFlags: () => s.flags("shr", a, n, result) };
+};
 const shiftRightSigned: Shifter = (s, a, n) => {
-  const signed = s.sext(a, s.size);
-  return { result: s.shrS(signed, n), cf: s.and(s.shrS(signed, s.sub(n, s.const(1))), s.const(1)), of: s.const(0) };
+  const result = s.shrS(s.sext(a, s.size), n);
+  return { result, setFlags: () => s.flags("sar", a, n, result) };
 };
 
 /** The value repeated through 64 bits: then a 64-bit rotation is a rotation of the narrow value. */
@@ -39,13 +36,11 @@ function repeated<V>(s: Sem<V>, a: V, bits: number): V {
 }
 const rotateLeft: Shifter = (s, a, n, bits) => {
   const result = s.rotl(repeated(s, a, bits), n);
-  const cf = bitAt(s, result, 0);
-  return { result, cf, of: s.xor(cf, bitAt(s, result, bits - 1)) };
+  return { result, setFlags: () => s.rotateFlags(true, result) };
 };
 const rotateRight: Shifter = (s, a, n, bits) => {
   const result = s.rotl(repeated(s, a, bits), s.sub(s.const(64), n));
-  const cf = bitAt(s, result, bits - 1);
-  return { result, cf, of: s.xor(cf, bitAt(s, result, bits - 2)) };
+  return { result, setFlags: () => s.rotateFlags(false, result) };
 };
 
 /** Rotation of bits + 1 bits. Counts beyond the width, which 8- and 16-bit operands can have, are taken modulo bits + 1. */
@@ -67,7 +62,7 @@ const rotateLeftCarry: Shifter = (s, a, count, bits) => {
     result = s.or(s.shl(wide, n), s.shrU(wide, s.sub(s.const(bits + 1), n)));
     cf = bitAt(s, result, bits);
   }
-  return { result, cf, of: s.xor(cf, bitAt(s, result, bits - 1)) };
+  return { result, setFlags: () => s.setFlags({ CF: cf, OF: s.xor(cf, bitAt(s, result, bits - 1)) }) };
 };
 const rotateRightCarry: Shifter = (s, a, count, bits) => {
   const carry = s.flag("CF");
@@ -84,46 +79,39 @@ const rotateRightCarry: Shifter = (s, a, count, bits) => {
     result = s.or(s.shrU(wide, n), s.shl(wide, s.sub(s.const(bits + 1), n)));
     cf = bitAt(s, result, bits);
   }
-  return { result, cf, of: s.xor(bitAt(s, result, bits - 1), bitAt(s, result, bits - 2)) };
+  const of = (): typeof cf => s.xor(bitAt(s, result, bits - 1), bitAt(s, result, bits - 2));
+  return { result, setFlags: () => s.setFlags({ CF: cf, OF: of() }) };
 };
 
-/** Shifts set all flags by the result; rotates set CF and OF alone. */
-type FlagEffect = "all" | "carry";
-
-function setShiftFlags<V>(s: Sem<V>, { result, cf, of }: Shifted<V>, effect: FlagEffect): void {
-  if (effect === "all") s.flagsResult(result, cf, of);
-  else s.setFlags({ CF: cf, OF: of } satisfies Partial<Record<FlagName, V>>);
-}
-
-const byCount = (shifter: Shifter, effect: FlagEffect): Semantics =>
+const byCount = (shifter: Shifter): Semantics =>
   semantics("xr", (s) => {
     const a = s.get(0);
     const n = maskedCount(s, s.get(1));
-    const shifted = shifter(s, a, n, s.size * 8);
-    s.put(0, shifted.result);
-    s.when(s.ne(n, s.const(0)), () => setShiftFlags(s, shifted, effect));
+    const { result, setFlags } = shifter(s, a, n, s.size * 8);
+    s.put(0, result);
+    s.when(s.ne(n, s.const(0)), setFlags);
   });
-const byOne = (shifter: Shifter, effect: FlagEffect): Semantics =>
+const byOne = (shifter: Shifter): Semantics =>
   semantics("x-", (s) => {
-    const shifted = shifter(s, s.get(0), s.const(1), s.size * 8);
-    s.put(0, shifted.result);
-    setShiftFlags(s, shifted, effect);
+    const { result, setFlags } = shifter(s, s.get(0), s.const(1), s.size * 8);
+    s.put(0, result);
+    setFlags();
   });
 
 /** Group 2 in ModRM.reg order; 6 is an alias of SHL. */
-const GROUP: readonly (readonly [Shifter, FlagEffect])[] = [
-  [rotateLeft, "carry"],
-  [rotateRight, "carry"],
-  [rotateLeftCarry, "carry"],
-  [rotateRightCarry, "carry"],
-  [shiftLeft, "all"],
-  [shiftRight, "all"],
-  [shiftLeft, "all"],
-  [shiftRightSigned, "all"],
+const GROUP: readonly Shifter[] = [
+  rotateLeft,
+  rotateRight,
+  rotateLeftCarry,
+  rotateRightCarry,
+  shiftLeft,
+  shiftRight,
+  shiftLeft,
+  shiftRightSigned,
 ];
 /** ROL ROR RCL RCR SHL SHR SHL SAR of operand 0 by operand 1. */
-export const SHIFT_BY_COUNT: readonly Semantics[] = GROUP.map(([shifter, effect]) => byCount(shifter, effect));
-export const SHIFT_BY_ONE: readonly Semantics[] = GROUP.map(([shifter, effect]) => byOne(shifter, effect));
+export const SHIFT_BY_COUNT: readonly Semantics[] = GROUP.map(byCount);
+export const SHIFT_BY_ONE: readonly Semantics[] = GROUP.map(byOne);
 
 /** SHLD, SHRD. With 16 bits and a count above 16, which the manual leaves undefined, the first operand follows again. */
 const doubleShift = (left: boolean): Semantics =>

@@ -2,7 +2,7 @@
  * Exported by name; regions import them beside the host's. @source docs/translator.md */
 import { Reg } from "../../../isa/registers.ts";
 import type { FpOp, Size } from "../../../isa/sem.ts";
-import { FunctionBuilder } from "../../../wasm/function.ts";
+import { FunctionBuilder, type Local } from "../../../wasm/function.ts";
 import { ModuleBuilder } from "../../../wasm/module.ts";
 import { HOST_FUNCTIONS, importMemories, type Signature } from "../core.ts";
 import { EmitFlags, STATE } from "../emit-flags.ts";
@@ -11,7 +11,7 @@ import type { Value } from "../emit-values.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "../jump-cache.ts";
 import { Engine, Entry, REGION_HANDLERS } from "../layout.ts";
 import { GENERAL_OPS, generalName } from "./region-float.ts";
-import { FlagsKind, flagsKindOf, orderFlags } from "./region-flags.ts";
+import { DERIVED, derivedResult, FlagsCode, FlagsKind, flagsKindOf, orderFlags, Over } from "./region-flags.ts";
 
 /** Imports of regions besides HOST_FUNCTIONS. */
 export const REGION_FUNCTIONS = {
@@ -19,9 +19,9 @@ export const REGION_FUNCTIONS = {
   leave: [["i32"], ["i32"]],
   /** (state): flags that a region left are the lazy pair, as the interpreter wants them. */
   settleFlags: [["i32"], []],
-  /** (fk, fa, fb, fr): the two words of the lazy pair. */
-  flagsResult: [["i32", "i64", "i64", "i64"], ["i64"]],
-  flagsAux: [["i32", "i64", "i64", "i64"], ["i64"]],
+  /** (fk, fa, fb, fr, fx): the two words of the lazy pair. */
+  flagsResult: [["i32", "i64", "i64", "i64", "i64"], ["i64"]],
+  flagsAux: [["i32", "i64", "i64", "i64", "i64"], ["i64"]],
 } as const satisfies Record<string, Signature>;
 
 /** Floating-point operations on bits, with all cases; flags are gathered (region-float.ts). */
@@ -40,8 +40,9 @@ export const REGION_HOST_FUNCTIONS = {
   fpCommit: [["i32"], ["i32"]],
 } as const satisfies Record<string, Signature>;
 
-const [FK, FA, FB, FR] = [0, 1, 2, 3];
-const KINDS = 9 * 4;
+const [FK, FA, FB, FR, FX] = [0, 1, 2, 3, 4];
+const KINDS = 4 * Object.keys(FlagsKind).length;
+const [BIT_63, BIT_62] = [1n << 63n, 1n << 62n];
 const SOFT_ARITHMETIC = "fpArithmeticLane";
 
 /** Writes the lazy pair of one kind, and keeps one of its words. */
@@ -77,6 +78,7 @@ class PairWriter extends EmitFlags {
     else if (kind === FlagsKind.ORDER) this.writeFlags(orderFlags(this, a));
     else if (kind === FlagsKind.ADC) this.flags("add", a, b, r, size);
     else if (kind === FlagsKind.SBB) this.flags("sub", a, b, r, size);
+    else if (kind in DERIVED) this.flags(DERIVED[kind], a, b, derivedResult(this, DERIVED[kind], a, b, size), size);
     else {
       // CF is the one before: as bit 63 of an old aux, which INC and DEC keep
       this.#old = this.shl(b, this.const(63));
@@ -86,15 +88,51 @@ class PairWriter extends EmitFlags {
   }
 }
 
+/** By kind; what is over it is left out. */
 function pairFunction(wanted: number): FunctionBuilder {
-  const f = new FunctionBuilder(["i32", "i64", "i64", "i64"], ["i64"]);
+  const f = new FunctionBuilder(...REGION_FUNCTIONS.flagsResult);
   const labels = Array.from({ length: KINDS }, () => f.block()).toReversed();
-  f.get(FK).brTable(labels, labels[0]);
+  f.get(FK).i32(FlagsCode.KIND).op("i32.and").brTable(labels, labels[0]);
   for (let code = 0; code < KINDS; code++) {
     f.end();
     f.reuseLocals(() => new PairWriter(f, wanted).write(code));
   }
   f.op("unreachable");
+  return f;
+}
+
+/** Bits 63 and 62 of aux are CF and CF ^ OF. */
+function auxFunction(byKind: number): FunctionBuilder {
+  const f = new FunctionBuilder(...REGION_FUNCTIONS.flagsAux);
+  const [aux, over, size, top, below] = [
+    f.local("i64"),
+    f.local("i32"),
+    f.local("i64"),
+    f.local("i64"),
+    f.local("i64"),
+  ];
+  for (const local of [FK, FA, FB, FR, FX]) f.get(local);
+  f.call(byKind).set(aux);
+  f.get(FK).i32(Math.log2(FlagsCode.OVER)).op("i32.shr_u").i32(3).op("i32.and").tee(over).op("i32.eqz").if();
+  f.get(aux).op("return").end();
+  f.get(over).i32(Over.CARRY).op("i32.eq").if();
+  // CF is another, OF stays: both bits change
+  f.get(aux).get(aux).get(FX).i64(63).op("i64.shl").op("i64.xor").i64(BIT_63).op("i64.and").tee(top);
+  f.get(top).i64(1).op("i64.shr_u").op("i64.or").op("i64.xor").op("return").end();
+  f.i64(8).get(FK).i32(Math.log2(FlagsCode.OVER_SIZE)).op("i32.shr_u").op("i64.extend_i32_u").op("i64.shl").set(size);
+  const bit = (from: number, to: Local): void =>
+    void f.get(FX).get(size).i64(from).op("i64.sub").op("i64.shr_u").i64(1).op("i64.and").set(to);
+  bit(1, top);
+  bit(2, below);
+  // a rotation to the left: CF is bit 0, CF ^ OF the top bit; to the right: the top bit, and the one below
+  f.get(aux)
+    .i64(~(BIT_63 | BIT_62))
+    .op("i64.and");
+  const isLeft = (): FunctionBuilder => f.get(over).i32(Over.LEFT).op("i32.eq");
+  f.get(FX).get(top);
+  isLeft().op("select").i64(63).op("i64.shl").op("i64.or");
+  f.get(top).get(below);
+  isLeft().op("select").i64(62).op("i64.shl").op("i64.or");
   return f;
 }
 
@@ -119,6 +157,7 @@ function settleFunction(result: number, aux: number): FunctionBuilder {
   const pushWords = (): void => {
     f.get(STATE).memory("i32.load", Engine.FLAG_KIND).get(STATE).memory("i64.load", Reg.FLAG_RESULT);
     f.get(STATE).memory("i64.load", Reg.FLAG_AUX).get(STATE).memory("i64.load", Engine.FLAG_THIRD);
+    f.get(STATE).memory("i64.load", Engine.FLAG_FOURTH);
   };
   const pair = f.local("i64");
   f.get(STATE).memory("i32.load", Engine.FLAG_KIND).if();
@@ -167,7 +206,7 @@ export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
     return index;
   };
   const result = add("flagsResult", pairFunction(Reg.FLAG_RESULT));
-  const aux = add("flagsAux", pairFunction(Reg.FLAG_AUX));
+  const aux = add("flagsAux", auxFunction(m.add(pairFunction(Reg.FLAG_AUX))));
   const settle = add("settleFlags", settleFunction(result, aux));
   add("leave", leaveFunction(m, settle));
   for (const op of GENERAL_OPS) {

@@ -8,7 +8,7 @@ import { FunctionBuilder } from "../../../wasm/function.ts";
 import { ModuleBuilder } from "../../../wasm/module.ts";
 import { EmitRegion } from "./emit-region.ts";
 import { REGION_FUNCTIONS, regionCoreModule } from "./region-core.ts";
-import { flagsCode, FlagsKind, flagsKindOf } from "./region-flags.ts";
+import { flagsCode, FlagsKind, flagsKindOf, Over, overCode } from "./region-flags.ts";
 import { ALL_PASSES } from "./region-state.ts";
 import { createStateMemory } from "../engine.ts";
 
@@ -18,7 +18,7 @@ const KINDS = Object.keys(FlagsKind) as Kind[];
 /** 64 KiB: regions and their shared functions only want one to be there. */
 const RAM_PAGES = 1;
 
-type Words = readonly [fa: bigint, fb: bigint, fr: bigint];
+type Words = readonly [fa: bigint, fb: bigint, fr: bigint, fx?: bigint];
 interface Case {
   readonly words: Words;
   /** OSZAPC as the manual has them. */
@@ -59,6 +59,29 @@ const operands = (size: Size): bigint[] => {
 };
 const ORDERS = [Rflags.CF, Rflags.ZF, 0, Rflags.CF | Rflags.ZF | Rflags.PF];
 
+/** @source SDM vol. 2B "SAL/SAR/SHL/SHR"; OF for other counts than 1 as processors set it */
+function shiftFlags(kind: "SHL" | "SHR" | "SAR", a: bigint, n: bigint, size: Size): number {
+  const top = BigInt(8 * size - 1);
+  const value = kind === "SAR" ? signed(a, size) : a;
+  const r = kind === "SHL" ? value << n : value >> n;
+  const cf = kind === "SHL" ? (r >> (top + 1n)) & 1n : (value >> (n - 1n)) & 1n;
+  const of = kind === "SHL" ? cf ^ ((r >> top) & 1n) : kind === "SHR" ? (a >> top) & 1n : 0n;
+  return resultFlags(mask(r, size), size) | (cf ? Rflags.CF : 0) | (of ? Rflags.OF : 0);
+}
+/** @source SDM vol. 2A "IMUL" */
+function productFlags(a: bigint, b: bigint, size: Size): number {
+  const over = a * b !== signed(a * b, size);
+  return resultFlags(mask(a * b, size), size) | (over ? Rflags.CF | Rflags.OF : 0);
+}
+/** CF and OF of a rotation, from its result. @source SDM vol. 2B "RCL/RCR/ROL/ROR" */
+function rotationFlags(over: number, r: bigint, size: Size): number {
+  const bit = (n: number): bigint => (r >> BigInt(n)) & 1n;
+  const top = 8 * size - 1;
+  const cf = over === Over.LEFT ? bit(0) : bit(top);
+  const of = over === Over.LEFT ? bit(0) ^ bit(top) : bit(top) ^ bit(top - 1);
+  return (cf ? Rflags.CF : 0) | (of ? Rflags.OF : 0);
+}
+
 function pairCases(): Case[] {
   const results = [0n, 1n, -1n, 0x80n, -0x8000n, 3n];
   const auxes = [0n, 1n, 2n, 3n, 8n].flatMap((low) => [0n, 1n, 2n, 3n].map((high) => (high << 62n) | low));
@@ -84,6 +107,19 @@ function casesOf(kind: Kind, size: Size): Case[] {
       return pairs.flatMap(([a, b]) =>
         [0n, 1n].map((c): Case => ({ words: [a, b, a - b - c], flags: differenceFlags(a, b, c, size) })),
       );
+    case "SHL":
+    case "SHR":
+    case "SAR": {
+      const counts = [1n, 2n, 7n, 8n, 15n, 16n, 31n, ...(size === 8 ? [32n, 63n] : [])];
+      return list.flatMap((a) =>
+        counts.map((n): Case => ({ words: [a, n, 99n], flags: shiftFlags(kind, a, n, size) })),
+      );
+    }
+    case "IMUL":
+      return pairs.map(([a, b]) => ({
+        words: [signed(a, size), signed(b, size), 99n],
+        flags: productFlags(signed(a, size), signed(b, size), size),
+      }));
     default: {
       const flags = kind === "INC" ? sumFlags : differenceFlags;
       return list.flatMap((a) =>
@@ -95,6 +131,9 @@ function casesOf(kind: Kind, size: Size): Case[] {
     }
   }
 }
+/** Two bits as the top one and the lowest, turned so that both ends of a value vary. */
+const ror2 = (n: bigint, size: Size): bigint =>
+  ((n & 1n) << BigInt(8 * size - 1)) | (n >> 1n) | ((n & 2n) << BigInt(8 * size - 3));
 const sizesOf = (kind: Kind): readonly Size[] => (kind === "PAIR" || kind === "ORDER" ? [8] : SIZES);
 
 /** Conditions in encoding order, of OSZAPC. @source SDM vol. 1 appendix B */
@@ -112,14 +151,14 @@ const core = new WebAssembly.Instance(new WebAssembly.Module(regionCoreModule(RA
     ram: new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }),
     handlers: new WebAssembly.Table({ element: "anyfunc", initial: 1 }),
   },
-}).exports as Record<"flagsResult" | "flagsAux", (fk: number, fa: bigint, fb: bigint, fr: bigint) => bigint>;
+}).exports as Record<"flagsResult" | "flagsAux", Reader>;
 
 /** What is read of the flags: a condition by number, or all of them as RFLAGS has them. */
 type Question = number | "all";
-type Reader = (fk: number, fa: bigint, fb: bigint, fr: bigint) => bigint;
+type Reader = (fk: number, fa: bigint, fb: bigint, fr: bigint, fx: bigint) => bigint;
 const QUESTIONS: readonly Question[] = [...Array.from({ length: 16 }, (_, cc) => cc), "all"];
 
-/** Functions (fk, fa, fb, fr) → answer, made by the emitter of regions. @param code of the flags; undefined: fk says it  @param b fb, if it is a constant */
+/** Functions (fk, fa, fb, fr, fx) → answer, made by the emitter of regions. @param code of the flags; undefined: fk says it  @param b fb, if it is a constant */
 function readers(code: number | undefined, b?: bigint): Map<Question, Reader> {
   const m = new ModuleBuilder();
   const names = ["flagsResult", "flagsAux"] as const;
@@ -127,9 +166,9 @@ function readers(code: number | undefined, b?: bigint): Map<Question, Reader> {
   const imports = { function: (name: string): number => names.indexOf(name as (typeof names)[number]) };
   const options = { passes: ALL_PASSES, parallel: false };
   for (const question of QUESTIONS) {
-    const f = new FunctionBuilder(["i32", "i64", "i64", "i64"], ["i64"]);
+    const f = new FunctionBuilder(...REGION_FUNCTIONS.flagsAux);
     const emit = new EmitRegion(f, imports, options, true);
-    f.get(0).set(emit.fk).get(1).set(emit.fa).get(2).set(emit.fb).get(3).set(emit.fr);
+    f.get(0).set(emit.fk).get(1).set(emit.fa).get(2).set(emit.fb).get(3).set(emit.fr).get(4).set(emit.fx);
     emit.flagsState = { code, b, local: code };
     emit.push(emit.zext(question === "all" ? emit.readFlags() : emit.cond(question), 8));
     m.export(String(question), m.add(f));
@@ -140,8 +179,13 @@ function readers(code: number | undefined, b?: bigint): Map<Question, Reader> {
 function check(known: Map<Question, Reader>, fk: number, { words, flags }: Case): void {
   for (const [question, read] of known) {
     const expected = question === "all" ? flags & Rflags.OSZAPC : Number(condition(question, flags));
-    const { kind, size } = flagsKindOf(fk);
-    assert.equal(Number(read(fk, ...words)), expected, `${KINDS[kind]} ${size} ${question}: ${words.join()}`);
+    const { kind, size, over } = flagsKindOf(fk);
+    const [fa, fb, fr, fx = 99n] = words;
+    assert.equal(
+      Number(read(fk, fa, fb, fr, fx)),
+      expected,
+      `${KINDS[kind]} ${size} ${over} ${question}: ${words.join()}`,
+    );
   }
 }
 
@@ -155,7 +199,8 @@ describe("flags of each kind and size", () => {
         const cases = casesOf(kind, size);
         assert.ok(cases.length >= 4);
         for (const each of cases) {
-          const pair = [core.flagsResult(code, ...each.words), core.flagsAux(code, ...each.words)] as const;
+          const [fa, fb, fr] = each.words;
+          const pair = [core.flagsResult(code, fa, fb, fr, 99n), core.flagsAux(code, fa, fb, fr, 99n)] as const;
           assert.equal(unpackFlags(...pair), each.flags & Rflags.OSZAPC, `${kind} ${size}: ${each.words.join()}`);
           check(known, code, each);
           check(dynamic, code, each);
@@ -163,8 +208,29 @@ describe("flags of each kind and size", () => {
       }
     });
   }
+  test("CF and OF of a later rotation, CF of a later bit test", () => {
+    for (const kind of ["PAIR", "ADD", "SBB", "LOGIC", "DEC", "SHL", "ORDER"] as const) {
+      for (const over of [Over.LEFT, Over.RIGHT, Over.CARRY]) {
+        for (const overSize of over === Over.CARRY ? ([1] as const) : SIZES) {
+          const size = sizesOf(kind).at(-1)!;
+          const code = flagsCode(FlagsKind[kind], size) | overCode(over, overSize);
+          const known = readers(code);
+          const values = over === Over.CARRY ? [0n, 1n] : [0n, 1n, 2n, 3n].map((n) => ror2(n, overSize));
+          for (const { words, flags } of casesOf(kind, size).filter((_, i) => i % 5 === 0)) {
+            for (const fx of values) {
+              const replaced = over === Over.CARRY ? Rflags.CF : Rflags.CF | Rflags.OF;
+              const others = over === Over.CARRY ? (fx ? Rflags.CF : 0) : rotationFlags(over, fx, overSize);
+              const each: Case = { words: [words[0], words[1], words[2], fx], flags: (flags & ~replaced) | others };
+              check(known, code, each);
+              check(dynamic, code, each);
+            }
+          }
+        }
+      }
+    }
+  });
   test("with a constant as second operand", () => {
-    for (const kind of ["ADD", "SUB"] as const) {
+    for (const kind of ["ADD", "SUB", "SHL", "SHR", "SAR"] as const) {
       for (const size of SIZES) {
         const code = flagsCode(FlagsKind[kind], size);
         for (const b of operands(size)) {

@@ -9,22 +9,72 @@
  *   LOGIC     result                            zero-extended
  *   INC DEC   a         CF before
  *   ORDER     of COMISx: 0 less, 1 equal, 2 greater, 3 unordered
+ *   SHL … SAR a         count
+ *   IMUL      a         b                       sign-extended
  *
- * The local `fk` holds kind · 4 + log₂ size wherever the kind is not known while translating, and at every exit. */
-import type { FlagKind, FlagName, Size } from "../../../isa/sem.ts";
+ * CF (and OF) may be of a later instruction than the rest, whose result or CF is in `fx`: Over.
+ *
+ * The local `fk` holds the code of both (flagsCode) wherever it is not known while translating, and at every exit. */
+import type { DerivedKind, FlagKind, FlagName, Size } from "../../../isa/sem.ts";
 import { Reg } from "../../../isa/registers.ts";
+import { derivedFlags, rotatedFlags } from "../../../isa/sem/derived-flags.ts";
 import { COMI_FLAGS } from "../../../isa/sem/sse-convert.ts";
 import type { FunctionBuilder, Local } from "../../../wasm/function.ts";
 import type { Imports } from "../emit-memory.ts";
 import type { Value } from "../emit-values.ts";
 import { bitsOf, RegionState, type KnownValue, type RegionOptions } from "./region-state.ts";
 
-export const FlagsKind = { PAIR: 0, ADD: 1, SUB: 2, ADC: 3, SBB: 4, LOGIC: 5, INC: 6, DEC: 7, ORDER: 8 } as const;
+export const FlagsKind = {
+  PAIR: 0,
+  ADD: 1,
+  SUB: 2,
+  ADC: 3,
+  SBB: 4,
+  LOGIC: 5,
+  INC: 6,
+  DEC: 7,
+  ORDER: 8,
+  SHL: 9,
+  SHR: 10,
+  SAR: 11,
+  IMUL: 12,
+} as const;
+/** What CF and OF come from, if from another instruction than the other flags. Of a rotation's result in fx: both; CARRY: CF is fx, and OF is the others'. */
+export const Over = { NONE: 0, LEFT: 1, RIGHT: 2, CARRY: 3 } as const;
+/** Bits of a code: 0–1 log₂ size, 2–5 kind, 6–7 over, 8–9 log₂ of the rotation's size. */
+export const FlagsCode = { KIND: 63, OVER: 64, OVER_SIZE: 256, END: 1024 } as const;
+export const DERIVED: Readonly<Record<number, DerivedKind>> = {
+  [FlagsKind.SHL]: "shl",
+  [FlagsKind.SHR]: "shr",
+  [FlagsKind.SAR]: "sar",
+  [FlagsKind.IMUL]: "imul",
+};
+const KIND_OF_DERIVED = { shl: FlagsKind.SHL, shr: FlagsKind.SHR, sar: FlagsKind.SAR, imul: FlagsKind.IMUL } as const;
 const SIZE_LOG = { 1: 0, 2: 1, 4: 2, 8: 3 } as const;
 const SIZES: readonly Size[] = [1, 2, 4, 8];
 export const flagsCode = (kind: number, size: Size): number =>
   kind === FlagsKind.PAIR ? 0 : kind * 4 + SIZE_LOG[size];
-export const flagsKindOf = (code: number): { kind: number; size: Size } => ({ kind: code >> 2, size: SIZES[code & 3] });
+export const overCode = (over: number, size: Size): number =>
+  over * FlagsCode.OVER + (over === Over.CARRY ? 0 : SIZE_LOG[size] * FlagsCode.OVER_SIZE);
+export const flagsKindOf = (code: number): { kind: number; size: Size; over: number; overSize: Size } => ({
+  kind: (code & FlagsCode.KIND) >> 2,
+  size: SIZES[code & 3],
+  over: (code / FlagsCode.OVER) & 3,
+  overSize: SIZES[code >> 8],
+});
+interface ShiftMath {
+  shl(a: Value, n: Value): Value;
+  shrU(a: Value, n: Value): Value;
+  shrS(a: Value, n: Value): Value;
+  sext(a: Value, size: Size): Value;
+  mul(a: Value, b: Value): Value;
+}
+/** Result of an operation whose flags are derived, unmasked. */
+export function derivedResult(e: ShiftMath, kind: DerivedKind, a: Value, b: Value, size: Size): Value {
+  if (kind === "shl") return e.shl(a, b);
+  if (kind === "shr") return e.shrU(a, b);
+  return kind === "sar" ? e.shrS(e.sext(a, size), b) : e.mul(a, b);
+}
 
 /** What is known of the flags at a point of the code. */
 export interface FlagsState {
@@ -45,6 +95,8 @@ export const orderFlags = (
   },
   order: Value,
 ): Value => e.and(e.shrU(e.const(COMI_FLAGS), e.shl(order, e.const(3))), e.const(0xff));
+/** Conditions that only the result decides: ZF, SF, PF. */
+const RESULT_CONDITIONS: ReadonlySet<number> = new Set([4, 8, 10]);
 export const UNKNOWN_FLAGS: FlagsState = { code: undefined, b: undefined, local: undefined };
 
 export abstract class RegionFlags extends RegionState {
@@ -52,6 +104,9 @@ export abstract class RegionFlags extends RegionState {
   readonly fa: Local;
   readonly fb: Local;
   readonly fr: Local;
+  readonly fx: Local;
+  /** The region uses fx. */
+  usesOver = false;
   flagsState: FlagsState = UNKNOWN_FLAGS;
   /** The last sum and difference, to tell an addition from one with carry. */
   #sum: { result: Value; a: Value; b: Value } | undefined;
@@ -62,6 +117,7 @@ export abstract class RegionFlags extends RegionState {
     this.fa = f.local("i64");
     this.fb = f.local("i64");
     this.fr = f.local("i64");
+    this.fx = f.local("i64");
   }
 
   syncFlagKind(): void {
@@ -114,6 +170,11 @@ export abstract class RegionFlags extends RegionState {
       this.#become(kind === "inc" ? FlagsKind.INC : FlagsKind.DEC, size);
       return;
     }
+    if (kind === "shl" || kind === "shr" || kind === "sar" || kind === "imul") {
+      this.#keepIn(this.fa, a);
+      this.#keepIn(this.fb, b);
+      return this.#become(KIND_OF_DERIVED[kind], size, b.constant);
+    }
     const sum = this.#sum;
     const plain = sum !== undefined && sum.result === result && sum.a === a && sum.b === b;
     const second = this.zext(b, size);
@@ -122,6 +183,30 @@ export abstract class RegionFlags extends RegionState {
     if (!plain) this.#keepIn(this.fr, result);
     const code = kind === "add" ? (plain ? FlagsKind.ADD : FlagsKind.ADC) : plain ? FlagsKind.SUB : FlagsKind.SBB;
     this.#become(code, size, second.constant);
+  }
+
+  override rotateFlags(left: boolean, result: Value): void {
+    if (!this.options.passes.fusedConditions) return super.rotateFlags(left, result);
+    this.#comeOver(left ? Over.LEFT : Over.RIGHT, this.zext(result, this.size));
+  }
+  override setFlags(flags: Partial<Record<FlagName, Value>>): void {
+    const { code } = this.flagsState;
+    const over = code === undefined ? undefined : flagsKindOf(code).over;
+    // OF of a rotation would be lost
+    const simple = over === Over.NONE || over === Over.CARRY;
+    const onlyCarry = flags.CF !== undefined && Object.keys(flags).length === 1;
+    if (!simple || !onlyCarry || !this.options.passes.fusedConditions) return super.setFlags(flags);
+    this.#comeOver(Over.CARRY, flags.CF!);
+  }
+  /** CF (and OF) are others from now on. @param v for fx, zero-extended */
+  #comeOver(over: number, v: Value): void {
+    this.usesOver = true;
+    this.registerEffects++;
+    this.#keepIn(this.fx, v);
+    const code = overCode(over, this.size);
+    const state = this.flagsState;
+    if (state.code !== undefined) this.flagsState = { ...state, code: (state.code & FlagsCode.KIND) | code };
+    else this.f.get(this.fk).i32(FlagsCode.KIND).op("i32.and").i32(code).op("i32.or").set(this.fk);
   }
 
   /** Flags of COMISx by order, as RFLAGS bits, one byte each. @source isa/sem/sse-convert.ts */
@@ -157,13 +242,19 @@ export abstract class RegionFlags extends RegionState {
     if (code === FlagsKind.PAIR) return;
     const effects = this.registerEffects;
     if (code === undefined) this.#makePairByKind();
-    else this.#makePairOf(code);
+    else {
+      this.#makePairOf(code & FlagsCode.KIND);
+      const over = this.#carryOver(code);
+      if (over !== undefined) super.setFlags(over);
+    }
     this.registerEffects = effects;
   }
+  #callByKind(name: string): void {
+    this.usesOver = true;
+    this.f.get(this.fk).get(this.fa).get(this.fb).get(this.fr).get(this.fx).call(this.imports.function(name));
+  }
   #makePairByKind(): void {
-    for (const name of ["flagsResult", "flagsAux"]) {
-      this.f.get(this.fk).get(this.fa).get(this.fb).get(this.fr).call(this.imports.function(name));
-    }
+    for (const name of ["flagsResult", "flagsAux"]) this.#callByKind(name);
     this.f.set(this.fb).set(this.fa).i32(FlagsKind.PAIR).set(this.fk);
     this.flagsState = { code: FlagsKind.PAIR, b: undefined, local: FlagsKind.PAIR };
   }
@@ -176,6 +267,13 @@ export abstract class RegionFlags extends RegionState {
     const [a, b] = [this.#copy(this.fa), this.#copy(this.fb)];
     const one = this.const(1);
     switch (kind) {
+      case FlagsKind.PAIR:
+        return this.#become(FlagsKind.PAIR, 8);
+      case FlagsKind.SHL:
+      case FlagsKind.SHR:
+      case FlagsKind.SAR:
+      case FlagsKind.IMUL:
+        return super.flags(DERIVED[kind], a, b, derivedResult(this, DERIVED[kind], a, b, size), size);
       case FlagsKind.LOGIC:
         return super.flags("logic", a, a, a, size);
       case FlagsKind.ADD:
@@ -195,6 +293,16 @@ export abstract class RegionFlags extends RegionState {
     }
   }
 
+  /** CF and OF that are not the others'. */
+  #carryOver(code: number): { CF: Value; OF?: Value } | undefined {
+    const { over, overSize } = flagsKindOf(code);
+    if (over === Over.NONE) return undefined;
+    const fx = this.#copy(this.fx);
+    if (over === Over.CARRY) return { CF: fx };
+    const { cf, of } = rotatedFlags(this, over === Over.LEFT, fx, overSize);
+    return { CF: cf, OF: of };
+  }
+
   // ——— conditions ———
   #a(size: Size): KnownValue {
     return this.known(this.fa, 8 * size);
@@ -205,7 +313,12 @@ export abstract class RegionFlags extends RegionState {
   }
   override flag(name: FlagName): Value {
     const cc = { OF: 0, CF: 2, ZF: 4, SF: 8, PF: 10, AF: -1 }[name];
-    return (cc >= 0 ? this.#short(cc) : undefined) ?? super.flag(name);
+    const short = cc >= 0 ? this.#short(cc) : undefined;
+    if (short !== undefined || name !== "CF" || this.flagsState.code !== undefined) return short ?? super.flag(name);
+    // INC and DEC ask often: the flags stay what they are
+    this.#callByKind("flagsAux");
+    this.f.i64(63).op("i64.shr_u");
+    return Object.assign(this.keep("i64"), { bits: 1 });
   }
   override cond(cc: number): Value {
     const positive = this.#short(cc & ~1);
@@ -216,10 +329,22 @@ export abstract class RegionFlags extends RegionState {
   #short(cc: number): Value | undefined {
     const { code } = this.flagsState;
     if (code === undefined) return undefined;
-    const { kind, size } = flagsKindOf(code);
+    const { kind, size, over } = flagsKindOf(code);
+    if (over !== Over.NONE && !RESULT_CONDITIONS.has(cc)) {
+      if (cc === 2) return this.ne(this.#carryOver(code)!.CF, this.const(0));
+      return undefined;
+    }
     switch (kind) {
       case FlagsKind.SUB:
         return this.#ofDifference(cc, size);
+      case FlagsKind.ADC:
+      case FlagsKind.SBB:
+        return this.#withCarry(cc, size, kind === FlagsKind.SBB);
+      case FlagsKind.SHL:
+      case FlagsKind.SHR:
+      case FlagsKind.SAR:
+      case FlagsKind.IMUL:
+        return this.#ofDerived(cc, size, DERIVED[kind]);
       case FlagsKind.LOGIC:
         return this.#ofLogic(cc, size);
       case FlagsKind.ORDER:
@@ -277,6 +402,29 @@ export abstract class RegionFlags extends RegionState {
   #ofSum(cc: number, size: Size, r: Value): Value | undefined {
     if (cc === 2) return this.ltU(this.zext(r, size), this.#a(size));
     return this.#ofResult(cc, size, r);
+  }
+  /** ADC and SBB: carries by the formulas of isa/flags.ts. */
+  #withCarry(cc: number, size: Size, borrows: boolean): Value | undefined {
+    const [a, b, r] = [this.#copy(this.fa), this.#copy(this.fb), this.#copy(this.fr)];
+    const differ = this.xor(a, b);
+    if (cc === 2) {
+      const minusOne = this.const(-1);
+      const carries = borrows
+        ? this.or(this.and(this.xor(a, minusOne), b), this.and(this.xor(differ, minusOne), r))
+        : this.or(this.and(a, b), this.and(this.or(a, b), this.xor(r, minusOne)));
+      return this.#negative(carries, size);
+    }
+    // SF ^ OF
+    if (cc === 12 && borrows) return this.#negative(this.xor(r, this.and(differ, this.xor(a, r))), size);
+    return this.#ofResult(cc, size, r);
+  }
+  #ofDerived(cc: number, size: Size, kind: DerivedKind): Value | undefined {
+    const [a, b] = [this.#copy(this.fa), this.flagsState.b === undefined ? this.#copy(this.fb) : this.#b(size)];
+    if (cc !== 0 && cc !== 2 && !RESULT_CONDITIONS.has(cc)) return undefined;
+    const result = derivedResult(this, kind, a, b, size);
+    if (cc !== 0 && cc !== 2) return this.#ofResult(cc, size, result);
+    const { cf, of } = derivedFlags(this, kind, a, b, result, size);
+    return this.ne(this.zext(cc === 0 ? of : cf, 8), this.const(0));
   }
   #ofLogic(cc: number, size: Size): Value | undefined {
     const r = this.#a(size);

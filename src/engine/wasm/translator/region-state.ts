@@ -51,7 +51,7 @@ export interface RegionOptions {
 
 const GPRS = 16;
 /** Fields of the word that goes with an exit: the flags' kind (KIND: the local has it), the fuel that is given back, and the offset. */
-const ExitWord = { KIND: 63, AHEAD: 64, OFFSET: 2 ** 16 } as const;
+const ExitWord = { KIND: 1023, AHEAD: 1024, OFFSET: 2 ** 20 } as const;
 const MOST_AHEAD = ExitWord.OFFSET / ExitWord.AHEAD - 1;
 
 export abstract class RegionState extends EmitVectors {

@@ -316,6 +316,7 @@ class RegionWriter {
     f.get(STATE).memory("i64.load", Reg.FLAG_RESULT).set(emit.fa);
     f.get(STATE).memory("i64.load", Reg.FLAG_AUX).set(emit.fb);
     f.get(STATE).memory("i64.load", Engine.FLAG_THIRD).set(emit.fr);
+    if (emit.usesOver) f.get(STATE).memory("i64.load", Engine.FLAG_FOURTH).set(emit.fx);
     f.get(STATE).memory("i32.load", Engine.FLAG_KIND).set(emit.fk);
     if (emit.usesFpMode) emit.loadFpMode();
     emit.startPages();
@@ -356,6 +357,7 @@ class RegionWriter {
     f.get(STATE).get(emit.fa).memory("i64.store", Reg.FLAG_RESULT);
     f.get(STATE).get(emit.fb).memory("i64.store", Reg.FLAG_AUX);
     f.get(STATE).get(emit.fr).memory("i64.store", Engine.FLAG_THIRD);
+    if (emit.usesOver) f.get(STATE).get(emit.fx).memory("i64.store", Engine.FLAG_FOURTH);
     f.get(STATE).get(emit.fk).memory("i32.store", Engine.FLAG_KIND);
   }
 }
