@@ -18,7 +18,7 @@ import type {
   Size,
   VectorOp,
 } from "../../isa/sem.ts";
-import { derivedFlags, rotatedFlags } from "../../isa/sem/derived-flags.ts";
+import { derivedFlags, isDerived, rotatedFlags } from "../../isa/sem/derived-flags.ts";
 import { fpCompare, fpConvert, fpRound, fpScalar, raiseFp, truncating } from "../../isa/softfloat/index.ts";
 import { isCanonical } from "./flat-memory.ts";
 import type { OracleCpu } from "./oracle-cpu.ts";
@@ -349,24 +349,21 @@ export class Oracle implements Sem<bigint> {
 
   // ——— flags ———
   flags(kind: FlagKind, a: bigint, b: bigint, result: bigint, size: Size = this.size): void {
-    if (kind === "shl" || kind === "shr" || kind === "sar" || kind === "imul") {
-      const { cf, of } = derivedFlags(this, kind, a, b, result, size);
-      return this.flagsResult(result, cf, of, 0n, size);
-    }
+    const derived = isDerived(kind) ? derivedFlags(this, kind, a, b, result, size) : undefined;
+    if (derived) return this.flagsResult(result, derived.CF, derived.OF, 0n, size);
     const bits = BigInt(8 * size);
     const bit = (v: bigint, n: bigint): boolean => ((u64(v) >> n) & 1n) === 1n;
     const top = bits - 1n;
     const [sa, sb, sr] = [bit(a, top), bit(b, top), bit(result, top)];
-    let [cf, of, af] = [false, false, false];
+    let [cf, of] = [false, false];
     if (kind === "add" || kind === "inc") {
       cf = (sa && sb) || ((sa || sb) && !sr);
       of = sa === sb && sr !== sa;
-      af = bit(a, 4n) !== (bit(b, 4n) !== bit(result, 4n));
     } else if (kind !== "logic") {
       cf = (!sa && sb) || (sa === sb && sr);
       of = sa !== sb && sr !== sa;
-      af = bit(a, 4n) !== (bit(b, 4n) !== bit(result, 4n));
     }
+    const af = kind !== "logic" && bit(a, 4n) !== (bit(b, 4n) !== bit(result, 4n));
     if (kind === "inc" || kind === "dec") cf = this.flag("CF") === 1n;
     this.flagsResult(result, bool(cf), bool(of), bool(af), size);
   }
@@ -376,8 +373,7 @@ export class Oracle implements Sem<bigint> {
     this.setFlags({ CF: cf, OF: of, AF: af, ZF: bool(r === 0n), SF: r >> BigInt(8 * size - 1), PF: parity ^ 1n });
   }
   rotateFlags(left: boolean, result: bigint): void {
-    const { cf, of } = rotatedFlags(this, left, result, this.size);
-    this.setFlags({ CF: cf, OF: of });
+    this.setFlags(rotatedFlags(this, left, result, this.size));
   }
   setFlags(flags: Partial<Record<FlagName, bigint>>): void {
     let rflags = this.#cpu.regs.rflags;

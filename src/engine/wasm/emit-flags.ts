@@ -1,7 +1,7 @@
 /* Second layer: the lazy flags of isa/flags.ts in the register file. Parameter 0 of every generated function is the register file's address. */
 import type { FlagKind, FlagName, Size } from "../../isa/sem.ts";
 import { Reg } from "../../isa/registers.ts";
-import { derivedFlags, rotatedFlags } from "../../isa/sem/derived-flags.ts";
+import { derivedFlags, isDerived, rotatedFlags } from "../../isa/sem/derived-flags.ts";
 import { EmitValues, type Value } from "./emit-values.ts";
 
 /** Parameter index of the register file's address. */
@@ -54,10 +54,8 @@ export abstract class EmitFlags extends EmitValues {
   }
 
   flags(kind: FlagKind, a: Value, b: Value, result: Value, size: Size = this.size): void {
-    if (kind === "shl" || kind === "shr" || kind === "sar" || kind === "imul") {
-      const { cf, of } = derivedFlags(this, kind, a, b, result, size);
-      return this.flagsResult(result, cf, of, undefined, size);
-    }
+    const derived = isDerived(kind) ? derivedFlags(this, kind, a, b, result, size) : undefined;
+    if (derived) return this.flagsResult(result, derived.CF, derived.OF, undefined, size);
     const signed = this.sext(result, size);
     if (kind === "logic") return this.#set(signed, this.const(0));
     const subtract = kind === "sub" || kind === "dec";
@@ -84,8 +82,7 @@ export abstract class EmitFlags extends EmitValues {
   }
 
   rotateFlags(left: boolean, result: Value): void {
-    const { cf, of } = rotatedFlags(this, left, result, this.size);
-    this.setFlags({ CF: cf, OF: of });
+    this.setFlags(rotatedFlags(this, left, result, this.size));
   }
 
   flag(name: FlagName): Value {

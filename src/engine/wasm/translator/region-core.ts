@@ -11,7 +11,8 @@ import type { Value } from "../emit-values.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "../jump-cache.ts";
 import { Engine, Entry, REGION_HANDLERS } from "../layout.ts";
 import { GENERAL_OPS, generalName } from "./region-float.ts";
-import { DERIVED, derivedResult, FlagsCode, FlagsKind, flagsKindOf, orderFlags, Over } from "./region-flags.ts";
+import { DERIVED, derivedResult, FlagsCode, FlagsKind, flagsKindOf, Over } from "./flags-code.ts";
+import { orderFlags } from "./region-flags.ts";
 
 /** Imports of regions besides HOST_FUNCTIONS. */
 export const REGION_FUNCTIONS = {

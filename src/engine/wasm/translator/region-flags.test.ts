@@ -8,7 +8,7 @@ import { FunctionBuilder } from "../../../wasm/function.ts";
 import { ModuleBuilder } from "../../../wasm/module.ts";
 import { EmitRegion } from "./emit-region.ts";
 import { REGION_FUNCTIONS, regionCoreModule } from "./region-core.ts";
-import { flagsCode, FlagsKind, flagsKindOf, Over, overCode } from "./region-flags.ts";
+import { flagsCode, FlagsKind, flagsKindOf, Over, overCode } from "./flags-code.ts";
 import { ALL_PASSES } from "./region-state.ts";
 import { createStateMemory } from "../engine.ts";
 
