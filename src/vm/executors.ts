@@ -25,8 +25,8 @@ export interface ExecutorsEnd {
 
 export class Executors {
   readonly #workers: readonly Worker[];
-  /** One for all. */
   readonly #translator: TranslatorThread;
+  readonly #onError = (error: Error): void => this.#fail(error);
   readonly #control: Int32Array;
   readonly #wakeups: Wakeups;
   readonly #end = Promise.withResolvers<ExecutorsEnd>();
@@ -38,20 +38,18 @@ export class Executors {
    *  @param start what each is told besides; its control word is NOT_YET */
   constructor(count: number, start: Omit<ExecutorStart, "executor" | "translator">, wakeups: Wakeups) {
     const { codeCacheBytes } = start.limits;
-    this.#translator = new TranslatorThread(
-      {
-        options: start.region,
-        ramPages: start.ram.frames.frames / 16,
-        keptBytes: (KEPT_PART * codeCacheBytes) / BYTES_PER_WASM_BYTE,
-      },
-      (error) => this.#fail(error),
-    );
+    this.#translator = TranslatorThread.use(this.#onError);
+    const translation = {
+      options: start.region,
+      ramPages: start.ram.frames.frames / 16,
+      keptBytes: (KEPT_PART * codeCacheBytes) / BYTES_PER_WASM_BYTE,
+    };
     const limits = { ...start.limits, codeCacheBytes: ((1 - KEPT_PART) * codeCacheBytes) / count };
     lowerCompilers();
     this.#control = new Int32Array(start.control);
     this.#wakeups = wakeups;
     this.#workers = Array.from({ length: count }, (_, executor) =>
-      this.#start({ ...start, limits, executor, translator: this.#translator.connect() }),
+      this.#start({ ...start, limits, executor, translator: this.#translator.connect(translation) }),
     );
     this.#end.promise.catch(() => undefined); // whoever waits hears of it
   }
@@ -96,7 +94,7 @@ export class Executors {
   /** Ends the threads, wherever they are. */
   async terminate(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
-    await this.#translator.terminate();
+    this.#translator.release(this.#onError);
   }
 
   #fail({ message, stack }: Error): void {

@@ -1,7 +1,7 @@
 /* The translator's thread: turns regions into compiled modules, several at a time, in the order in which executors ask. The same code is translated once, whoever asks:
  * answers are kept by content. Entry point of the worker; imported by nothing. */
 import { createHash } from "node:crypto";
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort } from "node:worker_threads";
 import {
   translateModule,
   type RegionRequest,
@@ -9,12 +9,12 @@ import {
   type TranslatedRegion,
 } from "../engine/wasm/translator/module.ts";
 import type { RegionCode } from "../engine/wasm/translator/region.ts";
+import type { RegionOptions } from "../engine/wasm/translator/region-state.ts";
 import { collectGarbage, trimHeap } from "./idle-collection.ts";
 import { lowerThisThread } from "./thread-priority.ts";
-import type { TranslatorConnection, TranslatorStart } from "./translator-thread.ts";
+import type { TranslatorClient } from "./translator-thread.ts";
 
 lowerThisThread();
-const { options, ramPages, keptBytes: mostKeptBytes } = workerData as TranslatorStart;
 /** What remembering a region takes besides. */
 const KEPT_ENTRY_BYTES = 512;
 /** Regions that are put into one module: more would make the first of them wait. */
@@ -22,45 +22,73 @@ const MOST_IN_A_MODULE = 8;
 /** Nothing was asked for so long: what translating has left is collected. */
 const COLLECT_AFTER_MS = 2000;
 
+/** What is full is emptied to this part. */
+const REST = 0.75;
+
 /** One region of an earlier answer. */
 interface Kept {
   readonly made: TranslatedModule;
   readonly region: number;
+  readonly bytes: number;
 }
+/** By content; those asked for last are last. */
 const kept = new Map<string, Kept>();
 /** Of their modules. */
 let keptBytes = 0;
+let mostKeptBytes = 0;
+/** Options by their text: machines with the same ones share what is known of instructions. */
+const knownOptions = new Map<string, RegionOptions>();
 
-function contentKey({ seed, runs, bytes, crossing = false }: RegionCode): string {
-  return createHash("sha1").update(`${seed} ${crossing} ${runs.join()} `).update(bytes).digest("base64");
+/** A machine's part of the content's key: what a translation depends on besides the code. */
+function machineKey({ options, ramPages }: TranslatorClient): string {
+  return `${JSON.stringify(options)} ${ramPages}`;
+}
+function contentKey(machine: string, { seed, runs, bytes, crossing = false }: RegionCode): string {
+  return createHash("sha256").update(`${machine} ${seed} ${crossing} ${runs.join()} `).update(bytes).digest("base64");
+}
+function keep(key: string, each: Kept): void {
+  kept.set(key, each);
+  keptBytes += each.bytes;
+  if (keptBytes <= mostKeptBytes) return;
+  for (const [oldest, { bytes }] of kept) {
+    if (keptBytes <= REST * mostKeptBytes) break;
+    kept.delete(oldest);
+    keptBytes -= bytes;
+  }
+}
+/** A known answer, and those it is one of the last asked for. */
+function recall(key: string): Kept | undefined {
+  const known = kept.get(key);
+  if (known === undefined) return undefined;
+  kept.delete(key);
+  kept.set(key, known);
+  return known;
 }
 
-function answer({ port, answers }: TranslatorConnection, made: TranslatedModule): void {
+function answer({ port, answers }: TranslatorClient, made: TranslatedModule): void {
   port.postMessage(made);
   Atomics.add(new Int32Array(answers), 0, 1);
 }
 
 /** All that was asked for and is not known yet, up to one module's worth. */
-function translate(connection: TranslatorConnection, requests: readonly RegionRequest[]): void {
+function translate(client: TranslatorClient, requests: readonly RegionRequest[]): void {
   const fresh: { request: RegionRequest; key: string }[] = [];
+  const machine = machineKey(client);
   for (const request of requests) {
-    const key = contentKey(request.code);
-    const known = kept.get(key);
-    if (known) answer(connection, only(known, request.id));
+    const key = contentKey(machine, request.code);
+    const known = recall(key);
+    if (known) answer(client, only(known, request.id));
     else fresh.push({ request, key });
   }
   if (fresh.length === 0) return;
   const made = translateModule(
     fresh.map(({ request }) => request),
-    options,
-    ramPages,
+    client.options,
+    client.ramPages,
   );
-  answer(connection, made);
-  fresh.forEach(({ key }, region) => kept.set(key, { made, region }));
-  keptBytes += made.bytes + fresh.length * KEPT_ENTRY_BYTES;
-  if (keptBytes <= mostKeptBytes) return;
-  kept.clear();
-  keptBytes = 0;
+  answer(client, made);
+  const bytes = made.bytes / fresh.length + KEPT_ENTRY_BYTES;
+  fresh.forEach(({ key }, region) => keep(key, { made, region, bytes }));
 }
 /** A kept region as an answer of its own: the others of its module are nobody's. */
 function only({ made, region }: Kept, id: number): TranslatedModule {
@@ -75,8 +103,13 @@ function giveBack(): void {
   trimHeap();
 }
 
-function serve(connection: TranslatorConnection): void {
-  const { port } = connection;
+function serve(sent: TranslatorClient): void {
+  const text = JSON.stringify(sent.options);
+  const options = knownOptions.get(text) ?? sent.options;
+  knownOptions.set(text, options);
+  const client = { ...sent, options };
+  mostKeptBytes = Math.max(mostKeptBytes, client.keptBytes);
+  const { port } = client;
   const next = (): RegionRequest | undefined => receiveMessageOnPort(port)?.message as RegionRequest | undefined;
   port.on("message", (first: RegionRequest) => {
     const requests = [first];
@@ -84,10 +117,10 @@ function serve(connection: TranslatorConnection): void {
       requests.push(more);
       if (requests.length === MOST_IN_A_MODULE) break;
     }
-    translate(connection, requests);
+    translate(client, requests);
     clearTimeout(idle);
     idle = setTimeout(giveBack, COLLECT_AFTER_MS).unref();
   });
 }
 
-parentPort!.on("message", (connection: TranslatorConnection & { port: MessagePort }) => serve(connection));
+parentPort!.on("message", serve);
