@@ -67,7 +67,9 @@ function recall(key: string): Kept | undefined {
 
 function answer({ port, answers }: TranslatorClient, made: TranslatedModule): void {
   port.postMessage(made);
-  Atomics.add(new Int32Array(answers), 0, 1);
+  const count = new Int32Array(answers);
+  Atomics.add(count, 0, 1);
+  Atomics.notify(count, 0); // executors look when they may; others wait
 }
 
 /** All that was asked for and is not known yet, up to one module's worth. */
