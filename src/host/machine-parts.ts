@@ -19,7 +19,7 @@ import type { CreateProgress, HostPlaces } from "./host.ts";
 import { agentConfig } from "./agent-config.ts";
 import type { HostImages } from "./images.ts";
 import type { DeviceCounters } from "./metrics.ts";
-import { shareTag } from "./share-tag.ts";
+import { SHARE_MODULES, shareTag } from "./share-tag.ts";
 import type { VmConfig } from "./vm-config.ts";
 import type { NamedNetworks } from "./named-networks.ts";
 import type { PortRecord } from "./vm-directory.ts";
@@ -55,7 +55,6 @@ export interface MachineParts {
 
 /** What is loaded before the command runs, beside what the agent needs: each module costs guest time. */
 const NETWORK_MODULES = ["virtio_net", "af_packet"];
-const SHARE_MODULES = ["virtiofs"];
 /** No command waits for these. */
 const LATER_MODULES = ["virtio_rng", "virtio_balloon"];
 /** One interrupt a device, and the agent names disks by one letter. */

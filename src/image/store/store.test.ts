@@ -80,7 +80,7 @@ async function put(text: string, name?: string, config: ImageConfig = EMPTY_CONF
     writeFileSync(output, text);
     return { sizeBytes: text.length, usedBytes: text.length, files: 1 };
   };
-  await makeImage({ id, config, layers: [] }, { ...places(), buildRoot: build });
+  await makeImage({ id, config, content: [] }, { ...places(), buildRoot: build });
   return name === undefined ? (await readImage(id, places()))! : nameImage(id, name, places());
 }
 
@@ -146,7 +146,7 @@ describe("an image", () => {
     assert.equal(statSync(image.rootDisk).mode & 0o777, 0o444);
     await assert.rejects(
       makeImage(
-        { id: digestOf(1), config: EMPTY_CONFIG, layers: [] },
+        { id: digestOf(1), config: EMPTY_CONFIG, content: [] },
         {
           ...places(),
           buildRoot: async ({ output }) => {
