@@ -273,8 +273,8 @@ export class LocalVm implements VmLink {
   }
 
   // ——— VmLink ———
-  async connect(port: number): Promise<Duplex> {
-    return this.#parts.vsock.connect(port);
+  async connect(port: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<Duplex> {
+    return this.#parts.vsock.connect(port, options);
   }
   async request(op: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
     switch (op) {

@@ -34,7 +34,10 @@ export class Vm {
     this.link = link;
     this.directories = directories;
     // Whoever started the VM has heard that it is ready.
-    this.agent = new AgentClient({ connect: (port) => link.connect(port), listen: () => () => undefined });
+    this.agent = new AgentClient({
+      connect: (port, { signal }) => link.connect(port, { signal }),
+      listen: () => () => undefined,
+    });
     this.files = new VmFiles(this.agent);
   }
 
