@@ -222,3 +222,27 @@ describe("VMs whose process is killed", { timeout: 5 * MINUTES }, () => {
     assert.deepEqual(await records(), []);
   });
 });
+
+describe("a VM with a damaged record", () => {
+  test("is told by ps and removed by rm, and its name is free", async () => {
+    const vms = join(places.env["XDG_STATE_HOME"], "mere/vms");
+    await mkdir(join(vms, "00c0ffee00aa"), { recursive: true });
+    await symlink("../00c0ffee00aa", join(vms, ".names/odd"));
+    await writeFile(join(vms, "00c0ffee00aa/vm.json"), '{"id": "00c0ffee00aa", "status": 5}');
+    const listed = await run("ps", "--all");
+    assert.equal(listed.status, 0, summary(listed));
+    assert.match(
+      listed.stderr,
+      /^mere ps: The record of the VM odd \(00c0ffee00aa\) is damaged; .* 'mere rm odd'\.\n$/,
+    );
+    const used = await run("exec", "odd", "true");
+    assert.deepEqual([used.status, used.stdout.toString()], [1, ""]);
+    assert.match(used.stderr, /is damaged/);
+    assert.equal(await good("rm", "odd"), "odd\n");
+    assert.deepEqual(
+      (await readdir(vms)).filter((name) => !name.startsWith(".")),
+      [],
+    );
+    assert.deepEqual(await readdir(join(vms, ".names")), []);
+  });
+});
