@@ -25,7 +25,8 @@ export interface ConfigureOptions extends ConfigureHow {
   readonly cacheDir?: string | undefined;
 }
 
-/** Runs `script` with the guest's /bin/sh as root. The disk's file system is unmounted in order and its file closed when it resolves.
+/** Runs `script` with the guest's /bin/sh as root. The disk's file system is unmounted in order and its file closed when it resolves; the file is
+ *  not synced: what is not whole then is of no use.
  *  @returns the script's exit status and output @throws HostError "boot-failed", DiskError, KernelError, PackageError */
 export async function configureInVm(
   disk: string,
@@ -33,7 +34,7 @@ export async function configureInVm(
   { cacheDir, signal, onOutput, shared }: ConfigureOptions = {},
 ): Promise<{ status: number; log: string }> {
   await using resources = new AsyncDisposableStack();
-  const root = await openRawDisk(disk);
+  const root = await openRawDisk(disk, { unflushed: true });
   resources.defer(() => root.close());
   const vsock = new VsockDevice();
   resources.defer(() => vsock.close());

@@ -15,14 +15,15 @@ export const POLICY_RC_D = { path: "./usr/sbin/policy-rc.d", content: "#!/bin/sh
 /** Where the VM that installs further packages sees them, in one directory a batch. */
 export const PACKAGES_DIRECTORY = "/run/packages";
 
-/** How every script begins. The image counts only once it is whole, so nothing need be safe before the end. */
+/** How every script begins. */
 const BEGIN = `set -e
 export ${IMAGE_PATH} HOME=/root LC_ALL=C TERM=dumb
 export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true DEBCONF_NOWARNINGS=yes
 umask 022
 cd /
-mount -o remount,nobarrier / || true
 `;
+/** Certificates are collected twice by ca-certificates' own scripts, each time by a thousand processes; here once, at the end. */
+const CERTIFICATES = "update-ca-certificates";
 /** What was needed on the way goes; nothing is left that is not installed. */
 const END = `rm -f ${POLICY_RC_D.path.slice(1)} /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache
 rm -rf /var/cache/apt/archives/* /var/lib/apt/lists/* /tmp/* /run/*
@@ -30,7 +31,6 @@ find /var/log -type f -exec truncate -s 0 {} +
 left=$(dpkg-query -W -f '\${db:Status-Abbrev} \${binary:Package}\\n' | grep -v '^ii' || true)
 [ -z "$left" ] || { echo "Not installed: $left"; exit 1; }
 sync
-mount -o remount,barrier / || true
 `;
 
 /** A script for /bin/sh. @param packages in an order in which they can be unpacked  @returns status 0: all are installed */
@@ -45,9 +45,13 @@ export function configureScript(packages: readonly ControlFiles[]): string {
 	DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= DPKG_RUNNING_VERSION="$version" "/var/lib/dpkg/info/$1.preinst" install </dev/null
 }
 version=$(dpkg-query -W -f '\${Version}' dpkg)
+mkdir /run/stubs
+printf '#!/bin/sh\\n' >/run/stubs/${CERTIFICATES}
+chmod 755 /run/stubs/${CERTIFICATES}
 ${preinst.map(({ databaseName, name, architecture }) => `preinst ${databaseName} ${name} ${architecture}\n`).join("")}
 dpkg --force-depends --no-triggers --configure ${first.join(" ")}
-dpkg --configure -a
+PATH=/run/stubs:$PATH dpkg --configure -a
+[ ! -x /usr/sbin/${CERTIFICATES} ] || /usr/sbin/${CERTIFICATES}
 ${END}`;
 }
 
