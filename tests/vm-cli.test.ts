@@ -5,6 +5,7 @@ import { mkdir, readFile, readdir, rm, symlink, writeFile } from "node:fs/promis
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { runCommand } from "../src/image/command.ts";
 import { type TestPlaces, boxPlaces } from "./support/busybox-image.ts";
 import { type Ended, runMere, startMere, summary } from "./support/mere.ts";
 
@@ -134,6 +135,31 @@ describe("a VM that goes on", { timeout: 15 * MINUTES }, () => {
     assert.equal(await good("exec", "web", "cat", "/tmp/renamed"), "content\n");
     const missing = await run("cp", "web:/no/such", ".");
     assert.equal(missing.status, 1);
+  });
+
+  test("becomes an image while it runs, and goes on", async () => {
+    await good("exec", "web", "sh", "-c", "mkdir /srv/kept && echo kept >/srv/kept/file && rm -r /home/user");
+    const id = (await good("commit", "web", "web:2")).trim();
+    await good("exec", "web", "sh", "-c", "echo later >/srv/kept/later && sync");
+    const images = JSON.parse(await good("image", "list", "--json")) as {
+      id: string;
+      names: string[];
+      rootDisk: string;
+    }[];
+    const image = images.find((each) => each.id === id)!;
+    assert.deepEqual(image.names, ["web:2"]);
+    const check = await runCommand("env", [
+      `PATH=${process.env["PATH"] ?? ""}:/usr/sbin`,
+      "e2fsck",
+      "-fn",
+      image.rootDisk,
+    ]);
+    assert.equal(check.status, 0, check.stdout);
+    assert.equal(await good("run", "web:2", "sh", "-c", "echo $GREETING; ls /srv/kept; ls /home"), "hello\nfile\n");
+    const taken = await run("commit", "web", "debian");
+    assert.deepEqual([taken.status, taken.stdout.toString()], [1, ""]);
+    assert.match(taken.stderr, /^mere commit: "debian" cannot be given to an image/);
+    await good("image", "remove", "web:2");
   });
 
   test("its port is reached from here, and only where it was forwarded to", async () => {

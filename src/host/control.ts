@@ -21,6 +21,7 @@ export interface VmLink {
 const LONGEST_LINE = 1 << 20;
 /** An answer that takes longer than this is none, but for operations that wait. */
 const ANSWER_MS = 30_000;
+const WAITING: ReadonlySet<string> = new Set(["wait", "stop", "kill", "commit"]);
 /** Who does not take what was sent to it, or says nothing, holds up the end of a VM for so long. */
 const CLOSE_MS = 2000;
 /** sun_path has 108 bytes. */
@@ -231,7 +232,7 @@ export class ControlClient implements VmLink {
     return (await this.#ask({ op: "connect", port }, false, signal)).socket;
   }
   async request(op: string, args: Readonly<Record<string, unknown>> = {}, signal?: AbortSignal): Promise<unknown> {
-    const waits = op === "wait" || op === "stop" || op === "kill";
+    const waits = WAITING.has(op);
     const { socket, answer } = await this.#ask({ ...args, op }, waits, signal);
     socket.destroy();
     return answer;

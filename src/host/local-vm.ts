@@ -5,6 +5,8 @@ import { setTimeout } from "node:timers/promises";
 import { AgentError } from "../agent/agent-error.ts";
 import { AgentClient, type AgentReady } from "../agent/client.ts";
 import { signalNumber } from "../agent/exec.ts";
+import { copyOverlay } from "../disk/merge.ts";
+import type { StoredImage } from "../image/store/stored-image.ts";
 import type { FileLock } from "../image/store/file-lock.ts";
 import { LastLines } from "../vm/last-lines.ts";
 import type { Machine, MachineEnd } from "../vm/machine.ts";
@@ -291,6 +293,8 @@ export class LocalVm implements VmLink {
       case "kill":
         await this.#machine.stop();
         return this.#ended.promise;
+      case "commit":
+        return this.#commit(String(args["name"]));
       case "wait":
         return this.#ended.promise;
       default:
@@ -300,6 +304,15 @@ export class LocalVm implements VmLink {
   async #metrics(): Promise<VmMetrics> {
     const counters = await this.#parts.counters();
     return metricsOf(this.#machine.stats(), this.#record.config, counters);
+  }
+  async #commit(name: string): Promise<StoredImage> {
+    const { image, root } = this.#parts;
+    const writeDisk = async (path: string): Promise<void> => {
+      // What there is to write is written before others have to wait for it.
+      await this.#agent.sync();
+      await this.#agent.frozen(() => copyOverlay(root, path));
+    };
+    return this.#options.images.commit({ base: image, config: image.config, name, writeDisk });
   }
   #signal(signal: string): void {
     if (this.#main === undefined)

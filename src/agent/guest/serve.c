@@ -37,6 +37,7 @@ static void dispatch(void) {
   case OP_COPY_IN: run_copy_in(&request); return;
   case OP_CLOCK: run_clock(&request); return;
   case OP_SYNC: run_sync(&request); return;
+  case OP_FREEZE: run_freeze(&request); return;
   case OP_POWER: run_power(&request); return;
   case OP_INFO: run_info(&request); return;
   default: send_error(ERROR_BAD_REQUEST, 0, "unknown request"); return;
