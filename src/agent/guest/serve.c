@@ -56,10 +56,12 @@ static void work(int fd) {
 
 static void reap(void) {
   i64 pid;
-  while ((pid = SYS4(NR_wait4, -1, NULL, WNOHANG, NULL)) > 0)
+  int status;
+  while ((pid = SYS4(NR_wait4, -1, &status, WNOHANG, NULL)) > 0)
     for (int i = 0; i < worker_count; i++)
       if (workers[i] == pid) {
         workers[i] = workers[--worker_count];
+        if ((status & 0x7f) != 0) thaw_root();
         break;
       }
 }
