@@ -14,7 +14,7 @@ const SCRIPT = `
 python3 -c 'import json, ssl; print(6 * 7)'
 dpkg --audit
 dpkg-query -W -f '\${db:Status-Abbrev}\\n' | sort -u
-dpkg --verify nginx nginx-common
+dpkg --verify nginx nginx-common | grep -v /usr/share/
 readlink /etc/systemd/system/multi-user.target.wants/nginx.service
 nginx -t 2>&1 | grep -c 'test is successful'
 id -un 33
