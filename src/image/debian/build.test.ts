@@ -178,6 +178,7 @@ describe("an image of Debian packages", { skip: hasDpkg ? false : "no dpkg-deb h
       sources,
       /^Types: deb\nURIs: http:\/\/d\.example\/debian\nSuites: stable\nComponents: main\nSigned-By: \S+\n$/,
     );
+    assert.equal(await cat("/etc/default/locale"), "LANG=C.UTF-8\n");
     assert.match(await cat("/etc/dpkg/dpkg.cfg.d/excludes"), /^path-exclude=\/usr\/share\/doc\/\*\/\*$/m);
   });
 

@@ -37,6 +37,8 @@ export function packageLayer(
       yield* databaseEntries(unpacked);
       yield fileEntry("./etc/dpkg/dpkg.cfg.d/excludes", DPKG_EXCLUSIONS);
       yield fileEntry("./etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+      // As Debian's cloud images have it. Without, cloud-init wants a locale that no package of these has, and fails.
+      yield fileEntry("./etc/default/locale", "LANG=C.UTF-8\n");
       yield fileEntry(POLICY_RC_D.path, POLICY_RC_D.content, 0o755);
       if (sources !== undefined) yield fileEntry("./etc/apt/sources.list.d/debian.sources", sources);
       yield TAR_END;

@@ -6,7 +6,7 @@ import { digestOf } from "../store/commit.ts";
 import { imageSources } from "./sources.ts";
 
 /** Changes when the making does, so that images made before are not taken. */
-export const RECIPE = 1;
+export const RECIPE = 2;
 /** Every image has these: what Debian calls essential and required, and what people expect of an image. */
 const BASE_PACKAGES = ["?essential", "?priority(required)", "apt", "ca-certificates", "python3"];
 /** Says that /usr is merged, in place of a package that merges it with perl. Newer Debians need neither. */
