@@ -134,7 +134,10 @@ export class Host implements AsyncDisposable {
       throw new HostError("bad-option", `The record of the VM ${name ?? id} is not damaged; remove it as any other.`);
     if (this.#directories.isAlive(id)) {
       if (!kill)
-        throw new HostError("still-running", `The VM ${name ?? id} runs, though its record is damaged; kill it.`);
+        throw new HostError(
+          "still-running",
+          `The VM ${name ?? id} runs, though its record is damaged; 'mere rm --force ${name ?? id}' kills and removes it.`,
+        );
       await this.#door(id).request("kill");
     }
     await this.#directories.remove(id, name);
