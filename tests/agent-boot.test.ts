@@ -176,6 +176,36 @@ describe("a guest with all that can be configured", { timeout: 280_000 }, () => 
     assert.equal(await shell("echo still here"), "still here\n");
   });
 
+  test("holds its root still as long as the host wants, or until the worker that does is killed", async () => {
+    let writing: Promise<unknown> = Promise.resolve();
+    const isWritten = { now: false };
+    await guest.client.frozen(async () => {
+      writing = shell("echo held >/root/held").then(() => (isWritten.now = true));
+      assert.equal(await shell("cat /etc/hostname >/dev/null; echo reads go on"), "reads go on\n");
+      await assert.rejects(
+        guest.client.frozen(async () => assert.fail("twice")),
+        { code: "busy" },
+      );
+      assert.equal(isWritten.now, false);
+    });
+    await writing;
+    assert.equal(await read("/root/held"), "held\n");
+    const killOthers = `for each in /proc/[0-9]*; do
+      [ "$(readlink $each/exe)" = "$(readlink /proc/1/exe)" ] && case $each in /proc/1|/proc/$PPID) ;; *) kill -9 \${each#/proc/};; esac
+    done; true`;
+    await assert.rejects(
+      guest.client.frozen(() => shell(killOthers)),
+      { code: "lost" },
+    );
+    await shell("echo free >/root/held");
+    assert.equal(await read("/root/held"), "free\n");
+    await assert.rejects(
+      guest.client.frozen(() => Promise.reject(new Error("the host's own"))),
+      /the host's own/,
+    );
+    await shell("echo again >/root/held");
+  });
+
   test("has its clock set", async () => {
     await guest.client.setClock(1_000_000_000n * 1_234_567_890n);
     assert.match(await shell("date -u +%s"), /^12345678\d\d\n$/);

@@ -5,6 +5,7 @@ import { mkdir, readFile, readdir, rm, symlink, writeFile } from "node:fs/promis
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { runCommand } from "../src/image/command.ts";
 import { type TestPlaces, boxPlaces } from "./support/busybox-image.ts";
 import { type Ended, runMere, startMere, summary } from "./support/mere.ts";
 
@@ -136,6 +137,31 @@ describe("a VM that goes on", { timeout: 15 * MINUTES }, () => {
     assert.equal(missing.status, 1);
   });
 
+  test("becomes an image while it runs, and goes on", async () => {
+    await good("exec", "web", "sh", "-c", "mkdir /srv/kept && echo kept >/srv/kept/file && rm -r /home/user");
+    const id = (await good("commit", "web", "web:2")).trim();
+    await good("exec", "web", "sh", "-c", "echo later >/srv/kept/later && sync");
+    const images = JSON.parse(await good("image", "list", "--json")) as {
+      id: string;
+      names: string[];
+      rootDisk: string;
+    }[];
+    const image = images.find((each) => each.id === id)!;
+    assert.deepEqual(image.names, ["web:2"]);
+    const check = await runCommand("env", [
+      `PATH=${process.env["PATH"] ?? ""}:/usr/sbin`,
+      "e2fsck",
+      "-fn",
+      image.rootDisk,
+    ]);
+    assert.equal(check.status, 0, check.stdout);
+    assert.equal(await good("run", "web:2", "sh", "-c", "echo $GREETING; ls /srv/kept; ls /home"), "hello\nfile\n");
+    const taken = await run("commit", "web", "debian");
+    assert.deepEqual([taken.status, taken.stdout.toString()], [1, ""]);
+    assert.match(taken.stderr, /^mere commit: "debian" cannot be given to an image/);
+    await good("image", "remove", "web:2");
+  });
+
   test("its port is reached from here, and only where it was forwarded to", async () => {
     const place = (await good("port", "web", "80")).trim();
     assert.match(await (await fetch(`http://${place}/`)).text(), /served by a VM/);
@@ -220,5 +246,29 @@ describe("VMs whose process is killed", { timeout: 5 * MINUTES }, () => {
     await good("run", "-d", "--rm", "--name", "victim", "--net", "none", "box", "sleep", "1000");
     await good("kill", "victim");
     assert.deepEqual(await records(), []);
+  });
+});
+
+describe("a VM with a damaged record", () => {
+  test("is told by ps and removed by rm, and its name is free", async () => {
+    const vms = join(places.env["XDG_STATE_HOME"], "mere/vms");
+    await mkdir(join(vms, "00c0ffee00aa"), { recursive: true });
+    await symlink("../00c0ffee00aa", join(vms, ".names/odd"));
+    await writeFile(join(vms, "00c0ffee00aa/vm.json"), '{"id": "00c0ffee00aa", "status": 5}');
+    const listed = await run("ps", "--all");
+    assert.equal(listed.status, 0, summary(listed));
+    assert.match(
+      listed.stderr,
+      /^mere ps: The record of the VM odd \(00c0ffee00aa\) is damaged; .* 'mere rm odd'\.\n$/,
+    );
+    const used = await run("exec", "odd", "true");
+    assert.deepEqual([used.status, used.stdout.toString()], [1, ""]);
+    assert.match(used.stderr, /is damaged/);
+    assert.equal(await good("rm", "odd"), "odd\n");
+    assert.deepEqual(
+      (await readdir(vms)).filter((name) => !name.startsWith(".")),
+      [],
+    );
+    assert.deepEqual(await readdir(join(vms, ".names")), []);
   });
 });

@@ -10,7 +10,7 @@ import { AgentFiles } from "./files.ts";
 import { Out, PORT_READY, PROTOCOL_VERSION } from "./protocol.ts";
 import { printable } from "./refusal.ts";
 import { type AgentTransport, type Cancellable, Requests } from "./requests.ts";
-import { type GuestInfo, guestInfo, power, type PowerOptions, setClock, sync } from "./system.ts";
+import { type GuestInfo, frozen, guestInfo, power, type PowerOptions, setClock, sync } from "./system.ts";
 
 export type { AgentTransport };
 
@@ -110,6 +110,10 @@ export class AgentClient extends AgentFiles {
   /** Writes what the guest's file systems hold back to the disks. @throws AgentError */
   sync({ signal }: Cancellable = {}): Promise<void> {
     return sync(this.#requests, signal);
+  }
+  /** Runs `work` while the root's file system holds still, whole on its disk. @throws AgentError; what `work` throws */
+  frozen<T>(work: () => Promise<T>, { signal }: Cancellable = {}): Promise<T> {
+    return frozen(this.#requests, work, signal);
   }
   /** Ends all processes, writes the file systems and powers off; with an init of the image through that. Resolves when it has begun: the machine's end
    *  tells when it is done. @param options.graceMs between SIGTERM and SIGKILL, 2 s if absent @throws AgentError */

@@ -67,8 +67,10 @@ describe("the agent's program", { timeout: 120_000 }, () => {
     assert.equal(await refusal(requestFrame(200).finish()), Refusal.BAD_REQUEST);
     assert.equal(await refusal(new FrameWriter(Op.EXEC).u16(9).finish()), Refusal.VERSION);
     assert.equal(await refusal(new FrameWriter(Op.STAT).finish()), Refusal.BAD_REQUEST);
-    for (const op of Object.values(Op).filter((number) => number !== Op.SYNC && number !== Op.INFO))
+    const bare: readonly number[] = [Op.SYNC, Op.INFO, Op.FREEZE];
+    for (const op of Object.values(Op).filter((number) => !bare.includes(number)))
       assert.equal(await refusal(requestFrame(op).finish()), Refusal.BAD_REQUEST, `operation ${op}`);
+    assert.equal(await refusal(requestFrame(Op.FREEZE).finish()), Refusal.SYSTEM, "a test's root stays as it is");
     assert.equal((await answer(Buffer.from([0xff, 0xff, 0xff, 0x7f, Op.EXEC]), Buffer.alloc(1000))).length, 0);
     assert.equal((await answer(Buffer.from([1, 2]))).length, 0);
   });

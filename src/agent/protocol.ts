@@ -32,6 +32,7 @@ export const Op = {
   SYNC: 17,
   POWER: 18,
   INFO: 19,
+  FREEZE: 20,
 } as const;
 
 /** Host to agent, during an operation. */

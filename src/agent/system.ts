@@ -1,6 +1,5 @@
 /* The guest as a whole: what it tells of itself, its clock, the end. */
-import type { FrameReader } from "./protocol.ts";
-import { Op, Out } from "./protocol.ts";
+import { type FrameReader, FrameWriter, In, Op, Out } from "./protocol.ts";
 import { type Cancellable, type Requests, requestFrame } from "./requests.ts";
 
 /** How long processes have between SIGTERM and SIGKILL when the guest is shut down. */
@@ -89,6 +88,25 @@ export async function sync(requests: Requests, signal: AbortSignal | undefined):
   try {
     await channel.expect(Out.DONE);
   } finally {
+    channel.close();
+  }
+}
+
+/** Runs `work` while the root's file system holds still: its disk is then as after an unmount. Programs of the guest that write to it wait meanwhile.
+ *  @throws AgentError "busy" if it holds still already; what `work` throws */
+export async function frozen<T>(
+  requests: Requests,
+  work: () => Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const { channel } = await requests.ask(requestFrame(Op.FREEZE).finish(), Out.STARTED, signal);
+  try {
+    const result = await work();
+    channel.post(new FrameWriter(In.END).finish());
+    await channel.expect(Out.DONE, requests.timeoutMs);
+    return result;
+  } finally {
+    // If that comes early, it is the end of it too.
     channel.close();
   }
 }

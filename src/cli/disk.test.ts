@@ -8,6 +8,7 @@ import { type Ended, runMere } from "../../tests/support/mere.ts";
 import { listDisks } from "../disk/store.ts";
 import { mkfsExt4 } from "../image/ext4/mkfs.ts";
 import { removeImage } from "../image/images.ts";
+import { copyRaw } from "../disk/merge.ts";
 import { commitImage } from "../image/store/commit.ts";
 import { EMPTY_CONFIG } from "../image/store/stored-image.ts";
 
@@ -47,7 +48,7 @@ test("mere disk: a disk over an image, or a copy of it, is made by the image's n
   const file = join(home, "root.ext4");
   await mkfsExt4(file, 16 << 20);
   const places = { dataDir: join(home, "mere") };
-  const image = await commitImage({ disk: file, config: EMPTY_CONFIG, name: "box" }, places);
+  const image = await commitImage({ writeDisk: (to) => copyRaw(file, to), config: EMPTY_CONFIG, name: "box" }, places);
   assert.equal((await disk("create", "over", "--from", "box", "--format", "overlay", "--size", "1G")).status, 0);
   assert.equal((await disk("create", "copied", "--from", "box")).status, 0);
   const disks = await listDisks(join(home, "mere/disks"));

@@ -10,10 +10,19 @@ export async function eachVm(
   work: (vm: Vm) => Promise<unknown>,
 ): Promise<number> {
   const host = new Host();
+  return eachName(verb, names, async (name) => work(await host.get(name)));
+}
+
+/** The same, for what can be done without the VM. */
+export async function eachName(
+  verb: string,
+  names: readonly string[],
+  work: (name: string) => Promise<unknown>,
+): Promise<number> {
   const outcomes = await Promise.all(
     names.map(async (name) => {
       try {
-        await work(await host.get(name));
+        await work(name);
         process.stdout.write(`${name}\n`);
         return true;
       } catch (error) {

@@ -31,6 +31,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   stats: { summary: "what VMs use of this machine", load: () => import("./stats.ts") },
   inspect: { summary: "all that is known of VMs", load: () => import("./inspect.ts") },
   port: { summary: "where a VM's ports are on this machine", load: () => import("./port.ts") },
+  commit: { summary: "make an image of what is on a VM's root disk", load: () => import("./commit.ts") },
   image: { summary: "get, build, list and remove images", load: () => import("./image.ts") },
   disk: { summary: "create, list and remove disks", load: () => import("./disk.ts") },
   kernel: { summary: "get, build, list and remove guest kernels", load: () => import("./kernel.ts") },

@@ -17,9 +17,11 @@ export function define(command: Command): void {
     .option("-q, --quiet", "ids only")
     .option("--json", "everything that is known, as JSON")
     .action(async ({ all, quiet, json }: PsValues) => {
-      const records = (await new Host().list()).filter((record) => all === true || record.status === "running");
+      const host = new Host();
+      const records = (await host.list()).filter((record) => all === true || record.status === "running");
       if (quiet === true && json !== true) process.stdout.write(records.map(({ id }) => `${id}\n`).join(""));
       else printTable(json, ["ID", "NAME", "IMAGE", "COMMAND", "STATUS", "PORTS"], records.map(row), records);
+      for (const { message } of await host.damaged()) process.stderr.write(`mere ps: ${message}\n`);
     });
 }
 

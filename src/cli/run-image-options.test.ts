@@ -172,3 +172,12 @@ test("options that need an image are named where there is none", () => {
     "--env-file",
   ]);
 });
+
+test("in the background an init needs no command", () => {
+  const commandOf = (...words: string[]): readonly string[] | null => resolveVmOptions(options(...words).vm).command;
+  assert.equal(commandOf("-d", "--init", "debian:systemd-sysv"), null);
+  assert.deepEqual(commandOf("-d", "--init", "debian", "true"), ["true"]);
+  assert.deepEqual(commandOf("-d", "--init", "--entrypoint", "/bin/x", "debian"), []);
+  assert.deepEqual(commandOf("-d", "debian"), []);
+  assert.deepEqual(commandOf("--init", "debian"), []);
+});

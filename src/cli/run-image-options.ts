@@ -75,7 +75,10 @@ export function addImageOptions(command: Command): Command {
     .option("--timezone <name>", "such as Europe/Zurich")
     .option("--ssh-key <file>", "public key for root (may be repeated)", readKeys)
     .option("--user-data <file>", "cloud-init's user data, for images that have it", readText)
-    .option("--init", "start the image's own init as well")
+    .option(
+      "--init",
+      "start the image's own init as well; with -d and without a command the VM goes on until that ends it",
+    )
     .option("--timeout <seconds>", "stop the VM after so long", (text) => parseSeconds("--timeout", text));
 }
 
@@ -134,8 +137,17 @@ export function resolveImageOptions(values: RunValues & ImageValues, words: read
   if (!isPull(pull)) throw usageError(`--pull ${quote(pull)} is none of missing, always and never`);
   if (values.tty === true && values.stdin === true && !process.stdin.isTTY)
     throw usageError("standard input is no terminal; leave out -t");
+  // The init is what such a VM is for: it ends with it, not with an image's shell that nobody types into.
+  const isInits = detach && values.init === true && command.length === 0 && values.entrypoint === undefined;
   return {
-    vm: { ...machineOptions(values), ...processOptions(values), ...guestOptions(values), image, command, pull },
+    vm: {
+      ...machineOptions(values),
+      ...processOptions(values),
+      ...guestOptions(values),
+      image,
+      ...(!isInits && { command }),
+      pull,
+    },
     detach,
     stats: values.stats ?? false,
     timeoutMs: values.timeout === undefined ? undefined : values.timeout * 1000,

@@ -30,10 +30,12 @@ describe("parseSize", () => {
     ["1.5G", 1.5 * 2 ** 30],
     ["1 gib", 2 ** 30],
     ["2T", 2 ** 41],
+    ["12MB", 12 * 2 ** 20],
+    ["4096b", 4096],
   ];
   for (const [text, bytes] of cases) test(text, () => assert.equal(parseSize("--memory", text), bytes));
 
-  for (const text of ["", "M", "-1", "1e9", "0x10", "1.0.0", "12XB", "12MB", "0.3", "9999999T", "١", "1G1"]) {
+  for (const text of ["", "M", "-1", "1e9", "0x10", "1.0.0", "12XB", "12i", "12ib", "0.3", "9999999T", "١", "1G1"]) {
     test(`${JSON.stringify(text)} is refused`, () => {
       assert.match(
         mistake(() => parseSize("--memory", text)),

@@ -1,16 +1,14 @@
 /* Values on the command line: sizes, counts and files. Each parser takes the option's name for its sentence and throws a usage CliError. */
 import { accessSync, constants as access, statSync } from "node:fs";
 import { constants } from "node:os";
-import { CODE_CACHE, MEMORY, UNITS } from "../host/vm-config.ts";
+import { sizeInBytes } from "../host/size.ts";
+import { CODE_CACHE, MEMORY } from "../host/vm-config.ts";
 import { usageError } from "./cli-error.ts";
 
-const SIZE = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:ib)?$/i;
-
-/** A size in bytes: "512M", "1G", "1.5GiB", "1048576". Units are powers of 1024; case does not matter. */
+/** A size in bytes: "512M", "1G", "1.5GiB", "1048576". */
 export function parseSize(option: string, text: string): number {
-  const match = SIZE.exec(text.trim());
-  const bytes = match === null ? Number.NaN : Number(match[1]) * UNITS[match[2].toLowerCase()];
-  if (!Number.isSafeInteger(bytes)) {
+  const bytes = sizeInBytes(text);
+  if (bytes === undefined) {
     throw usageError(`${option} ${quote(text)} is no size; write bytes, or a number with K, M or G, as in 512M or 1G`);
   }
   return bytes;

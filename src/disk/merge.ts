@@ -1,4 +1,4 @@
-/* mergeOverlay: an overlay and its base as one raw image, holes kept; copyRaw: a raw image likewise. Where the file system can share blocks (FICLONE) the base is cloned and only what the overlay has is
+/* mergeOverlay, copyOverlay: an overlay and its base as one raw image, holes kept; copyRaw: a raw image likewise. Where the file system can share blocks (FICLONE) the base is cloned and only what the overlay has is
  * written; else both are copied, and what is zeroes is left out. I/O thread. */
 import type { FileHandle } from "node:fs/promises";
 import { type BlockFile, HostFile } from "./block-file.ts";
@@ -20,10 +20,15 @@ const ZEROES = new Uint8Array(GRAIN_BYTES);
 export async function mergeOverlay(overlay: string, output: string, options: { base?: string } = {}): Promise<void> {
   const disk = await openOverlayDisk(overlay, { ...options, readOnly: true });
   try {
-    await createWhole(output, (file) => fill(disk, file, output));
+    await copyOverlay(disk, output);
   } finally {
     await disk.close();
   }
+}
+
+/** The same for a disk that is open. Whoever writes to it holds still meanwhile. @param output a new file  @throws DiskError */
+export async function copyOverlay(disk: OverlayDisk, output: string): Promise<void> {
+  await createWhole(output, (file) => fill(disk, file, output));
 }
 
 /** Copies a raw image, to which no VM may be writing. @param output a new file  @throws DiskError */

@@ -79,7 +79,7 @@ export async function openOverlayDisk(path: string, options: OpenOverlayOptions)
 
 /** An overlay that is gone when it is closed, or its process ends: a file without a name. FLUSH does nothing: there is nobody to read it afterwards.
  *  @param directory where its file takes space  @throws DiskError */
-export async function openEphemeralOverlay(directory: string, options: OverlayOptions): Promise<Disk> {
+export async function openEphemeralOverlay(directory: string, options: OverlayOptions): Promise<OverlayDisk> {
   const base = await openLocked(options.base, true);
   let file: FileHandle | undefined;
   try {

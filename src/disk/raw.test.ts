@@ -50,6 +50,19 @@ test("discards make holes, and zeroes with and without space are read", async ()
   await disk.close();
 });
 
+test("without flushing it says so to those who serve it, and FLUSH is answered", async () => {
+  const path = image("unflushed", 1 << 20);
+  const disk = await openRawDisk(path, { unflushed: true });
+  assert.deepEqual([disk.quick!.flushless, disk.readOnly], [true, false]);
+  await disk.write(4096, [new Uint8Array(4096).fill(9)]);
+  await disk.flush();
+  await disk.close();
+  assert.equal(readFileSync(path)[4096], 9);
+  const flushed = await openRawDisk(path);
+  assert.equal(flushed.quick!.flushless, false);
+  await flushed.close();
+});
+
 test("more pieces than one system call takes", async () => {
   const disk = await openRawDisk(image("many", 512 * 2048));
   await disk.write(

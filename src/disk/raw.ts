@@ -8,10 +8,17 @@ import { lock } from "./lock.ts";
 
 const SECTOR = 512;
 
+export interface RawDiskOptions {
+  readonly readOnly?: boolean;
+  /** FLUSH does nothing: for a file that counts only once its writer has synced it after it is closed. */
+  readonly unflushed?: boolean;
+}
+
 /** Opens a raw image and locks it: for one writer, or for readers. The caller closes it. @throws DiskError */
-export async function openRawDisk(path: string, { readOnly = false }: { readOnly?: boolean } = {}): Promise<Disk> {
+export async function openRawDisk(path: string, options: RawDiskOptions = {}): Promise<Disk> {
+  const { readOnly = false, unflushed = false } = options;
   const { file, sizeBytes } = await openLocked(path, readOnly);
-  return new RawDisk(path, new HostFile(path, file), sizeBytes, readOnly);
+  return new RawDisk(path, new HostFile(path, file), sizeBytes, { readOnly, unflushed: unflushed || readOnly });
 }
 
 /** Opens a regular file that can be a disk, with its lock. @throws DiskError */
@@ -58,13 +65,13 @@ class RawDisk implements Disk {
   readonly #file: BlockFile;
   readonly #flushes: Flushes;
 
-  constructor(path: string, file: BlockFile, sizeBytes: number, readOnly: boolean) {
+  constructor(path: string, file: BlockFile, sizeBytes: number, { readOnly, unflushed }: Required<RawDiskOptions>) {
     this.#path = path;
     this.#file = file;
     this.#flushes = new Flushes(() => file.sync());
     this.sizeBytes = sizeBytes;
     this.readOnly = readOnly;
-    this.quick = { sizeBytes, readOnly, flushless: readOnly, file: file.fd };
+    this.quick = { sizeBytes, readOnly, flushless: unflushed, file: file.fd };
     this.canDiscard = !readOnly && canPunch();
   }
   async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
@@ -75,7 +82,7 @@ class RawDisk implements Disk {
     await this.#file.write(offset, from);
   }
   async flush(): Promise<void> {
-    if (!this.readOnly) await this.#flushes.request();
+    if (!this.quick.flushless) await this.#flushes.request();
   }
   async discard(offset: number, length: number): Promise<boolean> {
     this.#mustBeWritable();

@@ -56,6 +56,42 @@ test("a stream carries every byte both ways, and each half closes", () =>
     await assert.rejects(client.connect(8), { message: "nobody at 8" });
   }));
 
+test("who gives up a stream that does not come hears so at once, and the VM too", async () => {
+  const path = join(directory, "g.sock");
+  const asked = Promise.withResolvers<void>();
+  const givenUp = Promise.withResolvers<void>();
+  const server = await ControlServer.listen(path, {
+    ...echo,
+    // A guest that hangs.
+    connect: (_port, { signal } = {}) =>
+      new Promise((_resolve, reject) => {
+        signal!.addEventListener("abort", () => {
+          givenUp.resolve();
+          reject(signal!.reason as Error);
+        });
+        asked.resolve();
+      }),
+  });
+  const abort = new AbortController();
+  const reason = new Error("no more");
+  const stream = new ControlClient(path).connect(7, { signal: abort.signal });
+  await asked.promise;
+  abort.abort(reason);
+  await assert.rejects(stream, reason);
+  await givenUp.promise;
+  await assert.rejects(new ControlClient(path).connect(7, { signal: abort.signal }), reason);
+  await server.close();
+});
+
+test("a stream that was given is not the signal's any more", () =>
+  withServer("h.sock", async (client) => {
+    const abort = new AbortController();
+    const stream = await client.connect(7, { signal: abort.signal });
+    abort.abort();
+    stream.end("still");
+    assert.equal(await text(stream), "still");
+  }));
+
 test("the path may be as long as file systems allow", () =>
   withServer(`${"d".repeat(150)}/control.sock`, async (client) => {
     assert.deepEqual(await client.request("x"), { op: "x", args: {} });

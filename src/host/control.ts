@@ -11,8 +11,8 @@ import { HostError, type HostErrorCode } from "./host-error.ts";
 
 /** What can be asked of a running VM, from wherever. */
 export interface VmLink {
-  /** A stream to a vsock port of the guest. */
-  connect(port: number): Promise<Duplex>;
+  /** A stream to a vsock port of the guest. @param signal gives up waiting for it; the stream is then none of its business */
+  connect(port: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<Duplex>;
   /** @param signal gives up waiting for the answer @throws HostError */
   request(op: string, args?: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<unknown>;
 }
@@ -21,6 +21,7 @@ export interface VmLink {
 const LONGEST_LINE = 1 << 20;
 /** An answer that takes longer than this is none, but for operations that wait. */
 const ANSWER_MS = 30_000;
+const WAITING: ReadonlySet<string> = new Set(["wait", "stop", "kill", "commit"]);
 /** Who does not take what was sent to it, or says nothing, holds up the end of a VM for so long. */
 const CLOSE_MS = 2000;
 /** sun_path has 108 bytes. */
@@ -120,7 +121,7 @@ async function serve(socket: Socket, link: VmLink): Promise<void> {
   try {
     const { op, ...args } = parseRequest(line);
     if (op === "connect") {
-      const stream = await link.connect(Number(args["port"]));
+      const stream = await whileThere(socket, (signal) => link.connect(Number(args["port"]), { signal }));
       // Whoever asked has gone meanwhile.
       if (socket.destroyed) return void stream.destroy();
       socket.write('{"ok":{}}\n');
@@ -133,6 +134,21 @@ async function serve(socket: Socket, link: VmLink): Promise<void> {
   } catch (error) {
     socket.resume();
     socket.end(`${JSON.stringify({ error: plainError(error) })}\n`);
+  }
+}
+/** Waits for something on behalf of a client, who may go away and then need it no more. What it says meanwhile is left in the stream. */
+async function whileThere<T>(socket: Socket, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const gone = new AbortController();
+  const onGone = (): void => gone.abort();
+  const onReadable = (): void => {
+    // Without anything to read, this is the end.
+    if (socket.readableLength === 0) socket.read();
+  };
+  socket.on("readable", onReadable).on("end", onGone).on("close", onGone);
+  try {
+    return await work(gone.signal);
+  } finally {
+    socket.off("readable", onReadable).off("end", onGone).off("close", onGone);
   }
 }
 function parseRequest(line: string): Record<string, unknown> & { op: string } {
@@ -192,14 +208,15 @@ export class ControlClient implements VmLink {
     const abandon = (): void => void socket.destroy();
     socket.on("error", abandon);
     signal?.addEventListener("abort", abandon, { once: true });
-    socket.on("close", () => signal?.removeEventListener("abort", abandon));
     if (signal?.aborted === true) abandon();
     socket.write(`${JSON.stringify(line)}\n`);
     const timer = waits ? undefined : setTimeout(() => socket.destroy(), ANSWER_MS);
     const text = await readLine(socket);
     clearTimeout(timer);
+    signal?.removeEventListener("abort", abandon);
     if (text === undefined) {
       socket.destroy();
+      signal?.throwIfAborted();
       throw new HostError("not-running", "The VM ended before it answered.");
     }
     try {
@@ -211,11 +228,11 @@ export class ControlClient implements VmLink {
       throw error;
     }
   }
-  async connect(port: number): Promise<Duplex> {
-    return (await this.#ask({ op: "connect", port }, false)).socket;
+  async connect(port: number, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<Duplex> {
+    return (await this.#ask({ op: "connect", port }, false, signal)).socket;
   }
   async request(op: string, args: Readonly<Record<string, unknown>> = {}, signal?: AbortSignal): Promise<unknown> {
-    const waits = op === "wait" || op === "stop" || op === "kill";
+    const waits = WAITING.has(op);
     const { socket, answer } = await this.#ask({ ...args, op }, waits, signal);
     socket.destroy();
     return answer;

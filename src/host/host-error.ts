@@ -17,6 +17,8 @@ export type HostErrorCode =
   | "unreachable"
   /** The time for an operation is over. */
   | "timeout"
+  /** What is kept of a VM makes no sense: it can only be removed. */
+  | "damaged"
   /** The place where VMs are kept cannot be used. */
   | "state";
 

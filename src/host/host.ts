@@ -2,7 +2,6 @@
 import { ControlClient } from "./control.ts";
 import { HostError } from "./host-error.ts";
 import { HostImages } from "./images.ts";
-import { processStart } from "./liveness.ts";
 import type { NamedNetworks } from "./named-networks.ts";
 import { OwnVm } from "./own-vm.ts";
 import { Vm } from "./vm.ts";
@@ -90,17 +89,21 @@ export class Host implements AsyncDisposable {
     return this.#elsewhere(await createDetached(order, this.#stateDirectory, { signal, onProgress }));
   }
 
-  /** A VM by its name, its id or the beginning of its id. @throws HostError "no-such-vm" */
+  /** A VM by its name, its id or the beginning of its id. @throws HostError "no-such-vm", "damaged" */
   async get(nameOrId: string): Promise<Vm> {
     const id = await this.#directories.find(nameOrId);
     for (const vm of this.#own) if (vm.id === id) return vm;
-    const record = await this.#directories.load(id);
-    if (record === undefined) throw new HostError("no-such-vm", `There is no VM ${JSON.stringify(nameOrId)}.`);
+    const record = await this.#directories.read(id);
+    if (record === "none") throw new HostError("no-such-vm", `There is no VM ${JSON.stringify(nameOrId)}.`);
+    if (record === "damaged") throw damaged(await this.#directories.nameOf(id), id);
     return this.#elsewhere(await this.#current(record));
   }
   /** A VM of another process. */
   #elsewhere(record: VmRecord): Vm {
-    return new Vm(record, new ControlClient(this.#directories.path(record.id, "control.sock")), this.#directories);
+    return new Vm(record, this.#door(record.id), this.#directories);
+  }
+  #door(id: string): ControlClient {
+    return new ControlClient(this.#directories.path(id, "control.sock"));
   }
   /** All VMs of this user's, oldest first, also those that have ended and were not removed. */
   async list(): Promise<VmRecord[]> {
@@ -114,10 +117,36 @@ export class Host implements AsyncDisposable {
       .toSorted((a, b) => a.createdAt.localeCompare(b.createdAt));
   }
 
+  /** VMs of which vm.json says nothing that makes sense, as errors whose sentences say what to do; list() leaves them out. */
+  async damaged(): Promise<HostError[]> {
+    const errors: HostError[] = [];
+    for (const id of await this.#directories.ids())
+      if ((await this.#directories.read(id)) === "damaged")
+        errors.push(damaged(await this.#directories.nameOf(id), id));
+    return errors;
+  }
+  /** Removes what is left of a VM whose record is damaged. @param options.kill ends it if it runs
+   *  @throws HostError "no-such-vm", "still-running", "bad-option" if its record is as it should be */
+  async removeDamaged(nameOrId: string, { kill = false }: { kill?: boolean } = {}): Promise<void> {
+    const id = await this.#directories.find(nameOrId);
+    const name = await this.#directories.nameOf(id);
+    if ((await this.#directories.read(id)) !== "damaged")
+      throw new HostError("bad-option", `The record of the VM ${name ?? id} is not damaged; remove it as any other.`);
+    if (this.#directories.isAlive(id)) {
+      if (!kill)
+        throw new HostError(
+          "still-running",
+          `The VM ${name ?? id} runs, though its record is damaged; 'mere rm --force ${name ?? id}' kills and removes it.`,
+        );
+      await this.#door(id).request("kill");
+    }
+    await this.#directories.remove(id, name);
+  }
+
   /** A record whose process was killed says what happened. */
   async #current(record: VmRecord): Promise<VmRecord> {
     if (record.status !== "running" && record.status !== "starting") return record;
-    if (processStart(record.pid) === record.pidStart) return record;
+    if (this.#directories.isAlive(record.id)) return record;
     // It may have ended in order since the record was read.
     const last = await this.#directories.load(record.id);
     if (last !== undefined && last.status !== record.status) return this.#current(last);
@@ -140,4 +169,11 @@ export class Host implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function damaged(name: string | undefined, id: string): HostError {
+  return new HostError(
+    "damaged",
+    `The record of the VM ${name === undefined ? id : `${name} (${id})`} is damaged; remove what is left of it with 'mere rm ${name ?? id}'.`,
+  );
 }

@@ -1,5 +1,6 @@
 /* The images of a host: where VMs' root disks come from. A thin layer over src/image that knows how to run a VM, which images of Debian packages need. What makes
  * images is loaded when it is used: who only talks to VMs that run does not pay for it. */
+import type { Commit } from "../image/store/commit.ts";
 import type { EnsureOptions, ImageOptions } from "../image/store/options.ts";
 import type { StoredImage } from "../image/store/stored-image.ts";
 import type { HostPlaces } from "./host.ts";
@@ -45,6 +46,11 @@ export class HostImages {
   async remove(reference: string): Promise<{ names: string[]; removed: boolean }> {
     const { removeImage } = await import("../image/images.ts");
     return removeImage(reference, this.options());
+  }
+  /** Makes an image of a root disk that `writeDisk` writes. @throws ImageError */
+  async commit(commit: Commit): Promise<StoredImage> {
+    const { commitImage } = await import("../image/images.ts");
+    return commitImage(commit, this.options());
   }
   /** Takes images of an OCI layout or a `docker save` archive. @param path of a directory or a file; "-" is standard input @throws ImageError */
   async import(path: string, options: HostImageOptions & { name?: string } = {}): Promise<StoredImage[]> {

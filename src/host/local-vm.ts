@@ -5,11 +5,13 @@ import { setTimeout } from "node:timers/promises";
 import { AgentError } from "../agent/agent-error.ts";
 import { AgentClient, type AgentReady } from "../agent/client.ts";
 import { signalNumber } from "../agent/exec.ts";
+import { copyOverlay } from "../disk/merge.ts";
+import type { StoredImage } from "../image/store/stored-image.ts";
+import type { FileLock } from "../image/store/file-lock.ts";
 import { LastLines } from "../vm/last-lines.ts";
 import type { Machine, MachineEnd } from "../vm/machine.ts";
 import { ControlServer, type VmLink } from "./control.ts";
 import { HostError } from "./host-error.ts";
-import { processStart } from "./liveness.ts";
 import { mainCommand, processDefaults } from "./main-process.ts";
 import { type MachineParts, type PartsSurroundings, assembleMachine } from "./machine-parts.ts";
 import { type VmMetrics, metricsOf } from "./metrics.ts";
@@ -40,6 +42,8 @@ export class LocalVm implements VmLink {
   readonly #directories: VmDirectories;
   readonly #options: LocalVmOptions;
   readonly #resources = new AsyncDisposableStack();
+  /** Says that it lives. */
+  readonly #lock: FileLock;
   readonly #serial = new LastLines();
   readonly #ended = Promise.withResolvers<VmRecord>();
   readonly #gone = Promise.withResolvers<void>();
@@ -52,8 +56,9 @@ export class LocalVm implements VmLink {
   #mainExit: ProcessExit | undefined;
   #stopping: Promise<void> | undefined;
 
-  private constructor(record: VmRecord, options: LocalVmOptions) {
+  private constructor(record: VmRecord, lock: FileLock, options: LocalVmOptions) {
     this.#record = record;
+    this.#lock = lock;
     this.#directories = options.directories;
     this.#options = options;
     this.#ended.promise.catch(() => undefined);
@@ -63,7 +68,7 @@ export class LocalVm implements VmLink {
    *  @throws HostError and the errors of images, disks, network, kernel and agent; nothing is left then */
   static async create(name: string | undefined, config: VmConfig, options: LocalVmOptions): Promise<LocalVm> {
     const { directories, signal } = options;
-    const claimed = await directories.create(name);
+    const { lock, ...claimed } = await directories.create(name);
     const record: VmRecord = {
       ...claimed,
       config,
@@ -71,11 +76,10 @@ export class LocalVm implements VmLink {
       status: "starting",
       createdAt: new Date().toISOString(),
       pid: process.pid,
-      pidStart: processStart(process.pid) ?? "",
       ports: [],
       ephemeral: config.ephemeral,
     };
-    const vm = new LocalVm(record, options);
+    const vm = new LocalVm(record, lock, options);
     try {
       await directories.save(record);
       signal?.throwIfAborted();
@@ -237,6 +241,7 @@ export class LocalVm implements VmLink {
       ...(reason !== undefined && { reason }),
     };
     await this.#keepOrRemove();
+    this.#lock.release();
     this.#ended.resolve(this.#record);
     // Whoever waits in another process is told first.
     await this.#control?.close();
@@ -270,11 +275,12 @@ export class LocalVm implements VmLink {
     await this.#resources.disposeAsync().catch(() => undefined);
     const { id, name } = this.#record;
     await this.#directories.remove(id, name).catch(() => undefined);
+    this.#lock.release();
   }
 
   // ——— VmLink ———
-  async connect(port: number): Promise<Duplex> {
-    return this.#parts.vsock.connect(port);
+  async connect(port: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<Duplex> {
+    return this.#parts.vsock.connect(port, options);
   }
   async request(op: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
     switch (op) {
@@ -287,6 +293,8 @@ export class LocalVm implements VmLink {
       case "kill":
         await this.#machine.stop();
         return this.#ended.promise;
+      case "commit":
+        return this.#commit(String(args["name"]));
       case "wait":
         return this.#ended.promise;
       default:
@@ -296,6 +304,15 @@ export class LocalVm implements VmLink {
   async #metrics(): Promise<VmMetrics> {
     const counters = await this.#parts.counters();
     return metricsOf(this.#machine.stats(), this.#record.config, counters);
+  }
+  async #commit(name: string): Promise<StoredImage> {
+    const { image, root } = this.#parts;
+    const writeDisk = async (path: string): Promise<void> => {
+      // What there is to write is written before others have to wait for it.
+      await this.#agent.sync();
+      await this.#agent.frozen(() => copyOverlay(root, path));
+    };
+    return this.#options.images.commit({ base: image, config: image.config, name, writeDisk });
   }
   #signal(signal: string): void {
     if (this.#main === undefined)

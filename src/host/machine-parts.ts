@@ -6,6 +6,7 @@ import { FsDevice } from "../device/virtio/fs.ts";
 import { VsockDevice } from "../device/virtio/vsock.ts";
 import { openDisk } from "../disk/open.ts";
 import { openEphemeralOverlay } from "../disk/overlay.ts";
+import type { OverlayDisk } from "../disk/overlay-disk.ts";
 import { resolveDisk } from "../disk/store.ts";
 import { useImage } from "../image/images.ts";
 import type { StoredImage } from "../image/store/stored-image.ts";
@@ -19,7 +20,7 @@ import type { CreateProgress, HostPlaces } from "./host.ts";
 import { agentConfig } from "./agent-config.ts";
 import type { HostImages } from "./images.ts";
 import type { DeviceCounters } from "./metrics.ts";
-import { shareTag } from "./share-tag.ts";
+import { SHARE_MODULES, shareTag } from "./share-tag.ts";
 import type { VmConfig } from "./vm-config.ts";
 import type { NamedNetworks } from "./named-networks.ts";
 import type { PortRecord } from "./vm-directory.ts";
@@ -46,6 +47,8 @@ export interface PartsSubject {
 export interface MachineParts {
   readonly machine: Machine;
   readonly image: StoredImage;
+  /** The guest's root. */
+  readonly root: OverlayDisk;
   readonly vsock: VsockDevice;
   readonly ports: readonly PortRecord[];
   /** Will anybody see again what the guest writes? Then it must power off in order. */
@@ -55,7 +58,6 @@ export interface MachineParts {
 
 /** What is loaded before the command runs, beside what the agent needs: each module costs guest time. */
 const NETWORK_MODULES = ["virtio_net", "af_packet"];
-const SHARE_MODULES = ["virtiofs"];
 /** No command waits for these. */
 const LATER_MODULES = ["virtio_rng", "virtio_balloon"];
 /** One interrupt a device, and the agent names disks by one letter. */
@@ -75,7 +77,9 @@ export async function assembleMachine(
   const progress = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
   const image = await images.ensure(config.image, { ...progress, pull: config.pull });
   resources.defer(await useImage(image, signal));
-  const disks = await openDisks(image, subject, around.places, resources);
+  const root = await openEphemeralOverlay(subject.directory, { base: image.rootDisk });
+  resources.defer(() => root.close());
+  const disks = [root, ...(await openDisks(subject, around.places, resources))];
   const devices = await openDevices(subject, resources, around);
   onProgress?.("boot", 0, 0);
   const files = await filesFor(subject, devices, around);
@@ -93,6 +97,7 @@ export async function assembleMachine(
   return {
     machine,
     image,
+    root,
     vsock: devices.vsock,
     ports: devices.network?.ports ?? [],
     mustSync: mustSync(config),
@@ -111,15 +116,13 @@ async function countersOf({ network, balloon }: VmDevices): Promise<DeviceCounte
   return { network: { receivedBytes, sentBytes }, memory: { balloonBytes, returnedBytes, ...(guest && { guest }) } };
 }
 
-/** The root first. */
+/** The user's. */
 async function openDisks(
-  image: StoredImage,
-  { config, directory }: PartsSubject,
+  { config }: PartsSubject,
   { dataDirectory }: HostPlaces,
   resources: AsyncDisposableStack,
 ): Promise<Disk[]> {
-  const disks = [await openEphemeralOverlay(directory, { base: image.rootDisk })];
-  resources.defer(() => disks[0].close());
+  const disks: Disk[] = [];
   if (config.disks.length > MOST_DISKS)
     throw new HostError(
       "bad-option",

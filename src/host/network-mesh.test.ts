@@ -1,7 +1,7 @@
 /* The doors of a process on a named network: who is let in, what strangers get, what is done with sockets of the dead. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type Server, type Socket, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -162,6 +162,64 @@ test("one that hangs up, or says nonsense, does not keep others from joining", L
   a.send(BROADCAST_MAC, "nobody hears");
   one.close();
   other.close();
+});
+
+test("a link that ended on a wrong message is opened again, and carries what it did", LIMIT, async () => {
+  const second = Promise.withResolvers<Stranger>();
+  let count = 0;
+  const server = await listen("again", ID, (socket) => {
+    count++;
+    const stranger = new Stranger(socket, "again");
+    socket.write(hello("again"));
+    if (count === 1) socket.write("what nobody understands");
+    else second.resolve(stranger);
+  });
+  await using a = await Station.join(new NamedNetworks(state), "again", { mac: A });
+  const stranger = await second.promise;
+  stranger.socket.write(packet("again", C, "here again"));
+  assert.equal(payload(await a.next()), "here again");
+  a.send(C, "so am I");
+  while (stranger.messages.at(-1)?.kind !== "packet") await once(stranger.socket, "data");
+  assert.equal(count, 2);
+  server.close();
+});
+
+test("with one that says nothing but nonsense it is tried ever more rarely, until it is gone", LIMIT, async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const socketPath = join(directory("babble"), `${ID}.sock`);
+  let count = 0;
+  const sockets = new Set<Socket>();
+  const server = await listen("babble", ID, (socket) => {
+    count++;
+    sockets.add(socket.on("error", () => undefined));
+    socket.resume().end("nonsense, and a lot of it");
+  });
+  await using a = await Station.join(new NamedNetworks(state), "babble", { mac: A });
+  /** Until this side has let go of the last connection, and set its timer. */
+  const settled = async (): Promise<void> => {
+    while ([...sockets].some((socket) => !socket.closed)) await setImmediate();
+    for (let i = 0; i < 10; i++) await setImmediate();
+  };
+  for (let waitMs = 100, expected = 1; waitMs <= 60_000; waitMs *= 2, expected++) {
+    while (count < expected) await setImmediate();
+    await settled();
+    const atMostMs = Math.min(waitMs, 30_000);
+    t.mock.timers.tick(atMostMs / 2 - 1);
+    await settled();
+    assert.equal(count, expected, `not before ${atMostMs / 2} ms`);
+    t.mock.timers.tick(atMostMs / 2 + 1);
+  }
+  while (count < 11) await setImmediate();
+  await settled();
+  // As it is when its process is killed.
+  linkSync(socketPath, `${socketPath}.kept`);
+  server.close();
+  await once(server, "close");
+  renameSync(`${socketPath}.kept`, socketPath);
+  t.mock.timers.tick(30_000);
+  while (existsSync(socketPath)) await setImmediate();
+  assert.equal(count, 11);
+  assert.ok(a.ipv4 > 0);
 });
 
 test("sockets of the dead are removed; other files are not sockets", LIMIT, async () => {

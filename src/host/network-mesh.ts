@@ -1,5 +1,5 @@
-/* The links of a process to all others on a named network: it listens, then connects once to each that was there before. @source docs/network.md "Networks by name",
- * unix(7). Leaves out: looking again, since whoever comes later connects to this one. On the main thread. */
+/* The links of a process to all others on a named network: it listens, then connects to each that was there before, and again where such a link ended though both go
+ * on. @source docs/network.md "Networks by name", unix(7). Leaves out: looking for others later, since whoever comes connects to this one. On the main thread. */
 import { randomBytes } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { connect as connectSocket, createServer, type Server, type Socket } from "node:net";
@@ -19,6 +19,8 @@ const MAX_LINKS = 2048;
 const HELLO_MS = 5000;
 /** Who connects says hello at once. */
 const GREETING_MS = 10_000;
+/** Before a link that ended is opened again, the first time and at most. Longer each time, so that two that do not understand each other cost nothing. */
+const REOPEN_MS = { first: 100, longest: 30_000 } as const;
 const SOCKET = /^[0-9a-f]{16}\.sock$/;
 
 export interface MeshOptions {
@@ -39,6 +41,8 @@ export class NetworkMesh {
   readonly #greeted = new Map<PeerLink, string | undefined>();
   readonly #earlier: readonly string[];
   #members: readonly Member[] = [];
+  /** For links that are to be opened again. */
+  readonly #waiting = new Set<NodeJS.Timeout>();
   #isClosed = false;
 
   private constructor(options: MeshOptions) {
@@ -86,6 +90,7 @@ export class NetworkMesh {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    for (const timer of this.#waiting) clearTimeout(timer);
     // Before the server closes: afterwards nobody answers at it.
     removeSocket(join(this.#options.path, `${this.#id}.sock`));
     this.#server.close();
@@ -114,30 +119,53 @@ export class NetworkMesh {
     });
     const timer = setTimeout(() => link.close(), GREETING_MS).unref();
   }
-  async #connect(path: string): Promise<void> {
+  /** @param waitMs until the link is opened again, should it end  @param isWaitedFor does the process go on for it? */
+  async #connect(path: string, waitMs: number = REOPEN_MS.first, isWaitedFor = true): Promise<void> {
     const socket = await open(path);
     if (socket === undefined) return removeSocket(path);
     if (this.#isClosed) return void socket.destroy();
+    if (!isWaitedFor) socket.unref();
     const answered = Promise.withResolvers<void>();
+    const openedAt = performance.now();
+    let isUnderstood = true;
     const link = this.#link(socket, {
       hello: (hello) => {
         this.#join(link, hello);
         answered.resolve();
       },
       version: (version) => {
+        isUnderstood = false;
         answered.reject(otherVersion(this.#options.name, version));
         link.close();
       },
-      ended: () => answered.resolve(),
+      ended: () => {
+        answered.resolve();
+        const wasLong = performance.now() - openedAt > REOPEN_MS.longest;
+        if (isUnderstood) this.#reopen(path, wasLong ? REOPEN_MS.first : waitMs);
+      },
     });
     this.#greet(link);
     const timer = setTimeout(() => answered.resolve(), HELLO_MS);
+    if (!isWaitedFor) timer.unref();
     try {
       await answered.promise;
     } finally {
       clearTimeout(timer);
       socket.unref();
     }
+  }
+  /** After a wrong message from either side, say. A process that is gone is found to be, and one that left took its socket with it. */
+  #reopen(path: string, waitMs: number): void {
+    if (this.#isClosed) return;
+    const nextMs = Math.min(2 * waitMs, REOPEN_MS.longest);
+    const open = (): void => {
+      this.#waiting.delete(timer);
+      // Where it takes no links now.
+      this.#connect(path, nextMs, false).catch(() => this.#reopen(path, nextMs));
+    };
+    // Not all of a network in step.
+    const timer = setTimeout(open, waitMs * (0.5 + Math.random() / 2)).unref();
+    this.#waiting.add(timer);
   }
 
   #link(socket: Socket, on: { hello(hello: Hello): void; version(version: number): void; ended(): void }): PeerLink {

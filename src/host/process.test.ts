@@ -31,11 +31,19 @@ function agentOfSleeper(atStart: (socket: Duplex) => void = start): AgentClient 
 describe("a program is killed", { timeout: 10_000 }, () => {
   test("when its caller gave up while it was started", async () => {
     const caller = new AbortController();
+    const ended = Promise.withResolvers<void>();
+    // It never answers.
     const agent = agentOfSleeper((socket) => {
+      socket.on("close", () => ended.resolve());
       caller.abort(new Error("enough"));
-      start(socket);
     });
-    const program = await startProcess(agent, defaults, ["sleep"], { signal: caller.signal });
+    await assert.rejects(startProcess(agent, defaults, ["sleep"], { signal: caller.signal }), /enough/);
+    await ended.promise;
+  });
+  test("when its caller gives up while it runs", async () => {
+    const caller = new AbortController();
+    const program = await startProcess(agentOfSleeper(), defaults, ["sleep"], { signal: caller.signal });
+    caller.abort(new Error("enough"));
     await assert.rejects(program.exit, /enough/);
   });
   test("when its input fails", async () => {

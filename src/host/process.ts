@@ -66,7 +66,7 @@ const MAX_OUTPUT_BYTES = 16 << 20;
 /** Node's timers take no more, and take more for nothing at all. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Starts a program. */
+/** Starts a program. @throws AgentError, HostError "bad-option"; the signal's reason */
 export async function startProcess(
   agent: AgentClient,
   defaults: ProcessDefaults,
@@ -74,13 +74,18 @@ export async function startProcess(
   options: StartOptions = {},
 ): Promise<VmProcess> {
   options.signal?.throwIfAborted();
+  // Once it runs, giving up is a signal to the program; before, the connection ends.
+  const starting = new AbortController();
+  const onAbort = (): void => starting.abort(options.signal!.reason);
+  options.signal?.addEventListener("abort", onAbort, { once: true });
   const process = await execOrSay(agent, {
     command: typeof command === "string" ? ["/bin/sh", "-c", command] : command,
     environment: { ...defaults.env, ...options.env },
     user: options.user ?? defaults.user,
     directory: options.workingDirectory ?? defaults.workingDirectory,
     terminal: options.tty,
-  });
+    signal: starting.signal,
+  }).finally(() => options.signal?.removeEventListener("abort", onAbort));
   const exit = exitOf(process, options);
   // Who does not wait for it need not hear that the VM ended.
   exit.catch(() => undefined);

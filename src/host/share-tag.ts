@@ -2,3 +2,6 @@
 export function shareTag(index: number): string {
   return `share${index}`;
 }
+
+/** What the guest needs for them. */
+export const SHARE_MODULES = ["virtiofs"];

@@ -37,6 +37,7 @@ test("sizes are bytes or words", () => {
   assert.equal(parseSizeBytes("x", 4096), 4096);
   assert.equal(parseSizeBytes("x", "1.5GiB"), 1.5 * 2 ** 30);
   assert.equal(parseSizeBytes("x", "512m"), 512 << 20);
+  assert.equal(parseSizeBytes("x", "512MB"), 512 << 20);
   for (const wrong of ["", "much", "-1", "1.5.5G", "9".repeat(30)]) mistake(() => parseSizeBytes("x", wrong));
   mistake(() => parseSizeBytes("x", -4096));
   mistake(() => parseSizeBytes("x", Number.NaN));

@@ -4,6 +4,7 @@ import { isAbsolute, resolve } from "node:path";
 import { posix } from "node:path";
 import { parseCidr, parseIpv4 } from "../net/address.ts";
 import { HostError } from "./host-error.ts";
+import { sizeInBytes } from "./size.ts";
 
 /** Options of Host.create(). All may be left out. */
 export interface VmOptions {
@@ -148,8 +149,6 @@ export const MEMORY = { least: 64 * MIB, most: 16 * 1024 * MIB, default: 512 * M
 export const CODE_CACHE = { least: 0, most: 4096 * MIB, default: 256 * MIB } as const;
 /** As many as the engine keeps state for. */
 export const MOST_CPUS = 8;
-/** Bytes of the units of sizes, in lower case. */
-export const UNITS: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: MIB, g: 2 ** 30, t: 2 ** 40 };
 const PAGE_BYTES = 4096;
 /** Nobody on the network reaches a VM that was not meant for them. */
 const DEFAULT_HOST_ADDRESS = "127.0.0.1";
@@ -169,9 +168,8 @@ export function parseSizeBytes(what: string, size: number | string): number {
     if (Number.isSafeInteger(size) && size >= 0) return size;
     throw bad(`${what} is ${size}: give whole bytes, or a size such as "512M".`);
   }
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:ib|b)?$/i.exec(size.trim());
-  const bytes = match === null ? Number.NaN : Number(match[1]) * UNITS[match[2].toLowerCase()];
-  if (!Number.isSafeInteger(bytes)) throw bad(`${what} ${shown(size)} is no size: write bytes, or 512M or 1G.`);
+  const bytes = sizeInBytes(size);
+  if (bytes === undefined) throw bad(`${what} ${shown(size)} is no size: write bytes, or 512M or 1G.`);
   return bytes;
 }
 

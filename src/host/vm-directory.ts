@@ -1,59 +1,22 @@
 /* Where VMs are on the disk: one directory each, so that other processes find them, and names as links to them.
  *
- *   $XDG_STATE_HOME/mere/vms/<id>/          vm.json (VmRecord)  control.sock  output.log
+ *   $XDG_STATE_HOME/mere/vms/<id>/          lock  vm.json (VmRecord)  control.sock  output.log
  *   $XDG_STATE_HOME/mere/vms/.names/<name>  symbolic link to ../<id>: making it claims the name
  *
- * A record that says "running" whose process is gone (liveness.ts) is of a VM that was killed. */
+ * Whoever runs a VM holds the lock of its directory, which the system frees when that process dies: a record that says "running" without it is of a VM that was killed. */
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, readdir, readlink, rename, rm, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
+import { type FileLock, isLock, tryLock, waitForLock } from "../image/store/file-lock.ts";
 import { HostError } from "./host-error.ts";
-import type { ProcessDefaults } from "./main-process.ts";
-import type { VmConfig } from "./vm-config.ts";
+import { type VmRecord, parseRecord } from "./vm-record.ts";
 
-export type VmStatus = "starting" | "running" | "exited" | "failed";
-
-/** What is known of a VM without asking it. Plain data: vm.json. */
-export interface VmRecord {
-  /** 12 hexadecimal digits. */
-  readonly id: string;
-  readonly name: string;
-  readonly config: VmConfig;
-  /** What programs in it get, unless they say otherwise. */
-  readonly defaults: ProcessDefaults;
-  readonly status: VmStatus;
-  /** ISO 8601. */
-  readonly createdAt: string;
-  readonly startedAt?: string;
-  readonly endedAt?: string;
-  /** What was asked for and could not be done in the guest: sentences. */
-  readonly complaints?: readonly string[];
-  /** From the machine's start until the agent answered, and the part of it that was the agent's; the rest was the kernel's. In milliseconds. */
-  readonly readyAfter?: { readonly readyMs: number; readonly agentMs: number };
-  /** Of the process that it runs in. */
-  readonly pid: number;
-  /** When that process started: its number may be another's by now. @source liveness.ts */
-  readonly pidStart: string;
-  /** The main command's, once it ended: 0–255; 128 + n after signal n. */
-  readonly exitCode?: number;
-  /** Why it failed, or what ended it. */
-  readonly reason?: string;
-  /** The host's side of forwarded ports, as they were really opened. */
-  readonly ports: readonly PortRecord[];
-  /** Is the directory removed when the VM ends? */
-  readonly ephemeral: boolean;
-}
-/** One forwarded port. */
-export interface PortRecord {
-  readonly hostAddress: string;
-  readonly hostPort: number;
-  readonly guestPort: number;
-  readonly protocol: "tcp" | "udp";
-}
+export type { PortRecord, VmRecord, VmStatus } from "./vm-record.ts";
 
 const NAMES = ".names";
 const RECORD = "vm.json";
+const LOCK = "lock";
 /** Letters, digits and what file names, host names and shells take without quoting. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
 const ID = /^[0-9a-f]{12}$/;
@@ -64,8 +27,16 @@ export function defaultStateDirectory(): string {
   return join(base !== undefined && base.startsWith("/") ? base : join(homedir(), ".local", "state"), "mere");
 }
 
-/** A directory gets its record at once; one that has none for so long gets none. */
+/** A directory gets its lock at once; one that has none for so long gets none. */
 const HALF_MADE_MS = 60_000;
+
+/** A VM's directory and name, for the process that is to run it. */
+export interface ClaimedVm {
+  readonly id: string;
+  readonly name: string;
+  /** Held as long as the VM is this process's. */
+  readonly lock: FileLock;
+}
 
 /** Makes names of drafts different. */
 let drafts = 0;
@@ -81,8 +52,9 @@ export class VmDirectories {
     return join(this.root, id, file);
   }
 
-  /** Makes a directory and claims a name; without one, a name is made up. @throws HostError "name-in-use", "bad-option", "state" */
-  async create(name: string | undefined): Promise<{ id: string; name: string }> {
+  /** Makes a directory, locks it and claims a name; without one, a name is made up. @throws HostError "name-in-use", "bad-option", "state"; DiskError where
+   *  files cannot be locked */
+  async create(name: string | undefined): Promise<ClaimedVm> {
     if (name !== undefined && !NAME.test(name))
       throw new HostError(
         "bad-option",
@@ -97,10 +69,16 @@ export class VmDirectories {
     } catch (error) {
       throw stateError(this.root, error);
     }
+    let lock: FileLock | undefined;
     try {
+      // Who looks at it at this moment holds it shared.
+      lock = await waitForLock(this.path(id, LOCK), "exclusive");
+      if (lock === undefined)
+        throw new HostError("state", `${this.path(id)} was removed while it was made; try again.`);
       if (name !== undefined) await this.#claim(name, id);
-      return { id, name: name ?? (await this.#inventName(id)) };
+      return { id, name: name ?? (await this.#inventName(id)), lock };
     } catch (error) {
+      lock?.release();
       await rm(this.path(id), { recursive: true, force: true });
       throw error;
     }
@@ -145,15 +123,31 @@ export class VmDirectories {
       throw stateError(this.root, error);
     }
   }
+  /** "none": there is none, or not yet; "damaged": what is there is no record. */
+  async read(id: string): Promise<VmRecord | "none" | "damaged"> {
+    try {
+      return parseRecord(await readFile(this.path(id, RECORD), "utf8"), id) ?? "damaged";
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      return code === "ENOENT" || code === "ENOTDIR" ? "none" : "damaged";
+    }
+  }
   /** undefined if there is none, or it is damaged. */
   async load(id: string): Promise<VmRecord | undefined> {
-    const text = await readFile(this.path(id, RECORD), "utf8").catch(() => undefined);
-    if (text === undefined) return undefined;
-    try {
-      return JSON.parse(text) as VmRecord;
-    } catch {
-      return undefined;
-    }
+    const record = await this.read(id);
+    return typeof record === "string" ? undefined : record;
+  }
+  /** Does a process run it? Whatever that process is called where this one looks from. @throws DiskError where files cannot be locked */
+  isAlive(id: string): boolean {
+    const lock = tryLock(this.path(id, LOCK), "shared");
+    if (isLock(lock)) lock.release();
+    return lock !== "missing" && !isLock(lock);
+  }
+  /** By what links say. */
+  async nameOf(id: string): Promise<string | undefined> {
+    for (const name of await readdir(join(this.root, NAMES)).catch(() => []))
+      if ((await this.#holder(name)) === id) return name;
+    return undefined;
   }
   async ids(): Promise<string[]> {
     const names = await readdir(this.root).catch(() => []);
@@ -162,17 +156,19 @@ export class VmDirectories {
   /** Removes directories without a record, which are left where a process was killed while it made or removed one. */
   async removeNameless(): Promise<void> {
     for (const id of await this.ids()) {
-      const [made, saved] = await Promise.all(
-        [this.path(id), this.path(id, RECORD)].map((path) => stat(path).catch(() => undefined)),
+      if ((await this.read(id)) !== "none" || this.isAlive(id)) continue;
+      const [made, locked] = await Promise.all(
+        [this.path(id), this.path(id, LOCK)].map((path) => stat(path).catch(() => undefined)),
       );
-      const isOld = made !== undefined && Date.now() - made.mtimeMs > HALF_MADE_MS;
-      if (isOld && saved === undefined) await rm(this.path(id), { recursive: true, force: true });
+      // It may be on its way to its lock, or have come to its record since.
+      const isMade = locked === undefined && made !== undefined && Date.now() - made.mtimeMs < HALF_MADE_MS;
+      if (!isMade && (await this.read(id)) === "none") await rm(this.path(id), { recursive: true, force: true });
     }
   }
   /** The id of a VM by its name, its id, or the beginning of its id. @throws HostError "no-such-vm" */
   async find(nameOrId: string): Promise<string> {
     const named = NAME.test(nameOrId) ? await this.#holder(nameOrId) : undefined;
-    if (named !== undefined && (await this.load(named)) !== undefined) return named;
+    if (named !== undefined && (await this.read(named)) !== "none") return named;
     const matches = /^[0-9a-f]{2,12}$/.test(nameOrId) ? (await this.ids()).filter((id) => id.startsWith(nameOrId)) : [];
     if (matches.length === 1) return matches[0];
     if (matches.length > 1)
@@ -183,8 +179,9 @@ export class VmDirectories {
     );
   }
   /** Removes a VM's directory and its name. */
-  async remove(id: string, name: string): Promise<void> {
-    if ((await this.#holder(name)) === id) await unlink(join(this.root, NAMES, name)).catch(() => undefined);
+  async remove(id: string, name: string | undefined): Promise<void> {
+    if (name !== undefined && (await this.#holder(name)) === id)
+      await unlink(join(this.root, NAMES, name)).catch(() => undefined);
     await rm(this.path(id), { recursive: true, force: true });
   }
 }

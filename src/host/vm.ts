@@ -1,6 +1,7 @@
 /* A VM as programs see it, whether it runs in this process or in another. */
 import { AgentClient } from "../agent/client.ts";
 import { HostError } from "./host-error.ts";
+import type { StoredImage } from "../image/store/stored-image.ts";
 import type { VmLink } from "./control.ts";
 import { VmFiles } from "./files.ts";
 import { type LogEntry, type LogOptions, readLog } from "./output-log.ts";
@@ -34,7 +35,10 @@ export class Vm {
     this.link = link;
     this.directories = directories;
     // Whoever started the VM has heard that it is ready.
-    this.agent = new AgentClient({ connect: (port) => link.connect(port), listen: () => () => undefined });
+    this.agent = new AgentClient({
+      connect: (port, { signal }) => link.connect(port, { signal }),
+      listen: () => () => undefined,
+    });
     this.files = new VmFiles(this.agent);
   }
 
@@ -80,6 +84,12 @@ export class Vm {
   /** What it uses now. */
   async metrics(): Promise<VmMetrics> {
     return (await this.link.request("metrics")) as VmMetrics;
+  }
+
+  /** Makes an image of its root disk as it is now, under a name of one's own, with the configuration of the VM's image. Programs that write to the root wait for
+   *  some seconds. What other disks and shared directories have is not in it. @throws ImageError "bad-reference"; HostError "not-running": a VM that has ended has no root disk any more */
+  async commit(name: string, { signal }: { signal?: AbortSignal } = {}): Promise<StoredImage> {
+    return (await this.link.request("commit", { name }, signal)) as StoredImage;
   }
 
   /** Sends a signal to the main process. @param signal "SIGTERM", … */

@@ -1,11 +1,10 @@
-/* An image of Debian packages for tests. Making one takes minutes of a guest, so there is one for all tests, and it is made anew only when the sources that make it have changed. */
+/* Images of Debian packages for tests. Making the base takes minutes of a guest, so it is made once for all tests, and made anew only when the sources that make it have changed. */
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Host } from "../../src/host/host.ts";
 import { defaultCacheDir } from "../../src/image/cache.ts";
-import { nameImage } from "../../src/image/store/records.ts";
 
 const SRC = fileURLToPath(new URL("../../src/", import.meta.url));
 /** What decides how such an image comes out, beside Debian. */
@@ -23,11 +22,10 @@ function key(): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Makes sure of the image, which also has the name `debian`. @returns the environment in which `mere` and programs with the SDK find it */
+/** Makes sure of that image and of its base, `debian`. @returns the environment in which `mere` and programs with the SDK find it */
 export async function debianImage(): Promise<{ XDG_DATA_HOME: string }> {
   const data = join(defaultCacheDir(), "test-images", key());
   const dataDirectory = join(data, "mere");
-  const { id } = await new Host({ dataDirectory }).images.ensure(DEBIAN_IMAGE);
-  await nameImage(id, "debian", { dataDir: dataDirectory });
+  await new Host({ dataDirectory }).images.ensure(DEBIAN_IMAGE);
   return { XDG_DATA_HOME: data };
 }

@@ -119,6 +119,8 @@ void run_copy_out(struct reader *request);
 void run_copy_in(struct reader *request);
 void run_clock(struct reader *request);
 void run_sync(struct reader *request);
+void run_freeze(struct reader *request);
+void thaw_root(void);
 void run_power(struct reader *request);
 void run_info(struct reader *request);
 

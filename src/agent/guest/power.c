@@ -1,7 +1,10 @@
-/* Clock, sync and the end of the guest. @source clock_settime(2), reboot(2), systemd(1) "SIGNALS" */
+/* Clock, sync, a root that holds still, and the end of the guest. @source clock_settime(2), ioctl_fsfreeze in Linux include/uapi/linux/fs.h, reboot(2), systemd(1)
+ * "SIGNALS" */
 #include "agent.h"
 
 enum { LOOK_MS = 10, KILLED_MS = 500, NANOSECONDS = 1000000000, SIGUSR2 = 12 };
+#define FIFREEZE 0xc0045877
+#define FITHAW 0xc0045878
 
 void run_clock(struct reader *request) {
   struct timespec now;
@@ -16,6 +19,28 @@ void run_sync(struct reader *request) {
   if (request->bad) return send_bad_request();
   SYS0(NR_sync);
   send_done();
+}
+
+/* The root's file system holds still, on its disk as after an unmount, until the host has what it wants or is gone. */
+void run_freeze(struct reader *request) {
+  if (request->bad) return send_bad_request();
+  if (agent_role == ROLE_TEST) return send_result(-EPERM, "/");
+  i64 root = open_file("/", O_RDONLY | O_DIRECTORY, 0);
+  i64 result = root < 0 ? root : SYS3(NR_ioctl, root, FIFREEZE, 0);
+  if (result < 0) return send_result(result, "/");
+  frame_begin(OUT_STARTED);
+  frame_end();
+  /* Whatever it says: one frame, or the end. */
+  if (connection_flush()) frame_wait();
+  send_result(SYS3(NR_ioctl, root, FITHAW, 0), "/");
+}
+
+/* After the death of a worker that may have held it. Otherwise this is an error that nobody minds. */
+void thaw_root(void) {
+  i64 root = agent_role == ROLE_TEST ? -EPERM : open_file("/", O_RDONLY | O_DIRECTORY, 0);
+  if (root < 0) return;
+  SYS3(NR_ioctl, root, FITHAW, 0);
+  close_file((int)root);
 }
 
 /* Processes with memory of their own (kernel threads have no command line) beside the agent. */

@@ -40,7 +40,8 @@ enum {
   OP_CLOCK = 16,
   OP_SYNC = 17,
   OP_POWER = 18,
-  OP_INFO = 19
+  OP_INFO = 19,
+  OP_FREEZE = 20
 };
 
 /* Host to agent, during an operation. */

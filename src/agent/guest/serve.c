@@ -37,6 +37,7 @@ static void dispatch(void) {
   case OP_COPY_IN: run_copy_in(&request); return;
   case OP_CLOCK: run_clock(&request); return;
   case OP_SYNC: run_sync(&request); return;
+  case OP_FREEZE: run_freeze(&request); return;
   case OP_POWER: run_power(&request); return;
   case OP_INFO: run_info(&request); return;
   default: send_error(ERROR_BAD_REQUEST, 0, "unknown request"); return;
@@ -55,10 +56,12 @@ static void work(int fd) {
 
 static void reap(void) {
   i64 pid;
-  while ((pid = SYS4(NR_wait4, -1, NULL, WNOHANG, NULL)) > 0)
+  int status;
+  while ((pid = SYS4(NR_wait4, -1, &status, WNOHANG, NULL)) > 0)
     for (int i = 0; i < worker_count; i++)
       if (workers[i] == pid) {
         workers[i] = workers[--worker_count];
+        if ((status & 0x7f) != 0) thaw_root();
         break;
       }
 }

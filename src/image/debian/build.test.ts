@@ -35,6 +35,8 @@ describe("an image of Debian packages", { skip: hasDpkg ? false : "no dpkg-deb h
   let home = "";
   /** Scripts that the VM was given. */
   let scripts: string[] = [];
+  /** What the last one that saw a directory saw in it, and what of it has control files. */
+  let sharedWith: Record<string, string> = {};
   let places: { dataDir: string; cacheDir: string };
   let count = 0;
 
@@ -107,12 +109,16 @@ describe("an image of Debian packages", { skip: hasDpkg ? false : "no dpkg-deb h
     assert.equal(built.status, 0, built.stderr);
   }
 
-  /** apt knows these, in this order. */
-  function apt(packages: string): void {
-    const uris = packages.split(" ").map((entry) => {
-      const file = `${entry.split("=")[0]}_${encodeURIComponent(entry.split("=")[1]!)}_amd64.deb`;
-      return `echo "'http://d.example/${file}' ${file} 10 SHA256:0"`;
-    });
+  /** apt knows these, in this order. @param extra with a package of this name it chooses others */
+  function apt(packages: string, extra = { name: "none", packages: "" }): void {
+    const uris = (list: string): string =>
+      list
+        .split(" ")
+        .map((entry) => {
+          const file = `${entry.split("=")[0]}_${encodeURIComponent(entry.split("=")[1]!)}_amd64.deb`;
+          return `echo "'http://d.example/${file}' ${file} 10 SHA256:0"`;
+        })
+        .join(";");
     const script = (name: string, text: string): void =>
       writeFileSync(join(home, "bin", name), `#!/bin/sh\necho "${name} $*" >>${home}/calls\n${text}\n`, {
         mode: 0o755,
@@ -122,7 +128,7 @@ describe("an image of Debian packages", { skip: hasDpkg ? false : "no dpkg-deb h
       "http://u:p@d.example/debian\\tstable\\tmain\\tDebian\\nPackages\\thttp://10.1.2.3/debian\\tstable\\tmain\\tDebian";
     script(
       "apt-get",
-      `case "$*" in *--print-uris*) ${uris.join(";")};; *indextargets*) printf 'Packages\\t${sources}\\n';; *--download-only*) to=\${*##*Dir::Cache::archives=}; cp ${home}/debs/* "\${to%% *}";; esac`,
+      `case "$*" in *--print-uris*\\ ${extra.name}*) ${uris(extra.packages)};; *--print-uris*) ${uris(packages)};; *indextargets*) printf 'Packages\\t${sources}\\n';; *--download-only*) to=\${*##*Dir::Cache::archives=}; cp ${home}/debs/* "\${to%% *}";; *\\ download\\ *) for each in \${*##* download }; do cp ${home}/debs/\${each%=*}_* .; done;; esac`,
     );
   }
 
@@ -134,8 +140,9 @@ describe("an image of Debian packages", { skip: hasDpkg ? false : "no dpkg-deb h
   function ensure(name: string, options: EnsureOptions = {}, status = 0): Promise<StoredImage> {
     return ensureImage(name, {
       ...places,
-      configure: async (disk, script, { onOutput }) => {
+      configure: async (disk, script, { onOutput, shared }) => {
         scripts.push(script);
+        if (shared !== undefined) sharedWith = await namesUnder(shared.host);
         assert.match(await readFromDisk(disk, "/usr/sbin/policy-rc.d"), /exit 101/);
         onOutput?.("Setting up a (1) ...\nSetting ");
         onOutput?.("up b (1) ...\n");
@@ -171,6 +178,7 @@ describe("an image of Debian packages", { skip: hasDpkg ? false : "no dpkg-deb h
       sources,
       /^Types: deb\nURIs: http:\/\/d\.example\/debian\nSuites: stable\nComponents: main\nSigned-By: \S+\n$/,
     );
+    assert.equal(await cat("/etc/default/locale"), "LANG=C.UTF-8\n");
     assert.match(await cat("/etc/dpkg/dpkg.cfg.d/excludes"), /^path-exclude=\/usr\/share\/doc\/\*\/\*$/m);
   });
 
@@ -213,7 +221,7 @@ libx:amd64 1:2.0-1 install ok unpacked []
     assert.deepEqual(others, []);
     const preinsts = script!.split("\n").filter((line) => line.startsWith("preinst ") && !line.includes("("));
     assert.deepEqual(preinsts, ["preinst base-passwd base-passwd amd64", "preinst app app amd64"]);
-    assert.match(script!, /^dpkg --configure -a$/m);
+    assert.match(script!, /^PATH=\S+ dpkg --configure -a$/m);
     assert.equal((await runCommand("sh", ["-n", "-c", script!])).status, 0, "it is a script");
     assert.ok(seen.includes("unpack 3/3"));
     assert.deepEqual(
@@ -247,6 +255,89 @@ libx:amd64 1:2.0-1 install ok unpacked []
       (await listImages(places)).map(({ names }) => names),
       [["debian"], []],
     );
+  });
+
+  describe("on a base", () => {
+    const BASE = "libx=1:2.0-1 base-passwd=3";
+    const whole = (): Promise<StoredImage> => ensure("debian:extra");
+    before(async () => {
+      await deb("extra", "2", { "bin/extra": "more" }, { fields: "Pre-Depends: needed\n" });
+      await deb("needed", "1", { "bin/needed": "needed" }, {});
+    });
+    beforeEach(() => apt(BASE, { name: "extra", packages: `${BASE} extra=2 needed=1` }));
+    after(() => apt("libx=1:2.0-1 app=1.0 base-passwd=3"));
+
+    test("has the base's files, and dpkg is given what is not in it, in batches", async () => {
+      const base = await ensure("debian");
+      const seen: string[] = [];
+      const image = await ensure("debian:extra", {
+        onProgress: (phase, done, total) => seen.push(`${phase} ${done}/${total}`),
+      });
+      assert.notEqual(image.id, base.id);
+      assert.equal(await readFromDisk(image.rootDisk, "/usr/lib/x86_64-linux-gnu/libx.so"), "library");
+      assert.deepEqual(sharedWith, {
+        "0/needed.deb": "Package: needed Version: 1 ./bin/needed",
+        "1/extra.deb": "Package: extra Version: 2 ./bin/extra",
+      });
+      assert.equal(scripts.length, 2);
+      assert.deepEqual(
+        scripts[1]!.split("\n").flatMap((line) => /^dpkg .*(--(?:un|conf).*)/.exec(line)?.[1] ?? []),
+        [
+          "--unpack /run/packages/0/*.deb",
+          "--configure needed </dev/null",
+          "--unpack /run/packages/1/*.deb",
+          "--configure extra </dev/null",
+          "--configure -a </dev/null",
+        ],
+      );
+      assert.equal((await runCommand("sh", ["-n", "-c", scripts[1]!])).status, 0, "it is a script");
+      assert.match(scripts[1]!, /exit 101[^]*policy-rc\.d[^]*rm -f \/usr\/sbin\/policy-rc\.d/);
+      assert.ok(seen.includes("unpack 2/2") && seen.includes("configure 2/2"), seen.join());
+      assert.deepEqual(
+        calls(/ download /).map((line) => line.replace(/.* download /, "")),
+        ["extra=2 needed=1"],
+      );
+      assert.deepEqual(readdirSync(join(places.cacheDir, "downloads")), []);
+    });
+
+    test("makes the base first, which stays under its name", async () => {
+      const image = await whole();
+      assert.equal(scripts.length, 2);
+      const [newest, base] = await listImages(places);
+      assert.deepEqual([newest!.id, base!.names, newest!.names], [image.id, ["debian"], ["debian:extra"]]);
+      await ensure("debian", { pull: "always" });
+      assert.equal(scripts.length, 2);
+    });
+
+    test("is the same image as one made at once, and is found by it", async () => {
+      const image = await whole();
+      apt(BASE, { name: "other", packages: `${BASE} needed=1 extra=2` });
+      assert.equal((await ensure("debian:other")).id, image.id);
+      assert.equal(scripts.length, 2);
+    });
+
+    test("does without it where apt chooses otherwise, or its versions are others", async () => {
+      apt(BASE, { name: "extra", packages: "base-passwd=3 extra=2 needed=1" });
+      await whole();
+      assert.deepEqual(
+        scripts.map((script) => script.includes("/run/packages")),
+        [false],
+      );
+      assert.deepEqual(
+        (await listImages(places)).map(({ names }) => names),
+        [["debian:extra"]],
+      );
+    });
+
+    test("that cannot be installed leaves the base", async () => {
+      await ensure("debian");
+      await assert.rejects(ensure("debian:extra", {}, 1), /could not be configured/);
+      assert.deepEqual(
+        (await listImages(places)).map(({ names }) => names),
+        [["debian"]],
+      );
+      assert.deepEqual(readdirSync(join(places.dataDir, "images")).sort(), ["by-id", "names"]);
+    });
   });
 
   test("that cannot be configured leaves nothing but what was downloaded", async () => {
@@ -287,6 +378,20 @@ libx:amd64 1:2.0-1 install ok unpacked []
     assert.deepEqual(readdirSync(join(places.dataDir, "images")), []);
   });
 });
+
+/** Packages below a directory with their first file members, as dpkg-deb tells. */
+async function namesUnder(directory: string): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const name of readdirSync(directory, { recursive: true, encoding: "utf8" }).sort())
+    if (name.endsWith(".deb")) {
+      const { stdout, stderr } = await runCommand("dpkg-deb", ["--contents", join(directory, name)]);
+      const fields = await runCommand("dpkg-deb", ["--field", join(directory, name), "Package", "Version"]);
+      const files = stdout.split("\n").map((line) => line.split(/\s+/)[5]);
+      found[name] =
+        `${fields.stdout.replaceAll("\n", " ")}${files.filter((file) => file?.endsWith("/") === false).join(" ")}${stderr}`;
+    }
+  return found;
+}
 
 function md5(text: string): string {
   return createHash("md5").update(text).digest("hex");

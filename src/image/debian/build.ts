@@ -1,13 +1,12 @@
-/* Images made of Debian packages (docs/images.md "Debian images"): apt resolves and downloads, Mere unpacks, a VM configures.
- * Nothing is installed on the host and no root is needed. @source debootstrap(8) and mmdebstrap(1) for what an installed Debian has */
+/* Images made of Debian packages (docs/images.md "Debian images"): apt resolves and downloads, Mere unpacks, a VM configures; or a VM installs what a stored image
+ * does not have yet. Nothing is installed on the host and no root is needed. @source debootstrap(8) and mmdebstrap(1) for what an installed Debian has */
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Apt, type ResolvedPackage } from "../apt.ts";
+import { Apt } from "../apt.ts";
 import { ImageError } from "../image-error.ts";
-import { printable } from "../oci/http.ts";
 import type { DebianReference } from "../oci/reference.ts";
 import { PackageError } from "../package-error.ts";
-import type { RootImageLayer } from "../root/root-image.ts";
-import { digestOf, usedBytesOf } from "../store/commit.ts";
+import { usedBytesOf } from "../store/commit.ts";
 import { inDownloadDirectory } from "../store/download-directory.ts";
 import { makeImage } from "../store/make.ts";
 import type { ConfigureInVm, ImageOptions } from "../store/options.ts";
@@ -15,97 +14,70 @@ import { downloadsDir, imagesDir, writingUnder } from "../store/places.ts";
 import { digestHex, nameImage, readImage } from "../store/records.ts";
 import { EMPTY_CONFIG, type StoredImage } from "../store/stored-image.ts";
 import { inWorkDirectory } from "../store/work-directory.ts";
-import { ConfigureProgress, IMAGE_PATH, POLICY_RC_D, configureScript } from "./configure-script.ts";
-import { type UnpackedPackage, databaseEntries } from "./dpkg-database.ts";
-import { DPKG_EXCLUSIONS } from "./exclusions.ts";
-import { type ControlFiles, readControl, readFiles } from "./package-archive.ts";
-import { imageSources } from "./sources.ts";
-import { TAR_END, fileEntry } from "./tar-writer.ts";
-import { UnpackedTree } from "./unpacked-tree.ts";
+import { IMAGE_PATH, PACKAGES_DIRECTORY, configureScript, installScript } from "./configure-script.ts";
+import { type Configuration, runConfiguration } from "./configuration.ts";
+import { readControl } from "./package-archive.ts";
+import { type Deb, packageLayer } from "./package-layer.ts";
+import { writePlainPackage } from "./plain-package.ts";
+import { OTHERWISE, RECIPE, type Recipe, furtherPackages, nameAndVersion, recipeId, resolveRecipe } from "./recipe.ts";
+import { unpackBatches } from "./unpack-batches.ts";
 
-/** Changes when the making does, so that images made before are not taken. */
-const RECIPE = 1;
-/** Every image has these: what Debian calls essential and required, and what people expect of an image. */
-const BASE_PACKAGES = ["?essential", "?priority(required)", "apt", "ca-certificates", "python3"];
-/** Says that /usr is merged, in place of a package that merges it with perl. Newer Debians need neither. */
-const USR_IS_MERGED = "usr-is-merged";
-/** What a user may do where packages cannot be had. */
-const OTHERWISE = "use an image of a registry";
-/** Of a configuration that failed. */
-const LAST_LINES = 12;
-/** More than any configuration writes. */
-const LONGEST_LOG = 1 << 20;
-
-/** A package with its control files, in an order in which they can be unpacked. */
-interface Deb {
-  readonly path: string;
-  readonly control: ControlFiles;
-}
-
-/** The image of Debian's newest packages, from the store if it has just those. Takes minutes otherwise.
+/** The image of Debian's newest packages, from the store if it has just those. Takes minutes otherwise; less if the store has their base, which is kept too.
  *  @throws ImageError "configure-failed", PackageError, the builder's errors, the signal's reason */
 export async function buildDebianImage(reference: DebianReference, options: ImageOptions = {}): Promise<StoredImage> {
   const parent = downloadsDir(options);
-  const id = await writingUnder(parent, "XDG_CACHE_HOME", () =>
+  const { onProgress, signal } = options;
+  return writingUnder(parent, "XDG_CACHE_HOME", () =>
     inWorkDirectory(parent, async (work) => {
-      const { apt, packages, sources } = await resolve(reference, join(work, "apt"), options);
-      const key = digestOf({ recipe: RECIPE, sources: sources ?? "", packages: packages.map(nameAndVersion).sort() });
-      if ((await readImage(key, options)) !== undefined) return key;
-      const { configure } = options;
-      if (configure === undefined)
-        throw new ImageError(
-          "unsupported",
-          `${reference.name} is not in the store, and here is no VM to configure its packages in; make it with 'mere image pull ${reference.name}'.`,
-        );
-      await inDownloadDirectory(digestHex(key), options, async (directory) => {
-        if ((await readImage(key, options)) !== undefined) return;
-        const debs = await download(apt, packages, directory, options.signal);
-        await build({ id: key, name: reference.name, debs, sources }, configure, options);
-      });
-      return key;
+      const apt = await Apt.open(join(work, "apt"), { onProgress, signal, otherwise: OTHERWISE });
+      return ensureRecipe(await resolveRecipe(apt, reference), apt, options);
     }),
   );
-  return writingUnder(imagesDir(options), "XDG_DATA_HOME", () => nameImage(id, reference.name, options));
 }
 
-function nameAndVersion({ name, version }: { name: string; version: string }): string {
-  return `${name}=${version}`;
+/** The image of a recipe, under its name. */
+async function ensureRecipe(recipe: Recipe, apt: Apt, options: ImageOptions): Promise<StoredImage> {
+  const id = recipeId(recipe);
+  if ((await readImage(id, options)) === undefined) {
+    const { configure } = options;
+    if (configure === undefined)
+      throw new ImageError(
+        "unsupported",
+        `${recipe.name} is not in the store, and here is no VM to configure its packages in; make it with 'mere image pull ${recipe.name}'.`,
+      );
+    await inDownloadDirectory(digestHex(id), options, async (directory) => {
+      if ((await readImage(id, options)) === undefined) await make(recipe, { apt, configure, directory }, options);
+    });
+  }
+  return writingUnder(imagesDir(options), "XDG_DATA_HOME", () => nameImage(id, recipe.name, options));
 }
 
-/** Asks apt which packages the image has, and which archives they come from. */
-async function resolve(
-  reference: DebianReference,
-  directory: string,
-  options: ImageOptions,
-): Promise<{ apt: Apt; packages: ResolvedPackage[]; sources: string | undefined }> {
-  const { signal, onProgress } = options;
-  const apt = await Apt.open(directory, { onProgress, signal, otherwise: OTHERWISE });
-  const isKnown = await apt.has(USR_IS_MERGED);
-  const names = [...BASE_PACKAGES, ...(isKnown ? [USR_IS_MERGED] : []), ...reference.packages];
-  const packages = await apt.resolve(names);
-  if (packages.length === 0)
-    throw new PackageError(
-      "failed",
-      `apt names no packages for ${reference.name}; see whether "apt-get update" works.`,
-    );
-  return { apt, packages, sources: imageSources(await apt.sources()) };
+interface Making {
+  readonly apt: Apt;
+  readonly configure: ConfigureInVm;
+  /** For downloads; gone when the image is there. */
+  readonly directory: string;
 }
 
-async function build(
-  { id, name, debs, sources }: { id: string; name: string; debs: readonly Deb[]; sources: string | undefined },
-  configure: ConfigureInVm,
-  options: ImageOptions,
-): Promise<void> {
+async function make(recipe: Recipe, { apt, configure, directory }: Making, options: ImageOptions): Promise<void> {
+  const { name, sources, packages, base } = recipe;
+  const image = base && ((await readImage(recipeId(base), options)) ?? (await ensureRecipe(base, apt, options)));
+  const debs = await download(apt, recipe, directory, options.signal);
   const controls = debs.map(({ control }) => control);
-  const packages = controls.map(nameAndVersion);
   await makeImage(
     {
-      id,
+      id: recipeId(recipe),
       config: { ...EMPTY_CONFIG, env: [IMAGE_PATH], cmd: ["/bin/bash"] },
-      layers: [packageLayer(name, debs, sources, options)],
-      documents: { manifest: Buffer.from(JSON.stringify({ recipe: RECIPE, packages }, undefined, 1)) },
+      content: image ?? [packageLayer(name, debs, sources, options)],
+      documents: {
+        manifest: Buffer.from(JSON.stringify({ recipe: RECIPE, packages: packages.map(nameAndVersion) }, undefined, 1)),
+      },
       finish: async (disk) => {
-        await configureDisk(disk, configureScript(controls), configure, controls.length, options);
+        const configuration =
+          image === undefined
+            ? { script: configureScript(controls), packages: debs.length }
+            : await installation(debs, directory, options);
+        await runConfiguration(disk, configuration, configure, options);
         return usedBytesOf(disk);
       },
     },
@@ -114,13 +86,13 @@ async function build(
 }
 
 /** Downloads exactly these versions, those that are not there yet. */
-async function download(
-  apt: Apt,
-  packages: readonly ResolvedPackage[],
-  directory: string,
-  signal: AbortSignal | undefined,
-): Promise<Deb[]> {
-  const found = await apt.download(packages.map(nameAndVersion), true, join(directory, "archives"));
+async function download(apt: Apt, recipe: Recipe, directory: string, signal: AbortSignal | undefined): Promise<Deb[]> {
+  const packages = furtherPackages(recipe);
+  const found = await apt.download(
+    packages.map(nameAndVersion),
+    recipe.base === undefined,
+    join(directory, "archives"),
+  );
   const paths = new Map(found.map((file) => [nameAndVersion(file), file.path]));
   const debs: Deb[] = [];
   for (const entry of packages) {
@@ -135,53 +107,25 @@ async function download(
   return debs;
 }
 
-/** All packages unpacked, dpkg's database, and what the image has of its own. */
-function packageLayer(
-  name: string,
+/** How dpkg installs packages in the VM. @param directory where the VM may find them */
+async function installation(
   debs: readonly Deb[],
-  sources: string | undefined,
+  directory: string,
   { signal, onProgress }: ImageOptions,
-): RootImageLayer {
-  return {
-    name,
-    async *open() {
-      const tree = new UnpackedTree();
-      const unpacked: UnpackedPackage[] = [];
-      for (const { path, control } of debs) {
-        onProgress?.("unpack", unpacked.length, debs.length);
-        const sink = tree.package(control);
-        for await (const _piece of readFiles(path, sink, signal)) yield* tree.take();
-        unpacked.push({ control, files: sink.end() });
-        yield* tree.take();
-      }
-      onProgress?.("unpack", debs.length, debs.length);
-      yield* databaseEntries(unpacked);
-      yield fileEntry("./etc/dpkg/dpkg.cfg.d/excludes", DPKG_EXCLUSIONS);
-      yield fileEntry("./etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-      yield fileEntry(POLICY_RC_D.path, POLICY_RC_D.content, 0o755);
-      if (sources !== undefined) yield fileEntry("./etc/apt/sources.list.d/debian.sources", sources);
-      yield TAR_END;
-    },
-  };
-}
-
-async function configureDisk(
-  disk: string,
-  script: string,
-  configure: ConfigureInVm,
-  packages: number,
-  { signal, onProgress }: ImageOptions,
-): Promise<void> {
-  const progress = new ConfigureProgress(packages, (done, total) => onProgress?.("configure", done, total));
-  const { status, log } = await configure(disk, script, {
-    ...(signal !== undefined && { signal }),
-    onOutput: (text) => progress.push(text),
-  });
-  signal?.throwIfAborted();
-  if (status === 0) return;
-  const lines = log.slice(-LONGEST_LOG).trimEnd().split("\n").slice(-LAST_LINES);
-  throw new ImageError(
-    "configure-failed",
-    `Debian's packages could not be configured (status ${status}); leave out a package that does not install, or ${OTHERWISE}. The last words were:\n${lines.map((line) => `  ${printable(line)}\n`).join("")}`.trimEnd(),
-  );
+): Promise<Configuration> {
+  const shared = { host: join(directory, "plain"), guest: PACKAGES_DIRECTORY };
+  // What a killed process left.
+  await rm(shared.host, { recursive: true, force: true });
+  const batches = unpackBatches(debs);
+  let done = 0;
+  for (const [index, { packages }] of batches.entries()) {
+    const place = join(shared.host, String(index));
+    await mkdir(place, { recursive: true });
+    for (const { path, control } of packages) {
+      onProgress?.("unpack", done++, debs.length);
+      await writePlainPackage(path, join(place, `${control.name}.deb`), signal);
+    }
+  }
+  onProgress?.("unpack", debs.length, debs.length);
+  return { script: installScript(batches), packages: debs.length, shared };
 }

@@ -89,8 +89,8 @@ function readInto(reader: TarReader, chunk: Uint8Array, deb: string): void {
   }
 }
 
-/** Standard output of dpkg-deb, which must end well. */
-async function* dpkgDeb(option: string, deb: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+/** Standard output of dpkg-deb, which must end well. @param option "--fsys-tarfile", "--ctrl-tarfile" @throws PackageError */
+export async function* dpkgDeb(option: string, deb: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   const child = spawn("dpkg-deb", [option, deb], {
     stdio: ["ignore", "pipe", "pipe"],
     ...(signal !== undefined && { signal }),

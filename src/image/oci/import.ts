@@ -90,7 +90,7 @@ async function store(image: ArchivedImage, files: ArchiveFiles, options: ImageOp
     const layers = fileLayers(image.layers, document.diffIds, shown, (done, total) =>
       options.onProgress?.("build", done, total),
     );
-    await makeImage({ id, config: document.config, layers, documents }, options);
+    await makeImage({ id, config: document.config, content: layers, documents }, options);
   }
   for (const name of names) await nameImage(id, name, options);
   const stored = await readImage(id, options);

@@ -59,7 +59,7 @@ async function fetchImage(id: string, name: string, resolved: Resolved, options:
         options.onProgress?.("build", done, total),
       );
       const documents = { manifest: resolved.manifestBytes, config: resolved.configBytes };
-      await makeImage({ id, config: document.config, layers, documents }, options);
+      await makeImage({ id, config: document.config, content: layers, documents }, options);
     },
     // What is as its manifest names it, and yet no image, is nothing to go on with.
     (error) => !USELESS.has((error as { code?: unknown }).code),

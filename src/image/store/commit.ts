@@ -1,9 +1,8 @@
 /* Images made of what is here already: of a finished root disk, and of an image with another configuration. */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { chmod, link, mkdir, open, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { runCommand } from "../command.ts";
+import { link, mkdir, open, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { ENXIO, libc } from "../../device/libc.ts";
 import { ImageError } from "../image-error.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { ImageOptions } from "./options.ts";
@@ -20,27 +19,33 @@ const SUPERBLOCK = 0x400;
 const MAGIC = 0xef53;
 const INCOMPAT_64BIT = 0x80;
 
-/** Puts a raw ext4 file, which nobody writes to any more, into the store as an image. The file stays; its bytes are copied (holes stay holes).
- *  @param base what it was made from, whose configuration it has where `config` says nothing else
- *  @throws ImageError "bad-reference" if `name` is no name for an image of one's own, "damaged-image" if `disk` is no ext4 file system */
-export async function commitImage(
-  commit: { base?: StoredImage; disk: string; config: ImageConfig; name: string },
-  options: ImageOptions = {},
-): Promise<StoredImage> {
+const CHUNK_BYTES = 1 << 20;
+const ZEROES = Buffer.alloc(CHUNK_BYTES);
+
+export interface Commit {
+  /** What it was made from. */
+  readonly base?: StoredImage;
+  readonly config: ImageConfig;
+  readonly name: string;
+  /** Writes its root disk, a raw ext4 file that nobody writes to afterwards, to a new file. */
+  readonly writeDisk: (path: string) => Promise<void>;
+}
+
+/** Puts a root disk into the store as an image. The same bytes are the same image.
+ *  @throws ImageError "bad-reference" if `name` is no name for an image of one's own, "damaged-image" if the disk is no ext4 file system; what writing throws */
+export async function commitImage(commit: Commit, options: ImageOptions = {}): Promise<StoredImage> {
   const name = ownName(commit.name);
   const { signal } = options;
   const parent = imagesDir(options);
-  const usedBytes = await usedBytesOf(commit.disk);
   return writingUnder(parent, "XDG_DATA_HOME", () =>
     inWorkDirectory(parent, async (work) => {
       const result = join(work, "result");
       await mkdir(result);
-      const copy = join(result, ROOT_DISK);
-      const copied = await runCommand("cp", ["--sparse=always", "--reflink=auto", "--", commit.disk, copy], { signal });
-      if (copied.status !== 0) throw copyError(commit.disk, copied.stderr, parent);
-      await chmod(copy, 0o644);
-      const id = digestOf({ base: commit.base?.id, config: commit.config, disk: await fileDigest(copy, signal) });
-      await putImage(result, record(id, (await stat(copy)).size, usedBytes, commit.config), {}, options);
+      const disk = join(result, ROOT_DISK);
+      await commit.writeDisk(disk);
+      const usedBytes = await usedBytesOf(disk);
+      const id = digestOf({ base: commit.base?.id, config: commit.config, disk: await diskDigest(disk, signal) });
+      await putImage(result, record(id, (await stat(disk)).size, usedBytes, commit.config), {}, options);
       return nameImage(id, name, options);
     }),
   );
@@ -94,10 +99,26 @@ export function digestOf(value: unknown): string {
   return `sha256:${createHash("sha256").update(JSON.stringify(value)).digest("hex")}`;
 }
 
-async function fileDigest(path: string, signal: AbortSignal | undefined): Promise<string> {
+/** Of what a disk holds, and where. Most of it is holes, which cost nothing. */
+async function diskDigest(path: string, signal: AbortSignal | undefined): Promise<string> {
   const hash = createHash("sha256");
-  const stream = createReadStream(path, { highWaterMark: 1 << 20, ...(signal !== undefined && { signal }) });
-  for await (const chunk of stream) hash.update(chunk as Buffer);
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  const file = await open(path, "r");
+  try {
+    const { size } = await file.stat();
+    for (let at = 0; at < size; at += CHUNK_BYTES) {
+      signal?.throwIfAborted();
+      const data = libc()?.seekData(file.fd, at) ?? at;
+      if (data === -ENXIO) break;
+      // Whole chunks, so that it does not matter which of the zeroes are holes.
+      at = Math.max(at, data - (data % CHUNK_BYTES));
+      const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES, at);
+      const bytes = chunk.subarray(0, bytesRead);
+      if (!bytes.equals(ZEROES.subarray(0, bytesRead))) hash.update(`${at}\n`).update(bytes);
+    }
+  } finally {
+    await file.close();
+  }
   return hash.digest("hex");
 }
 
@@ -128,16 +149,4 @@ export async function usedBytesOf(disk: string): Promise<number> {
     block.readUInt32LE(low) + (has64 ? block.readUInt32LE(high) * 2 ** 32 : 0);
   const blocks = count(0x04, 0x150) - count(0x0c, 0x158);
   return Math.max(0, blocks) * 1024 * 2 ** Math.min(block.readUInt32LE(0x18), 6);
-}
-
-function copyError(disk: string, stderr: string, parent: string): Error {
-  if (/No space left/.test(stderr))
-    return new ImageError(
-      "no-space",
-      `There is no space left under ${parent}; free some, or set XDG_DATA_HOME to a directory on another disk.`,
-    );
-  return new ImageError(
-    "unwritable",
-    `${disk} could not be copied into ${dirname(parent)} (${stderr.trim().split("\n").at(-1) ?? ""}); check the permissions of both.`,
-  );
 }

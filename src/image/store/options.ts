@@ -10,12 +10,20 @@ export type ImagePhase = "resolve" | "lists" | "wait" | "download" | "unpack" | 
 /** Makes a root disk. */
 export type BuildRoot = (options: RootImageOptions) => Promise<Pick<RootImage, "sizeBytes" | "usedBytes">>;
 
+/** How a script is run in a VM. */
+export interface ConfigureHow {
+  readonly signal?: AbortSignal | undefined;
+  readonly onOutput?: ((text: string) => void) | undefined;
+  /** A directory of the host that the VM sees read-only at a path of its own. */
+  readonly shared?: { readonly host: string; readonly guest: string } | undefined;
+}
+
 /** Runs a script of /bin/sh as root in a VM whose root disk is the raw ext4 file `disk`, which it writes to; ends when the disk is closed.
  *  The status is the script's, the log what it wrote. */
 export type ConfigureInVm = (
   disk: string,
   script: string,
-  options: { readonly signal?: AbortSignal; readonly onOutput?: (text: string) => void },
+  how: ConfigureHow,
 ) => Promise<{ readonly status: number; readonly log: string }>;
 
 /** Where the store and the downloads are. */

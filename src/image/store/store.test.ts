@@ -18,6 +18,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { ImageError, type ImageErrorCode } from "../image-error.ts";
 import { buildImage, changedConfig, ensureImage, holdImage, listImages, removeImage, useImage } from "../images.ts";
 import { digest } from "../oci/test-registry.ts";
+import { copyRaw } from "../../disk/merge.ts";
 import { commitImage, digestOf } from "./commit.ts";
 import { isLock, tryLock, waitForLock } from "./file-lock.ts";
 import { findImage } from "./find.ts";
@@ -80,7 +81,7 @@ async function put(text: string, name?: string, config: ImageConfig = EMPTY_CONF
     writeFileSync(output, text);
     return { sizeBytes: text.length, usedBytes: text.length, files: 1 };
   };
-  await makeImage({ id, config, layers: [] }, { ...places(), buildRoot: build });
+  await makeImage({ id, config, content: [] }, { ...places(), buildRoot: build });
   return name === undefined ? (await readImage(id, places()))! : nameImage(id, name, places());
 }
 
@@ -146,7 +147,7 @@ describe("an image", () => {
     assert.equal(statSync(image.rootDisk).mode & 0o777, 0o444);
     await assert.rejects(
       makeImage(
-        { id: digestOf(1), config: EMPTY_CONFIG, layers: [] },
+        { id: digestOf(1), config: EMPTY_CONFIG, content: [] },
         {
           ...places(),
           buildRoot: async ({ output }) => {
@@ -314,11 +315,18 @@ describe("images of one's own", () => {
 
   test("are made of a root disk, once for the same bytes", async () => {
     const disk = join(home, "disk.ext4");
-    writeFileSync(disk, "no file system");
-    const commit = { disk, config: { ...EMPTY_CONFIG, cmd: ["a"] }, name: "mine:1" };
+    writeFileSync(disk, "no file system".padEnd(4096));
+    const commit = {
+      writeDisk: (to: string) => copyRaw(disk, to),
+      config: { ...EMPTY_CONFIG, cmd: ["a"] },
+      name: "mine:1",
+    };
     await failsWith("damaged-image", /no ext4 file system/, commitImage(commit, places()));
-    await failsWith("not-found", /cannot be read/, commitImage({ ...commit, disk: join(home, "none") }, places()));
-    const bytes = Buffer.alloc(1 << 20);
+    const failing = { ...commit, writeDisk: () => Promise.reject(new Error("no disk")) };
+    await assert.rejects(commitImage(failing, places()), /no disk/);
+    assert.deepEqual(await listImages(places()), []);
+    const bytes = Buffer.alloc(8 << 20);
+    bytes[5 << 20] = 1;
     bytes.writeUInt32LE(256, 0x404); // blocks, of 4 KiB
     bytes.writeUInt32LE(200, 0x40c); // of which are free
     bytes.writeUInt32LE(2, 0x418);
@@ -327,11 +335,15 @@ describe("images of one's own", () => {
     const image = await commitImage(commit, places());
     assert.deepEqual(
       [image.names, image.sizeBytes, image.usedBytes, image.config.cmd],
-      [["mine:1"], 1 << 20, 56 * 4096, ["a"]],
+      [["mine:1"], 8 << 20, 56 * 4096, ["a"]],
     );
     assert.deepEqual(readFileSync(image.rootDisk), bytes);
     assert.equal((await commitImage({ ...commit, name: "mine:2" }, places())).id, image.id);
-    assert.ok(existsSync(disk));
+    // Neither holes nor the way there make another image, but what is in it does.
+    const whole = async (to: string): Promise<void> => writeFileSync(to, bytes);
+    assert.equal((await commitImage({ ...commit, writeDisk: whole }, places())).id, image.id);
+    bytes[6 << 20] = 1;
+    assert.notEqual((await commitImage({ ...commit, writeDisk: whole }, places())).id, image.id);
   });
 });
 
