@@ -155,11 +155,8 @@ export class BlockCache {
     const hash = address ^ Math.floor(address / 2 ** BlockEntry.HASH_SHIFT);
     return (this.#table + (hash & (BLOCK_TABLE_ENTRIES - 1)) * BlockEntry.BYTES) >> 2;
   }
-  /** As find, but the block is the interpreter's even where a region begins.
-   *  @param isRegion does the block's first entry belong to a region? */
-  findPlain(address: number, secondPage: () => number, isRegion: (entry: number) => boolean): number {
-    const entry = this.find(address, secondPage);
-    if (!isRegion(entry)) return entry;
+  /** The interpreter's block where a region begins. */
+  findPlain(address: number, secondPage: () => number): number {
     const known = this.#plain.get(address);
     if (known !== undefined) return known.entry;
     if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();

@@ -2,7 +2,7 @@
  * All functions take the register file's address first and the decoded entry's second, like handlers. */
 import { MOST_NARROW_PAGES } from "../../memory/frames.ts";
 import { Reg } from "../../isa/registers.ts";
-import { FunctionBuilder } from "../../wasm/function.ts";
+import { FunctionBuilder, type Label } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import type { ValueTypeName } from "../../wasm/opcodes.ts";
 import { STATE } from "./emit-flags.ts";
@@ -24,7 +24,7 @@ export type Signature = readonly [readonly ValueTypeName[], readonly ValueTypeNa
 
 /** Host functions, in import order: parameters and result. */
 export const HOST_FUNCTIONS = {
-  /** (state, entry, address low, address high, access, size) → 0: the TLB now has it; 1: do it piecewise. Throws the guest's fault. */
+  /** (state, entry, address low, address high, access, size) → 0: the TLB now has it; 1: do it piecewise, unless a #PF was noted. Throws other faults. */
   fill: [["i32", "i32", "i32", "i32", "i32", "i32"], ["i32"]],
   readSlow: [["i32", "i32", "i64", "i32"], ["i64"]],
   writeSlow: [["i32", "i32", "i64", "i64", "i32"], []],
@@ -34,8 +34,10 @@ export const HOST_FUNCTIONS = {
   exchangePairSlow: [["i32", "i32", "i64", "i64", "i64", "i64", "i64"], ["i32"]],
   readVectorSlow: [["i32", "i32", "i64"], []],
   writeVectorSlow: [["i32", "i32", "i64"], []],
-  /** (state) → first entry of the block at RIP, put into the jump cache. Throws the guest's fetch fault. */
+  /** (state) → first entry of the block at RIP, put into the jump cache; 0: the fetch ended in a #PF, and RIP is its handler's. Throws other faults. */
   lookUp: [["i32"], ["i32"]],
+  /** (state): delivers the #PF of Engine.FAULT; RIP is its instruction's, and its handler's afterwards. */
+  pageFault: [["i32"], []],
   probeWrite: [["i32", "i32", "i64", "i32"], []],
   /** Nanoseconds of the host's monotonic clock. */
   clock: [["i32", "i32"], ["f64"]],
@@ -57,7 +59,7 @@ export type HostFunction = keyof typeof HOST_FUNCTIONS;
 
 /** Functions that the core module exports for handlers. */
 export const CORE_FUNCTIONS = {
-  /** (state, address, access, size) → 0: the TLB now has it, and it lies in one page; 1: the slow way. Raises nothing. */
+  /** (state, address, access, size) → 0: the TLB now has it, and it lies in one page; 1: the slow way, or a #PF was noted in Engine.FAULT. Raises nothing. */
   refill: [["i32", "i64", "i32", "i32"], ["i32"]],
   /** (state, address, access, size) → addend (Tlb.ADDEND) of the page that the access lies in; NO_ADDEND: the slow way. Raises nothing. */
   pageAddend: [["i32", "i64", "i32", "i32"], ["i64"]],
@@ -66,6 +68,9 @@ export const CORE_FUNCTIONS = {
   stretchAddend: [["i32", "i32", "i64", "i32"], ["i64"]],
   /** (state) → first entry of the block at RIP, put into the jump cache; 0: ask lookUp. Raises nothing. */
   findBlock: [["i32"], ["i32"]],
+  /** (state, entry): the instruction has changed nothing and ends in the #PF of Engine.FAULT; RIP is its handler's afterwards. */
+  endInFault: [["i32", "i32"], []],
+  // The next five may note a #PF, and have then done nothing.
   load: [["i32", "i32", "i64", "i32"], ["i64"]],
   store: [["i32", "i32", "i64", "i64", "i32"], []],
   update: [["i32", "i32", "i64", "i32"], ["i64"]],
@@ -145,6 +150,8 @@ class CoreWriter {
     f.get(STATE).get(ADDRESS).i32(access);
     pushSize();
     f.call(this.#index("refill")).if("i32");
+    f.get(STATE).memory("i32.load", Engine.FAULT).if("i32");
+    f.i32(1).else();
     f.get(STATE)
       .get(ENTRY)
       .get(ADDRESS)
@@ -156,8 +163,24 @@ class CoreWriter {
       .i32(access);
     pushSize();
     this.#host(f, "fill");
-    f.else();
+    f.end().else();
     f.i32(0).end();
+  }
+  /** Returns 0 in all of the function's results if a #PF was noted. */
+  #returnIfFault(f: FunctionBuilder, hasResult: boolean): void {
+    f.get(STATE).memory("i32.load", Engine.FAULT).if();
+    if (hasResult) f.i64(0);
+    f.op("return").end();
+  }
+  endInFault(): FunctionBuilder {
+    const f = this.#start("endInFault");
+    f.get(STATE).get(STATE).memory("i64.load", Reg.PAGE_VA);
+    f.get(ENTRY).memory("i64.load16_u", Entry.OFFSET).op("i64.add").memory("i64.store", Reg.RIP);
+    f.get(STATE).get(STATE).memory("i32.load", Engine.FUEL).get(ENTRY).memory("i32.load8_u", Entry.POSITION);
+    f.op("i32.sub").memory("i32.store", Engine.FUEL);
+    f.get(STATE);
+    this.#host(f, "pageFault");
+    return f;
   }
   /** Pushes the address in the frames memory; the TLB has it. */
   #hostAddress(f: FunctionBuilder): void {
@@ -172,6 +195,7 @@ class CoreWriter {
     const at = f.local("i64");
     this.#fill(f, Access.READ, () => f.get(size));
     f.if();
+    this.#returnIfFault(f, true);
     f.get(STATE).get(ENTRY).get(ADDRESS).get(size);
     this.#host(f, "readSlow");
     f.op("return").end();
@@ -194,6 +218,7 @@ class CoreWriter {
     const at = f.local("i64");
     this.#fill(f, Access.WRITE, () => f.get(size));
     f.if();
+    this.#returnIfFault(f, false);
     f.get(STATE).get(ENTRY).get(ADDRESS).get(value).get(size);
     this.#host(f, "writeSlow");
     f.op("return").end();
@@ -222,6 +247,7 @@ class CoreWriter {
     const f = this.#start("loadVector");
     this.#fill(f, Access.READ, () => f.i32(16));
     f.if();
+    this.#returnIfFault(f, false);
     f.get(STATE).get(ENTRY).get(ADDRESS);
     this.#host(f, "readVectorSlow");
     f.else();
@@ -234,6 +260,7 @@ class CoreWriter {
     const f = this.#start("storeVector");
     this.#fill(f, Access.WRITE, () => f.i32(16));
     f.if();
+    this.#returnIfFault(f, false);
     f.get(STATE).get(ENTRY).get(ADDRESS);
     this.#host(f, "writeVectorSlow");
     f.else();
@@ -248,7 +275,7 @@ class CoreWriter {
     const f = new FunctionBuilder(["i32", "i32"], []);
     const outer = f.loop();
     f.get(ENTRY).op("i32.eqz").if();
-    this.#lookUp(f);
+    this.#lookUp(f, outer);
     f.end();
     const dispatch = f.loop();
     const cold = f.block();
@@ -277,7 +304,7 @@ class CoreWriter {
     return f;
   }
   /** Returns if there is something else to do; sets ENTRY to the block at RIP. */
-  #lookUp(f: FunctionBuilder): void {
+  #lookUp(f: FunctionBuilder, again: Label): void {
     const cache = f.local("i32");
     const rip = f.local("i64");
     f.get(STATE)
@@ -300,7 +327,8 @@ class CoreWriter {
     f.else();
     f.get(STATE);
     this.#host(f, "lookUp");
-    f.end().end().set(ENTRY);
+    f.tee(ENTRY).op("i32.eqz").brIf(again);
+    f.get(ENTRY).end().end().set(ENTRY);
     this.#link(f, ENTRY);
   }
   /** Fills the chain field that the last jump left in LINK. */
@@ -332,6 +360,7 @@ export function coreModule(
   w.add("refill", refill(tables));
   w.addPageAddend();
   w.add("findBlock", findBlock(tables));
+  w.add("endInFault", w.endInFault());
   w.add("load", w.load());
   w.add("store", w.store());
   w.add("update", w.update());

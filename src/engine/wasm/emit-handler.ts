@@ -428,6 +428,10 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.raise("#GP");
     this.f.end();
   }
+  protected override deliverFault(): void {
+    this.#hostCall("endInFault");
+    this.#exits.lookUp(this.f);
+  }
   raise(exception: ExceptionName, errorCode?: Value): void {
     const vector = Vector[exception.slice(1) as keyof typeof Vector];
     const hasCode = ["#GP", "#NP", "#SS", "#AC"].includes(exception);

@@ -1,5 +1,6 @@
 /* Third layer: guest memory through the software TLB. The probe is inline; what misses (unmapped, page-crossing, device, code page, fault) goes to the
- * core module's slow functions, which fill the TLB, do the access piecewise, or raise the guest's fault by a JavaScript exception. */
+ * core module's slow functions, which fill the TLB, do the access piecewise, or end in the guest's fault: a #PF is noted and looked for after the call, rare ones
+ * are JavaScript exceptions. */
 import { Reg } from "../../isa/registers.ts";
 import type { Size } from "../../isa/sem.ts";
 import type { FunctionBuilder } from "../../wasm/function.ts";
@@ -60,6 +61,15 @@ export abstract class EmitMemory extends EmitFlags {
     this.push(address);
   }
 
+  /** After a call that may have noted a #PF: then the instruction ends, and that is delivered. */
+  protected endIfFault(): void {
+    this.f.get(STATE).memory("i32.load", Engine.FAULT).if();
+    this.deliverFault();
+    this.f.end();
+  }
+  /** Leaves for good: the current instruction has changed nothing and ends in the #PF of Engine.FAULT. */
+  protected abstract deliverFault(): void;
+
   /** The guest's TSC: host nanoseconds and an offset. @param pushEntry pushes the decoded entry, or 0 */
   protected timeStamp(pushEntry: () => void): Value {
     this.f.get(STATE);
@@ -73,6 +83,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.if("i64");
     this.pushSlow(address);
     this.f.i32(size).call(this.imports.function("load"));
+    this.endIfFault();
     this.f.else();
     this.#pushHost(address, entry);
     this.f.ramAddress().memory(LOADS[size], 0, 1).end();
@@ -85,6 +96,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.pushSlow(address);
     this.push(v);
     this.f.i32(size).call(this.imports.function("store"));
+    this.endIfFault();
     this.f.else();
     this.#pushHost(address, entry);
     this.f.ramAddress();
@@ -98,6 +110,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.if("i64");
     this.pushSlow(address);
     this.f.i32(size).call(this.imports.function("update"));
+    this.endIfFault();
     this.f.else();
     this.#pushHost(address, entry);
     this.f.end();
@@ -108,6 +121,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.i64(SLOW).op("i64.eq").if("i64");
     this.pushSlow(address);
     this.f.i32(size).call(this.imports.function("load"));
+    this.endIfFault();
     this.f.else();
     this.push(host);
     this.f.ramAddress().memory(LOADS[size], 0, 1).end();
@@ -119,6 +133,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.pushSlow(address);
     this.push(v);
     this.f.i32(size).call(this.imports.function("store"));
+    this.endIfFault();
     this.f.else();
     this.push(host);
     this.f.ramAddress();
@@ -131,6 +146,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.if("v128");
     this.pushSlow(address);
     this.f.call(this.imports.function("loadVector"));
+    this.endIfFault();
     this.f.get(STATE).memory("v128.load", Engine.SCRATCH);
     this.f.else();
     this.#pushHost(address, entry);
@@ -145,6 +161,7 @@ export abstract class EmitMemory extends EmitFlags {
     this.f.memory("v128.store", Engine.SCRATCH);
     this.pushSlow(address);
     this.f.call(this.imports.function("storeVector"));
+    this.endIfFault();
     this.f.else();
     this.#pushHost(address, entry);
     this.f.ramAddress();

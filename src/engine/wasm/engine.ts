@@ -235,6 +235,7 @@ export class WasmEngine {
       writeVectorSlow: (_: number, entry: number, address: bigint) =>
         at(entry).mmu.writeVector(BigInt.asUintN(64, address)),
       lookUp: () => this.current.lookUp(),
+      pageFault: () => this.current.pageFault(),
       probeWrite: (_: number, entry: number, address: bigint, size: number) =>
         at(entry).mmu.probeWrite(BigInt.asUintN(64, address), size),
       clock: (_: number, entry: number) => at(entry).nanos(),

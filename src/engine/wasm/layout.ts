@@ -132,6 +132,9 @@ export const ENTRY_UNCHAINED = 1;
 /** Entry flag: the instruction's memory operand is in the stack segment, so that an address that is not canonical is #SS. */
 export const ENTRY_STACK = 2;
 
+/** In Engine.FAULT, above the error code's bits. */
+export const FAULT_PENDING = 0x100;
+
 /** The engine's words in the register file (Reg.ENGINE…): all i32. */
 export const Engine = {
   /** Address of the current TLB bank. */
@@ -175,6 +178,9 @@ export const Engine = {
   FLAG_FOURTH: Reg.ENGINE + 112,
   /** Entry of a region that has left because a stretch of its stack crosses a page (translator/stack-spans.ts); else 0. */
   CROSSING: Reg.ENGINE + 104,
+  /** i64 and i32: a #PF that is sure and is to be delivered: its linear address, and its error code with FAULT_PENDING; 0: none. */
+  FAULT_ADDRESS: Reg.ENGINE + 112,
+  FAULT: Reg.ENGINE + 120,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;

@@ -18,6 +18,7 @@ import {
   BankSet,
   blockTableOf,
   Engine,
+  FAULT_PENDING,
   FEW_ENTRIES,
   LARGE_HALF,
   TLB_BANK_BYTES,
@@ -266,7 +267,14 @@ export class Mmu {
     const address = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
     throw this.#pageFault.again(this.#t.errorCode, address);
   }
-  /** Makes the current bank hold the page for the access. @returns 0 done, 1 to be done piecewise. Throws GuestFault. */
+  /** Leaves the last walk's #PF in Engine.FAULT, for generated code to end in. */
+  #noteFault(low: number, high: number): void {
+    const words = this.#words;
+    words[(this.#base + Engine.FAULT_ADDRESS) >> 2] = low;
+    words[(this.#base + Engine.FAULT_ADDRESS + 4) >> 2] = high;
+    words[(this.#base + Engine.FAULT) >> 2] = this.#t.errorCode | FAULT_PENDING;
+  }
+  /** Makes the current bank hold the page for the access. @returns 0 done, 1 to be done piecewise, or a #PF was noted. Throws other faults. */
   fill(entry: number, low: number, high: number, access: number, size: number): number {
     const last = (low >>> 0) + size - 1;
     if (!isCanonicalHigh(high) || (last >= TWO_32 && !isCanonicalHigh(high + 1))) {
@@ -278,8 +286,10 @@ export class Mmu {
       if (access === Access.WRITE) this.#probe(low, high, size);
       return 1;
     }
-    if (!walk(this.#physical, this.mode, high, low, WALK_ACCESS[access], this.#user, this.#ac, t))
-      this.#fault(low, high);
+    if (!walk(this.#physical, this.mode, high, low, WALK_ACCESS[access], this.#user, this.#ac, t)) {
+      this.#noteFault(low, high);
+      return 1;
+    }
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0) return 1;
     const wanted = access === Access.WRITE || (t.dirty && t.writable && (!this.#user || t.user));
@@ -316,9 +326,19 @@ export class Mmu {
 
   /** Byte offset in the pool of code at RIP; throws the fetch's fault. cacheJump() takes the code fetched since the last one to be the block's. */
   fetchAddress(low: number, high: number): number {
+    const address = this.fetchOrFault(low, high);
+    if (address >= 0) return address;
+    this.#words[(this.#base + Engine.FAULT) >> 2] = 0;
+    return this.#fault(low, high);
+  }
+  /** As fetchAddress; −1: a #PF was noted in Engine.FAULT. */
+  fetchOrFault(low: number, high: number): number {
     if (!isCanonicalHigh(high)) throw new GuestFault(Vector.GP, 0);
     const t = this.#t;
-    if (!walk(this.#physical, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) this.#fault(low, high);
+    if (!walk(this.#physical, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) {
+      this.#noteFault(low, high);
+      return -1;
+    }
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     // A fetch from a device window finds nothing to run: the processor would raise a machine check; #GP stops the guest as well.
     if (frame < 0) throw new GuestFault(Vector.GP, 0);

@@ -1,11 +1,12 @@
 /* refill: the TLB's miss path in WebAssembly: fills the current bank's entry as Mmu.fill does, or leaves it to the host: what walk.ts gives up on, writes to pages
  * with code, accesses that cross pages, alignment checks and data breakpoints (NO_REFILL). It raises nothing and needs no decoded entry, so that code with the guest's
- * registers in locals may call it anywhere. @source SDM vol. 3A §4.6 */
+ * registers in locals may call it anywhere; a #PF that is sure it notes in Engine.FAULT, for its caller to deliver or to forget. @source SDM vol. 3A §4.6, §4.7 */
 import { Reg, Rflags } from "../../isa/registers.ts";
 import { CodeEntry } from "../../memory/guest-ram.ts";
 import { FunctionBuilder, type Local } from "../../wasm/function.ts";
+import { STATE } from "./emit-flags.ts";
 import { pushTlbEntry } from "./emit-memory.ts";
-import { BankSet, Engine, FEW_ENTRIES, Tlb } from "./layout.ts";
+import { BankSet, Engine, FAULT_PENDING, FEW_ENTRIES, Tlb } from "./layout.ts";
 import { type CodeTables, PAGE, Pte, TABLES, WalkWriter } from "./walk.ts";
 
 const ADDRESS = 1;
@@ -24,6 +25,7 @@ class RefillWriter extends WalkWriter {
 
   write(): FunctionBuilder {
     const { f } = this;
+    f.get(STATE).i32(0).memory("i32.store", Engine.FAULT);
     this.field(Engine.NO_REFILL);
     f.get(ADDRESS)
       .op("i32.wrap_i64")
@@ -52,11 +54,29 @@ class RefillWriter extends WalkWriter {
     f.else();
     f.get(rights).i32(Math.log2(Pte.US)).op("i32.shr_u");
     this.bit(Reg.CR4, CR4_SMAP).op("i32.and");
-    this.bit(Reg.RFLAGS, Rflags.AC).op("i32.eqz").op("i32.and");
-    this.giveUpIf();
+    this.bit(Reg.RFLAGS, Rflags.AC).op("i32.eqz").op("i32.and").if();
+    this.#fault(Pte.P);
+    f.i32(1).op("return").end();
     this.bit(Reg.CR0, CR0_WP).get(ACCESS).op("i32.and").i32(1).op("i32.shl");
-    f.end().tee(required).get(rights).op("i32.and").get(required).op("i32.ne");
-    this.giveUpIf();
+    f.end().tee(required).get(rights).op("i32.and").get(required).op("i32.ne").if();
+    this.#fault(Pte.P);
+    f.i32(1).op("return").end();
+  }
+  protected override notMapped(): void {
+    const { f } = this;
+    f.get(this.entry).op("i32.wrap_i64").i32(Pte.P).op("i32.and").op("i32.eqz").if();
+    this.#fault(0);
+    f.end();
+  }
+  /** Notes the #PF. @param present error code bit P  @source SDM vol. 3A §4.7 */
+  #fault(present: number): void {
+    const { f } = this;
+    f.get(STATE).get(ADDRESS).memory("i64.store", Engine.FAULT_ADDRESS);
+    f.get(STATE).get(ACCESS).i32(1).op("i32.shl");
+    this.field(Reg.CPL).i32(3).op("i32.eq").i32(2).op("i32.shl").op("i32.or");
+    f.i32(FAULT_PENDING | present)
+      .op("i32.or")
+      .memory("i32.store", Engine.FAULT);
   }
 
   /** Writes the TLB entry: for writes too if the page is known to be dirty and writable, unless code was decoded from it. */
@@ -140,6 +160,7 @@ export function stretchAddend(refill: number): FunctionBuilder {
   miss();
   f.end().if();
   f.get(state).get(region).memory("i32.store", Engine.CROSSING);
+  f.get(state).i32(0).memory("i32.store", Engine.FAULT); // of an access that the instruction may not make
   f.i64(NO_ADDEND).op("return").end().end();
   return f.get(entry).memory("i64.load", Tlb.ADDEND);
 }

@@ -20,7 +20,7 @@ import { Attention, type EngineVcpu, type Exit, type HostSources, type VcpuPorts
 import { Word } from "../wakeups.ts";
 import { Delivery } from "./delivery.ts";
 import type { WasmEngine } from "./engine.ts";
-import { Engine } from "./layout.ts";
+import { Engine, FAULT_PENDING } from "./layout.ts";
 import { Mmu, type FlushScope } from "./mmu.ts";
 import type { DevicePorts } from "./physical.ts";
 import { Retirement } from "./retirement.ts";
@@ -56,6 +56,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly retirement: Retirement;
   /** Of the fuel of a slice that an interrupt ended early, what is left for the next: where it is used up is looked at, also in a guest that is interrupted more often. */
   #fuel = SLICE;
+  /** A #PF ends what runs: single steps, and tests of one instruction. */
+  #stopsAtFaults = false;
   /** In tests: what a region's way to the interpreter runs. */
   #resume: (() => number) | undefined;
   /** An NMI was delivered and its end not seen yet. */
@@ -233,6 +235,22 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.entry = 0;
     return Math.max(count, 1);
   }
+  /** Generated code came to a #PF: delivers it inside of the slice. */
+  pageFault(): void {
+    const { regs } = this;
+    const words = this.#words;
+    const at = this.address >> 2;
+    const errorCode = words[at + (Engine.FAULT >> 2)] & (FAULT_PENDING - 1);
+    words[at + (Engine.FAULT >> 2)] = 0;
+    words[at + (Engine.LINK >> 2)] = 0;
+    this.entry = 0;
+    if (this.#stopsAtFaults) throw new GuestFault(Vector.PF, errorCode, regs.get64(Engine.FAULT_ADDRESS));
+    this.exits["fault"]++;
+    words[at + (Reg.CR2 >> 2)] = words[at + (Engine.FAULT_ADDRESS >> 2)];
+    words[at + (Reg.CR2 >> 2) + 1] = words[at + (Engine.FAULT_ADDRESS >> 2) + 1];
+    if (!this.#delivery.deliver(Vector.PF, errorCode, true))
+      deliverFault(this, new GuestFault(Vector.PF, errorCode, regs.get64(Reg.CR2)));
+  }
 
   /** What holds interrupts off at this instruction: Shadow, or 0. */
   #shadow(): number {
@@ -261,11 +279,14 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     regs.set32(Engine.LINK, 0);
     regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
     this.entry = 0;
+    this.#stopsAtFaults = true;
     try {
       const entry = this.#engine.blocks.single(...this.#fetch());
       this.#engine.run(this.address, entry);
     } catch (error) {
       return this.#fault(error);
+    } finally {
+      this.#stopsAtFaults = false;
     }
     regs.set32(Engine.LINK, 0);
     this.entry = 0;
@@ -298,6 +319,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     const rip = regs.get64(Reg.RIP);
     this.#engine.current = this;
     this.mmu.modeChanged();
+    this.#stopsAtFaults = true;
     try {
       do {
         regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
@@ -311,6 +333,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
       if (!(error instanceof GuestFault)) throw error;
       regs.set64(Reg.RIP, rip);
       return new GuestFault(error.vector, error.errorCode, error.address);
+    } finally {
+      this.#stopsAtFaults = false;
     }
     return undefined;
   }
@@ -318,11 +342,11 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   #fetch(): [number, () => number] {
     const low = this.regs.view.getInt32(Reg.RIP, true);
     const high = this.regs.view.getInt32(Reg.RIP + 4, true);
+    return [this.mmu.fetchAddress(low, high), this.#nextPage(low, high)];
+  }
+  #nextPage(low: number, high: number): () => number {
     const nextPage = (low & ~0xfff) + 4096;
-    return [
-      this.mmu.fetchAddress(low, high),
-      () => this.mmu.fetchAddress(nextPage | 0, nextPage === 0 ? (high + 1) | 0 : high),
-    ];
+    return () => this.mmu.fetchAddress(nextPage | 0, nextPage === 0 ? (high + 1) | 0 : high);
   }
   // ——— regions (translator/) ———
   /** Linear page of RIP, and of a decoded entry that runs in this page: bits 63–12 as a number. */
@@ -344,11 +368,17 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     if (this.#resume) return this.#resume();
     const { view } = this.regs;
     this.#engine.regions.noteCrossing(this.address);
-    const fetch = this.#fetch();
+    const [low, high] = [view.getInt32(Reg.RIP, true), view.getInt32(Reg.RIP + 4, true)];
+    const [address, nextPage] = this.#fetch();
+    const { blocks, regions } = this.#engine;
     this.#engine.dropStaleCode();
-    const entry = this.#engine.blocks.findPlain(...fetch, (at) => this.#engine.regions.isRegion(at));
-    view.setInt32(Reg.PAGE_VA, view.getInt32(Reg.RIP, true) & ~0xfff, true);
-    view.setInt32(Reg.PAGE_VA + 4, view.getInt32(Reg.RIP + 4, true), true);
+    let entry = blocks.find(address, nextPage);
+    if (regions.isRegion(entry)) {
+      entry = blocks.findPlain(address, nextPage);
+      regions.notePlain(address, entry);
+    } else this.mmu.cacheJump(low, high, entry, blocks.isUnchained(entry));
+    view.setInt32(Reg.PAGE_VA, low & ~0xfff, true);
+    view.setInt32(Reg.PAGE_VA + 4, high, true);
     return entry;
   }
   /** The block at RIP as a region, if it can be one. */
@@ -356,6 +386,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     if (this.#engine.regions.isRegion(entry)) return entry;
     this.#look();
     this.#engine.regions.install();
+    this.regs.set32(Engine.LINK, 0); // its entry may be a region's now
     return this.#engine.blocks.find(...this.#fetch());
   }
   /** The slice ended here: perhaps it is hot. */
@@ -372,13 +403,17 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   /** The run loop missed the jump cache. @returns first entry of the block at RIP */
   lookUp(): number {
     this.entry = 0;
-    const fetch = this.#fetch();
-    // What this thread has decoded is only as good as what it has been told.
-    this.#engine.dropStaleCode();
-    let entry = this.#engine.blocks.find(...fetch);
-    if (this.#engine.regions.translatesAll) entry = this.#translated(entry);
     const low = this.regs.view.getInt32(Reg.RIP, true);
     const high = this.regs.view.getInt32(Reg.RIP + 4, true);
+    const address = this.mmu.fetchOrFault(low, high);
+    if (address < 0) {
+      this.pageFault();
+      return 0;
+    }
+    // What this thread has decoded is only as good as what it has been told.
+    this.#engine.dropStaleCode();
+    let entry = this.#engine.blocks.find(address, this.#nextPage(low, high));
+    if (this.#engine.regions.translatesAll) entry = this.#translated(entry);
     const spans = this.#engine.blocks.isUnchained(entry);
     this.mmu.cacheJump(low, high, entry, spans);
     return entry;

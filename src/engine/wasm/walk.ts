@@ -73,6 +73,8 @@ export abstract class WalkWriter {
     this.f.if();
     this.f.i32(this.#failure).op("return").end();
   }
+  /** The entry at hand is not present, or has a reserved bit: about to give up. */
+  protected notMapped(): void {}
   protected field(offset: number): FunctionBuilder {
     return this.f.get(STATE).memory("i32.load", offset);
   }
@@ -129,8 +131,10 @@ export abstract class WalkWriter {
         .get(this.#checked)
         .op("i64.and")
         .i64(Pte.P)
-        .op("i64.ne");
-      this.giveUpIf();
+        .op("i64.ne")
+        .if();
+      this.notMapped();
+      f.i32(this.#failure).op("return").end();
       if (looksAtXd) f.get(this.#either).get(entry).op("i64.or").set(this.#either);
       if (level > 1) this.#largePage(level, leaf);
     }

@@ -9,15 +9,19 @@ import { EmitFlags, STATE } from "../emit-flags.ts";
 import { EmitVectors } from "../emit-vectors.ts";
 import type { Value } from "../emit-values.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "../jump-cache.ts";
+import { PSEUDO } from "../handlers.ts";
 import { Engine, Entry, REGION_HANDLERS } from "../layout.ts";
 import { GENERAL_OPS, generalName } from "./region-float.ts";
 import { DERIVED, derivedResult, FlagsCode, FlagsKind, flagsKindOf, Over } from "./flags-code.ts";
 import { orderFlags } from "./region-flags.ts";
+import { RegionEntry } from "./region-entry.ts";
 
 /** Imports of regions besides HOST_FUNCTIONS. */
 export const REGION_FUNCTIONS = {
   /** (state) → next entry, or 0: RIP has changed, as a handler's end. */
   leave: [["i32"], ["i32"]],
+  /** (state) → next entry, or 0: the instruction at RIP has changed nothing; it ends in the #PF that was noted, or is the interpreter's. */
+  interpret: [["i32"], ["i32"]],
   /** (state): flags that a region left are the lazy pair, as the interpreter wants them. */
   settleFlags: [["i32"], []],
   /** (fk, fa, fb, fr, fx): the two words of the lazy pair. */
@@ -142,6 +146,7 @@ class GeneralWriter extends EmitVectors {
   size: Size = 8;
   readonly lock = false;
   protected override restart(): void {} // nothing here is LOCKed
+  protected override deliverFault(): void {} // nor touches memory
   write(op: FpOp, width: 4 | 8): void {
     const [a, b]: Value[] = [1, 2].map((local) => ({ type: "i64", local }));
     this.push(this.fp(op, width, a, b));
@@ -195,10 +200,36 @@ function leaveFunction(m: ModuleBuilder, settle: number): FunctionBuilder {
   return f;
 }
 
+/** What a side exit comes to. The block at RIP, if it is the interpreter's, is in the jump cache like any other; that in place of a region is noted in the region's entry. */
+function interpretFunction(settle: number, pageFault: number, resume: number): FunctionBuilder {
+  const f = new FunctionBuilder(["i32"], ["i32"]);
+  const [rip, cache, entry] = [f.local("i64"), f.local("i32"), f.local("i32")];
+  f.get(STATE).call(settle);
+  f.get(STATE).memory("i32.load", Engine.FAULT).if();
+  f.get(STATE).call(pageFault).i32(0).op("return").end();
+  f.get(STATE).memory("i32.load", Engine.CROSSING).if();
+  f.get(STATE).returnCall(resume).end();
+  f.get(STATE).memory("i64.load", Reg.RIP).set(rip);
+  pushJumpCacheHit(f, rip, cache);
+  f.if();
+  pushCachedBlock(f, cache);
+  f.tee(entry).memory("i32.load16_u", Entry.HANDLER).i32(REGION_HANDLERS).op("i32.ge_u").if();
+  f.get(entry).memory("i32.load", RegionEntry.PLAIN).set(entry).end();
+  // a block that was dropped looks RIP up, which would find the region again
+  f.get(entry).memory("i32.load16_u", Entry.HANDLER).i32(PSEUDO.LOOK_UP_AGAIN).op("i32.ne");
+  f.get(entry).i32(0).op("i32.ne").op("i32.and").if();
+  f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
+  f.get(entry).op("return").end().end();
+  f.get(STATE).returnCall(resume);
+  return f;
+}
+
 /** The module's bytes. @param ramPages size of the frames memory in 64-KiB pages */
 export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
   const m = new ModuleBuilder();
   const lane = m.importFunction("host", SOFT_ARITHMETIC, ...HOST_FUNCTIONS[SOFT_ARITHMETIC]);
+  const pageFault = m.importFunction("host", "pageFault", ...HOST_FUNCTIONS.pageFault);
+  const resume = m.importFunction("host", "resume", ...REGION_HOST_FUNCTIONS.resume);
   importMemories(m, ramPages);
   m.importTable("mere", "handlers", 1);
   const add = (name: string, f: FunctionBuilder): number => {
@@ -210,6 +241,7 @@ export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
   const aux = add("flagsAux", auxFunction(m.add(pairFunction(Reg.FLAG_AUX))));
   const settle = add("settleFlags", settleFunction(result, aux));
   add("leave", leaveFunction(m, settle));
+  add("interpret", interpretFunction(settle, pageFault, resume));
   for (const op of GENERAL_OPS) {
     for (const width of [4, 8] as const) {
       const f = new FunctionBuilder(["i32", "i64", "i64"], ["i64"]);

@@ -108,6 +108,10 @@ export abstract class RegionState extends EmitVectors {
     this.f.get(this.base);
     if (offset !== 0) this.f.i64(offset).op("i64.add");
   }
+  /** Of the interpreter's accesses: here a miss is a side exit. */
+  protected override deliverFault(): void {
+    throw new Unsupported("an access that is not a region's");
+  }
   /** Leaves for the interpreter, which does this instruction. @param replay effects on memory so far are made again unchanged */
   sideExit(replay = false): void {
     if (this.registerEffects > 0 || (this.memoryEffects > 0 && !replay)) throw new Unsupported("too late to leave");

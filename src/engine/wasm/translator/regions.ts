@@ -13,7 +13,7 @@ import type { WasmVcpu } from "../vcpu.ts";
 import { CodeCache, type ModuleExports } from "./code-cache.ts";
 import type { RegionRequest, TranslatedModule } from "./module.ts";
 import type { RegionCode } from "./region.ts";
-import { RegionEntry, RegionRecord } from "./translate.ts";
+import { RegionEntry, RegionRecord } from "./region-entry.ts";
 
 const PAGE = 4096;
 const TWO_20 = 2 ** 20;
@@ -132,6 +132,11 @@ export class Regions {
   }
   isRegion(entry: number): boolean {
     return this.#halves[entry >> 1] >= REGION_HANDLERS;
+  }
+  /** The interpreter's block for the beginning of a region, which the region's side exits find by it. @param address in the frames memory */
+  notePlain(address: number, entry: number): void {
+    const place = this.#places.get(address);
+    if (place !== undefined && place.entry !== 0) this.#words[(place.entry + RegionEntry.PLAIN) >> 2] = entry;
   }
   /** For tools: the region that is entered at an address in the frames memory: its runs of code, and where else it is entered. */
   at(address: number): Pick<Region, "runs" | "places" | "seed"> | undefined {
@@ -311,6 +316,7 @@ export class Regions {
     this.#words[(entry + RegionEntry.BASE) >> 2] = -place.page * PAGE;
     this.#words[(entry + RegionEntry.LABEL) >> 2] = place.label;
     this.#words[(entry + RegionEntry.RECORD) >> 2] = this.#record(place.region.handler);
+    this.#words[(entry + RegionEntry.PLAIN) >> 2] = 0;
   }
   #blockAdded(block: Block): void {
     const place = this.#places.get(block.key);

@@ -19,15 +19,11 @@ import {
   type RegionNode,
 } from "./region.ts";
 import { PageReuse } from "./page-reuse.ts";
+import { RegionEntry, RegionRecord } from "./region-entry.ts";
 import { StackSpans } from "./stack-spans.ts";
 import { UNKNOWN_FLAGS } from "./region-flags.ts";
 import { type RegionOptions, Unsupported } from "./region-state.ts";
 import { Structure, writeStructured } from "./structure.ts";
-
-/** Region entry in the arena, fields of Entry that mean something else there: DISP is the distance in bytes from PAGE_VA to the base page. */
-export const RegionEntry = { BASE: Entry.DISP, LABEL: Entry.IMM, RECORD: Entry.IMM + 4 } as const;
-/** What an executor keeps of a region in the arena: the mapping for which its pages are known to be the right ones. */
-export const RegionRecord = { TAG: 0, BASE: 8 } as const;
 
 export interface RegionFunction {
   readonly f: FunctionBuilder;
@@ -198,8 +194,7 @@ class RegionWriter {
     this.#spill();
     f.get(leaves).if();
     f.get(STATE).returnCall(this.#imports.function("leave")).end();
-    f.get(STATE).call(this.#imports.function("settleFlags"));
-    f.get(STATE).returnCall(this.#imports.function("resume"));
+    f.get(STATE).returnCall(this.#imports.function("interpret"));
   }
   #dispatch(labelOf: (to: number) => Label): void {
     const { targets } = this;
@@ -338,8 +333,7 @@ class RegionWriter {
     const { f } = this;
     f.get(STATE).get(STATE).memory("i64.load", Reg.PAGE_VA).get(ENTRY).memory("i64.load16_u", Entry.OFFSET);
     f.op("i64.add").memory("i64.store", Reg.RIP);
-    f.get(STATE).call(this.#imports.function("settleFlags"));
-    f.get(STATE).returnCall(this.#imports.function("resume"));
+    f.get(STATE).returnCall(this.#imports.function("interpret"));
   }
   #spill(): void {
     const { f } = this;
