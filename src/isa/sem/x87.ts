@@ -1,6 +1,7 @@
 /* x87 instructions: memory is read and written here, the work is done by calls of isa/x87, which find the form of the instruction and its
  * operand in the mailbox (x87/unit.ts). Also FXSAVE and XSAVE.
  * @source SDM vol. 2 under each mnemonic; vol. 1 §8.6 (waiting instructions), §8.7 */
+import { xrstorOr, xsaveOr } from "./extended-state.ts";
 import { Reg } from "../registers.ts";
 import { semantics, type Sem, type Semantics } from "../sem.ts";
 import { Arg, Source } from "../x87/unit.ts";
@@ -269,7 +270,11 @@ export const FNSAVE = area("x87Save", false);
 export const FRSTOR = area("x87Restore", true);
 
 /** FXSAVE, FXRSTOR, XSAVE, XRSTOR and their 64-bit forms. The features that are asked for are in EDX:EAX; there are none in EDX. */
-export const extendedArea = (name: "fxsave" | "fxrstor" | "xsave" | "xrstor"): Semantics =>
+export const extendedArea = (name: "fxsave" | "fxrstor" | "xsave" | "xrstor"): Semantics => {
+  const call = areaCall(name);
+  return name === "xsave" ? xsaveOr(call) : name === "xrstor" ? xrstorOr(call) : call;
+};
+const areaCall = (name: string): Semantics =>
   semantics("-", (s) => {
     s.setField(Reg.X87_VALUE, 8, s.linearAddress(0));
     s.setField(Reg.X87_DONE, 4, s.reg(0, 4));

@@ -4,6 +4,11 @@ import { Entry } from "../layout.ts";
 
 /** Region entry in the arena, fields of Entry that mean something else there: BASE is the distance in bytes from PAGE_VA to the base page; PLAIN the interpreter's
  *  block for the place, 0 while there is none. */
-export const RegionEntry = { BASE: Entry.DISP, LABEL: Entry.IMM, RECORD: Entry.IMM + 4, PLAIN: Entry.CHAIN_TAKEN } as const;
+export const RegionEntry = {
+  BASE: Entry.DISP,
+  LABEL: Entry.IMM,
+  RECORD: Entry.IMM + 4,
+  PLAIN: Entry.CHAIN_TAKEN,
+} as const;
 /** What an executor keeps of a region in the arena: the mapping for which its pages are known to be the right ones. */
 export const RegionRecord = { TAG: 0, BASE: 8 } as const;
