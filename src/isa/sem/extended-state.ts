@@ -1,4 +1,4 @@
-/* XSAVE64 and XRSTOR64 as kernels use them at each switch of tasks, described in full: x87 and SSE state, all of it, in an area that lies in one page, with nothing pending.
+/* XSAVE64 and XRSTOR64 as kernels use them at each switch of tasks, described in full: x87 and SSE state, all of it, with nothing pending.
  * What is not so goes to the calls (x87/xsave.ts), which do all of it, draw the area and are the reference.
  * @source SDM vol. 1 §10.5.1, §13.4, §13.7, §13.8 */
 import { Reg } from "../registers.ts";
@@ -7,10 +7,8 @@ import { semantics, type Sem, type Semantics } from "../sem.ts";
 const CR0_TS = 8;
 const CR4_OSXSAVE = 1 << 18;
 const X87_AND_SSE = 3;
-const PAGE = 4096;
+/** So that none of the accesses crosses a page. */
 const ALIGNMENT = 64;
-/** Legacy region and header. */
-const AREA_BYTES = 576;
 const MXCSR_MASK = 0xffffn;
 const FCW_BITS = 0x1f3fn;
 const FCW_SET = 0x40n;
@@ -20,20 +18,19 @@ const FSW_SUMMARY = 0x8080n;
 const FOP_BITS = 0x7ffn;
 /** Offsets in the area. */
 const At = { TAGS_SHIFT: 32n, FOP_SHIFT: 48n, FIP: 8, FDP: 16, MXCSR: 24, ST: 32, XMM: 160, HEADER: 512 } as const;
+const LEGACY_BYTES = 416;
 const RAX = 0;
 const TOP_SHIFT = 27;
 const NUMBERS = [0, 1, 2, 3, 4, 5, 6, 7] as const;
 
 const isUsual = <V>(s: Sem<V>, address: V): V => {
   const features = s.and(s.and(s.reg(RAX, 4), s.field(Reg.XCR0, 4)), s.const(X87_AND_SSE));
-  const place = s.and(address, s.const(PAGE - 1));
   const isAligned = s.isZero(s.and(address, s.const(ALIGNMENT - 1)));
-  const inPage = s.and(isAligned, s.ltU(place, s.const(PAGE - AREA_BYTES + 1)));
   const allowed = s.and(
     s.ne(s.and(s.field(Reg.CR4, 4), s.const(CR4_OSXSAVE)), s.const(0)),
     s.isZero(s.and(s.field(Reg.CR0, 4), s.const(CR0_TS))),
   );
-  return s.and(s.and(s.eq(features, s.const(X87_AND_SSE)), inPage), allowed);
+  return s.and(s.and(s.eq(features, s.const(X87_AND_SSE)), isAligned), allowed);
 };
 const at = <V>(s: Sem<V>, address: V, offset: number): V => s.add(address, s.const(offset));
 /** Physical number of ST(i). @param word FCW and FSW, as in the register file */
@@ -66,6 +63,8 @@ function fullTags<V>(s: Sem<V>, tags: V): V {
 
 function save<V>(s: Sem<V>, address: V): void {
   s.probeWrite(address, 8);
+  s.probeWrite(at(s, address, LEGACY_BYTES - 8), 8);
+  s.probeWrite(at(s, address, At.HEADER), 8);
   const header = s.load(at(s, address, At.HEADER), 8);
   const word = s.field(Reg.FCW, 8);
   const control = s.zext(word, 4);
