@@ -7,8 +7,8 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded, type Decoder } from "../../isa/decode.ts";
 import { Reg, Slot } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import { AddressForm, registerOffset } from "./emit-handler.ts";
-import { PSEUDO, type HandlerTable } from "./handlers.ts";
+import { AddressForm } from "./emit-handler.ts";
+import { PSEUDO, registerOffset, type HandlerTable } from "./handlers.ts";
 import {
   arenaOf,
   BLOCK_TABLE_BYTES,

@@ -38,7 +38,6 @@ export const FUNCTION_EXITS: HandlerExits = {
 };
 
 const [RCX, RSI, RDI] = [1, 6, 7];
-const HIGH_BYTE_REGS = 4;
 const WORD_BYTES = 8;
 
 export class EmitHandler extends EmitVectors implements Sem<Value> {
@@ -494,11 +493,3 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
     this.#registerAddress = saved.registers;
   }
 }
-
-/** High-byte registers AH CH DH BH are operands 0–3 one byte up. */
-export const registerOffset = (operand: Operand): number =>
-  operand.kind === "xmm"
-    ? Reg.XMM + 16 * operand.reg
-    : operand.kind === "mm"
-      ? Reg.ST + 16 * operand.reg
-      : Reg.GPR + WORD_BYTES * (operand.reg % (operand.highByte ? HIGH_BYTE_REGS : 16)) + (operand.highByte ? 1 : 0);

@@ -2,7 +2,7 @@
  * that runs. Memories are the cell's; several executors share them. */
 import { CALLS } from "../../isa/system/calls.ts";
 import type { CpuModel } from "../../isa/system/cpu-model.ts";
-import { GuestFault } from "../../isa/cpu.ts";
+import { GuestFault, Vector } from "../../isa/cpu.ts";
 import { Reg } from "../../isa/registers.ts";
 import {
   FP_CONVERSIONS,
@@ -21,6 +21,7 @@ import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
 import { Engine, MAX_EXECUTORS, statePages, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
+import { exchangePair, storeLocked } from "./locked-slow.ts";
 import { protectFrame } from "./protect.ts";
 import { type RegionOptions, ALL_PASSES } from "./translator/region-state.ts";
 import { type REGION_HOST_FUNCTIONS, regionCoreModule } from "./translator/region-core.ts";
@@ -31,6 +32,12 @@ import { World } from "./world.ts";
 
 /** An i64 comes out of wasm signed. */
 const unsigned64 = (v: bigint): bigint => BigInt.asUintN(64, v);
+
+/** An SSE (x87) instruction met CR0.EM, CR0.TS or CR4.OSFXSR. @source SDM vol. 3A tables 13-1, 2-2 */
+function raiseUnit({ regs }: WasmVcpu, sse: boolean): never {
+  const unavailable = sse && ((regs.get32(Reg.CR0) & 4) !== 0 || (regs.get32(Reg.CR4) & 0x200) === 0);
+  throw new GuestFault(unavailable ? Vector.UD : Vector.NM);
+}
 
 type Width = 4 | 8;
 type FloatFunction = "fpArithmetic" | "fpConvert" | "fpRound" | "fpCompare";
@@ -222,14 +229,16 @@ export class WasmEngine {
         at(entry).mmu.write(BigInt.asUintN(64, address), size, BigInt.asUintN(8 * size, value));
       },
       storeLockedSlow: (_: number, entry: number, address: bigint, expected: bigint, value: bigint, size: number) =>
-        at(entry).storeLocked(
+        storeLocked(
+          this.world,
+          at(entry),
           BigInt.asUintN(64, address),
           size,
           BigInt.asUintN(64, expected),
           BigInt.asUintN(8 * size, value),
         ),
       exchangePairSlow: (_: number, entry: number, address: bigint, ...halves: [bigint, bigint, bigint, bigint]) =>
-        at(entry).exchangePair(BigInt.asUintN(64, address), halves.map(unsigned64)),
+        exchangePair(this.world, at(entry), BigInt.asUintN(64, address), halves.map(unsigned64)),
       readVectorSlow: (_: number, entry: number, address: bigint) =>
         at(entry).mmu.readVector(BigInt.asUintN(64, address)),
       writeVectorSlow: (_: number, entry: number, address: bigint) =>
@@ -243,8 +252,8 @@ export class WasmEngine {
         at(entry);
         throw new GuestFault(vector, code === -1 ? undefined : code);
       },
-      raiseSse: (_: number, entry: number) => at(entry).raiseUnit(true),
-      raiseX87: (_: number, entry: number) => at(entry).raiseUnit(false),
+      raiseSse: (_: number, entry: number) => raiseUnit(at(entry), true),
+      raiseX87: (_: number, entry: number) => raiseUnit(at(entry), false),
       ...this.#floatFunctions("", (entry, { bits: value, flags }) => {
         raiseFp(at(entry), flags);
         return value;

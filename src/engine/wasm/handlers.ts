@@ -1,7 +1,8 @@
 /* HandlerTable: the interpreter's handlers, made when the decoder first meets an instruction's shape. A shape is all that a handler folds: row, sizes,
  * which operand is memory, address form, LOCK, REP, and the numbers of control, debug, segment and x87 registers. */
 import { createDecoder, newDecoded } from "../../isa/decode.ts";
-import type { Decoded } from "../../isa/decoded.ts";
+import type { Decoded, Operand } from "../../isa/decoded.ts";
+import { Reg } from "../../isa/registers.ts";
 import { CALLS } from "../../isa/system/calls.ts";
 import { FunctionBuilder } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
@@ -39,6 +40,14 @@ export function addressForm(d: Decoded): number {
   if (d.index >= 0 || (d.ripRelative && d.disp > 0x7fff0000)) return AddressForm.INDEX;
   return AddressForm.BASE;
 }
+
+/** Byte offset in the register file of an operand that is a register. High-byte registers AH CH DH BH are operands 0–3 one byte up. */
+export const registerOffset = (operand: Operand): number =>
+  operand.kind === "xmm"
+    ? Reg.XMM + 16 * operand.reg
+    : operand.kind === "mm"
+      ? Reg.ST + 16 * operand.reg
+      : Reg.GPR + 8 * (operand.reg % (operand.highByte ? 4 : 16)) + (operand.highByte ? 1 : 0);
 
 /** No row has more. */
 const MAX_OPERANDS = 4;

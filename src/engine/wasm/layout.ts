@@ -60,7 +60,7 @@ export const BankMode = { USER: 0, SUPERVISOR: 1, SUPERVISOR_AC: 2 } as const;
 export const BANK_MODES = 3;
 export const BANK_SETS = 8;
 
-export const JUMP_CACHE_ENTRIES = 16384;
+export const JUMP_CACHE_ENTRIES = 65536;
 export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * 16;
 
 export const JUMP_PAGES = 32768;

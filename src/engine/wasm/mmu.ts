@@ -10,6 +10,7 @@ import { Access as Walk, PagingMode, Translation, walk } from "../../isa/system/
 import type { BlockCache } from "./blocks.ts";
 import { Access } from "./core.ts";
 import { JumpCache } from "./jump-cache.ts";
+import { forgetLargePages, mayBeLargePage, noteLargePage } from "./large-pages.ts";
 import {
   BANK_MODES,
   BANK_SET_BYTES,
@@ -20,7 +21,6 @@ import {
   Engine,
   FAULT_PENDING,
   FEW_ENTRIES,
-  LARGE_HALF,
   TLB_BANK_BYTES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
@@ -36,7 +36,6 @@ const PAGE = 4096;
 const NO_PCID = -1;
 const WALK_ACCESS = [Walk.READ, Walk.WRITE] as const;
 const TWO_32 = 0x1_0000_0000;
-const PAGE_2M = 0x20_0000;
 const CR4_PGE = 1 << 7;
 
 /** Is bits 63–47 one value? @param high upper half of the address */
@@ -188,10 +187,7 @@ export class Mmu {
         words[entry] = words[entry + 1] = words[entry + 2] = words[entry + 3] = -1;
       }
     }
-    if (words[at + (BankSet.HAS_LARGE >> 2)] !== 0) {
-      words[at + (BankSet.HAS_LARGE >> 2)] = 0;
-      words.fill(0, at + (BankSet.LARGE_2M >> 2), at + (BANK_SET_BYTES >> 2));
-    }
+    forgetLargePages(words, at << 2);
     this.#jumps.flushSet(set);
   }
   /** Decoded blocks have moved. */
@@ -211,29 +207,13 @@ export class Mmu {
     const high = Number(BigInt.asIntN(32, address >> 32n));
     for (let set = 0; set < BANK_SETS; set++) {
       if (this.#pcids[set] === NO_PCID) continue;
-      if (this.#mayBeLarge(set, low, high)) {
+      if (mayBeLargePage(this.#words, this.#bankSet(set), low, high)) {
         this.#flushSet(set);
         this.#jumps.flushGlobal();
       } else this.#dropPage(set, (low >>> 12) % TLB_ENTRIES);
     }
     const named = pcid === undefined ? this.#set : this.#pcids.indexOf(pcid);
     this.#jumps.dropPage(Math.max(named, 0), low, high);
-  }
-  /** May the address lie in a large page that entries were filled from? */
-  #mayBeLarge(set: number, low: number, high: number): boolean {
-    const at = this.#bankSet(set);
-    if (this.#words[(at + BankSet.HAS_LARGE) >> 2] === 0) return false;
-    return (
-      this.#isNoted(at + BankSet.LARGE_2M, this.#region(low, high, 21)) ||
-      this.#isNoted(at + BankSet.LARGE_1G, this.#region(low, high, 30))
-    );
-  }
-  #isNoted(bitmap: number, bit: number): boolean {
-    return (this.#words[(bitmap >> 2) + (bit >> 5)] & (1 << (bit & 31))) !== 0;
-  }
-  /** Bit of a large region in its bitmap. */
-  #region(low: number, high: number, shift: number): number {
-    return (((low >>> shift) | (high << (32 - shift))) & (LARGE_HALF - 1)) | (high < 0 ? LARGE_HALF : 0);
   }
   #dropPage(set: number, index: number): void {
     const words = this.#words;
@@ -296,15 +276,8 @@ export class Mmu {
     const writable = wanted && this.#ram.claimWrite(frame / PAGE, this.vcpu);
     if (access === Access.WRITE && !writable) return 1;
     this.#enter(low, high, frame, writable);
-    if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
+    if (t.pageSize > PAGE) noteLargePage(this.#words, this.#bankSet(this.#set), low, high, t.pageSize);
     return 0;
-  }
-  #noteLarge(low: number, high: number, pageSize: number): void {
-    const at = this.#bankSet(this.#set);
-    const is2M = pageSize === PAGE_2M;
-    const bit = this.#region(low, high, is2M ? 21 : 30);
-    this.#words[(at + BankSet.HAS_LARGE) >> 2] = 1;
-    this.#words[((at + (is2M ? BankSet.LARGE_2M : BankSet.LARGE_1G)) >> 2) + (bit >> 5)] |= 1 << (bit & 31);
   }
   /** @param kind Engine word that names the bank */
   #enter(low: number, high: number, frame: number, writable: boolean, kind: number = Engine.TLB): void {
@@ -342,7 +315,7 @@ export class Mmu {
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     // A fetch from a device window finds nothing to run: the processor would raise a machine check; #GP stops the guest as well.
     if (frame < 0) throw new GuestFault(Vector.GP, 0);
-    if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
+    if (t.pageSize > PAGE) noteLargePage(this.#words, this.#bankSet(this.#set), low, high, t.pageSize);
     if (!t.global || (this.#words[(this.#base + Reg.CR4) >> 2] & CR4_PGE) === 0) this.#globalCode = false;
     return frame + (low & (PAGE - 1));
   }
@@ -353,7 +326,7 @@ export class Mmu {
     if (!walk(this.#physical, this.mode, high, low, Walk.FETCH, this.#user, this.#ac, t)) return -1;
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0) return -1;
-    if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
+    if (t.pageSize > PAGE) noteLargePage(this.#words, this.#bankSet(this.#set), low, high, t.pageSize);
     if (!t.global || (this.#words[(this.#base + Reg.CR4) >> 2] & CR4_PGE) === 0) this.#globalCode = false;
     this.#jumps.pin(low, high);
     return frame + (low & (PAGE - 1));
@@ -396,7 +369,7 @@ export class Mmu {
     const writable = (write || (t.dirty && t.writable)) && this.#ram.claimWrite(frame / PAGE, this.vcpu);
     if (write && !writable) return -1;
     this.#enter(low, high, frame, writable, Engine.BANK_SUPERVISOR);
-    if (t.pageSize > PAGE) this.#noteLarge(low, high, t.pageSize);
+    if (t.pageSize > PAGE) noteLargePage(this.#words, this.#bankSet(this.#set), low, high, t.pageSize);
     return frame + (low & (PAGE - 1));
   }
   /** User code came to be supervisor code, and nothing else has changed: what modeChanged() would do. */

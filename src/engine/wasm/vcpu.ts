@@ -419,32 +419,6 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     return entry;
   }
 
-  // ——— LOCKed accesses that no atomic instruction of the host can do ———
-  /** Stores a value where the expected one still is. @returns 0: something else is there now; else 1 */
-  storeLocked(address: bigint, size: number, expected: bigint, value: bigint): number {
-    return this.#engine.world.alone(() => {
-      // A device window's word was read once; it is not to change what reading again may do.
-      if (!this.mmu.isDevice(address) && this.mmu.read(address, size) !== expected) return 0;
-      this.mmu.write(address, size, value);
-      return 1;
-    });
-  }
-  /** CMPXCHG16B. @param halves expected and replacement, low half first  @returns equal; what was there is in SCRATCH */
-  exchangePair(address: bigint, halves: readonly bigint[]): number {
-    const { view } = this.regs;
-    return this.#engine.world.alone(() => {
-      this.mmu.readVector(address);
-      const [low, high] = [0, 8].map((half) => view.getBigUint64(Engine.SCRATCH + half, true));
-      if (low !== halves[0] || high !== halves[1]) return 0;
-      view.setBigUint64(Engine.SCRATCH, halves[2], true);
-      view.setBigUint64(Engine.SCRATCH + 8, halves[3], true);
-      this.mmu.writeVector(address);
-      view.setBigUint64(Engine.SCRATCH, low, true);
-      view.setBigUint64(Engine.SCRATCH + 8, high, true);
-      return 1;
-    });
-  }
-
   // ——— Cpu ———
   read(address: bigint, size: number, privilege?: Privilege): bigint {
     return this.mmu.read(BigInt.asUintN(64, address), size, privilege);
@@ -525,11 +499,5 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     const nmiOver = this.#inNmi && this.regs.get32(Reg.NMI_BLOCKED) === 0;
     if (nmiOver) this.#inNmi = false;
     if (always || trap || pending || nmiOver) Atomics.or(this.#words, this.#attention, Attention.LOOK);
-  }
-  /** An SSE (x87) instruction met CR0.EM, CR0.TS or CR4.OSFXSR. @source SDM vol. 3A tables 13-1, 2-2 */
-  raiseUnit(sse: boolean): never {
-    const cr0 = this.regs.get32(Reg.CR0);
-    const unavailable = sse ? (cr0 & 4) !== 0 || (this.regs.get32(Reg.CR4) & 0x200) === 0 : false;
-    throw new GuestFault(unavailable ? Vector.UD : Vector.NM);
   }
 }
