@@ -31,6 +31,7 @@ import {
   VCPU_TLB,
 } from "./layout.ts";
 import { PhysicalMemory, type DevicePorts } from "./physical.ts";
+import { SystemPages } from "./system-pages.ts";
 
 const PAGE = 4096;
 const NO_PCID = -1;
@@ -65,6 +66,7 @@ export class Mmu {
   readonly #order = Array.from({ length: BANK_SETS }, (_, i) => i);
   #set = 0;
   readonly #jumps: JumpCache;
+  readonly #system = new SystemPages();
   /** All code that was fetched since this was set lies in global pages. */
   #globalCode = true;
 
@@ -110,6 +112,7 @@ export class Mmu {
     this.#set = 0;
     this.#globalCode = true;
     this.#watched = [];
+    this.#system.forget();
     this.modeChanged();
   }
 
@@ -169,11 +172,13 @@ export class Mmu {
     for (let i = this.#order.indexOf(set); i > 0; i--) this.#order[i] = this.#order[i - 1];
     this.#order[0] = set;
     this.#set = set;
+    this.#system.forget();
   }
 
   // ——— flushing ———
   #flushSet(set: number): void {
     const words = this.#words;
+    this.#system.forget();
     const at = this.#bankSet(set) >> 2;
     const count = words[at + (BankSet.COUNT >> 2)];
     words[at + (BankSet.COUNT >> 2)] = 0;
@@ -212,6 +217,7 @@ export class Mmu {
         this.#jumps.flushGlobal();
       } else this.#dropPage(set, (low >>> 12) % TLB_ENTRIES);
     }
+    if (this.#system.find(low, high) >= 0) this.#system.forget();
     const named = pcid === undefined ? this.#set : this.#pcids.indexOf(pcid);
     this.#jumps.dropPage(Math.max(named, 0), low, high);
   }
@@ -232,6 +238,7 @@ export class Mmu {
       for (let set = 0; set < BANK_SETS; set++) this.#dropPage(set, page % TLB_ENTRIES);
     }
     this.#watched = pages;
+    this.#system.forget();
     this.#chooseRefill();
   }
   #isWatched(low: number, high: number): boolean {
@@ -359,13 +366,15 @@ export class Mmu {
   /** For what the processor itself accesses, as a supervisor: where the byte is in the frames memory; −1 if it cannot be accessed simply (see
    *  hostAddress). Raises nothing. */
   systemAddress(low: number, high: number, write: boolean): number {
-    const known = this.#inTlb(low, high, write, "system");
-    if (known >= 0) return known;
+    const known = write ? -1 : this.#system.find(low, high);
+    const at = known >= 0 ? known : this.#inTlb(low, high, write, "system");
+    if (at >= 0) return at;
     if (!isCanonicalHigh(high) || this.#watched.length > 0) return -1;
     const t = this.#t;
     if (!walk(this.#physical, this.mode, high, low, write ? Walk.WRITE : Walk.READ, false, false, t)) return -1;
     const frame = this.#ram.frameAddress(Math.floor(t.gpa / PAGE));
     if (frame < 0) return -1;
+    if (!write) this.#system.note(low, high, frame);
     const writable = (write || (t.dirty && t.writable)) && this.#ram.claimWrite(frame / PAGE, this.vcpu);
     if (write && !writable) return -1;
     this.#enter(low, high, frame, writable, Engine.BANK_SUPERVISOR);

@@ -238,16 +238,13 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   /** Generated code came to a #PF: delivers it inside of the slice. */
   pageFault(): void {
     const { regs } = this;
-    const words = this.#words;
-    const at = this.address >> 2;
-    const errorCode = words[at + (Engine.FAULT >> 2)] & (FAULT_PENDING - 1);
-    words[at + (Engine.FAULT >> 2)] = 0;
-    words[at + (Engine.LINK >> 2)] = 0;
+    const errorCode = regs.get32(Engine.FAULT) & (FAULT_PENDING - 1);
+    regs.set32(Engine.FAULT, 0);
+    regs.set32(Engine.LINK, 0);
     this.entry = 0;
     if (this.#stopsAtFaults) throw new GuestFault(Vector.PF, errorCode, regs.get64(Engine.FAULT_ADDRESS));
     this.exits["fault"]++;
-    words[at + (Reg.CR2 >> 2)] = words[at + (Engine.FAULT_ADDRESS >> 2)];
-    words[at + (Reg.CR2 >> 2) + 1] = words[at + (Engine.FAULT_ADDRESS >> 2) + 1];
+    for (const half of [0, 4]) regs.set32(Reg.CR2 + half, regs.get32(Engine.FAULT_ADDRESS + half));
     if (!this.#delivery.deliver(Vector.PF, errorCode, true))
       deliverFault(this, new GuestFault(Vector.PF, errorCode, regs.get64(Reg.CR2)));
   }
