@@ -25,8 +25,9 @@ import { Mmu, type FlushScope } from "./mmu.ts";
 import type { DevicePorts } from "./physical.ts";
 import { Retirement } from "./retirement.ts";
 
-/** Instructions between looks at the clock and at what other threads want: some tens of microseconds. */
+/** Instructions between looks at clock and other threads: some tens of microseconds. Where nothing is translated those are fewer, and more looks find sooner what is hot. */
 const SLICE = 20_000;
+const SLICE_INTERPRETED = 4000;
 const HALTED = 1;
 const SHUT_DOWN = 3;
 
@@ -205,8 +206,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
       return this.#fault(error);
     }
     const rest = regs.get32(Engine.FUEL) | 0;
-    if (rest < 0) this.#look();
-    this.#fuel = rest > 0 ? rest : SLICE;
+    if (rest > 0) this.#fuel = rest;
+    else this.#fuel = rest < 0 && this.#look() ? SLICE : SLICE_INTERPRETED;
     this.entry = 0;
     return Math.max(this.retirement.retire(), 1);
   }
@@ -386,15 +387,15 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.regs.set32(Engine.LINK, 0); // its entry may be a region's now
     return this.#engine.blocks.find(...this.#fetch());
   }
-  /** The slice ended here: perhaps it is hot. */
-  #look(): void {
+  /** The slice ended here: perhaps it is hot. @returns as Regions.see */
+  #look(): boolean {
     const regions = this.#engine.regions;
     regions.install();
     const address = this.mmu.codeAddress(
       this.regs.view.getInt32(Reg.RIP, true),
       this.regs.view.getInt32(Reg.RIP + 4, true),
     );
-    if (address >= 0) regions.see(this, address);
+    return address >= 0 && regions.see(this, address);
   }
 
   /** The run loop missed the jump cache. @returns first entry of the block at RIP */

@@ -144,21 +144,21 @@ export class Regions {
   }
 
   // ——— what is hot ———
-  /** A slice ended at this address. @param address in the frames memory */
-  see(vcpu: WasmVcpu, address: number): void {
-    if (this.#limits.threshold === Infinity) return;
+  /** A slice ended at this address. @param address in the frames memory  @returns is there nothing to find here: it is translated, or never will be? */
+  see(vcpu: WasmVcpu, address: number): boolean {
+    if (this.#limits.threshold === Infinity) return true;
     if (++this.#looks % this.#limits.memory === 0) this.#forget();
     const place = this.#places.get(address);
     if (place) this.#code.see(place.region);
-    if (place || this.#refused.has(address) || this.#changesOften(Math.floor(address / PAGE))) return;
+    if (place || this.#changesOften(Math.floor(address / PAGE))) return true;
+    if (this.#refused.has(address)) return false;
     const times = (this.#seen.get(address) ?? 0) + 1;
-    if (times < this.#limits.threshold) {
-      this.#seen.set(address, times);
-      return;
+    if (times < this.#limits.threshold) this.#seen.set(address, times);
+    else if (this.#pending.size < this.#limits.pending) {
+      this.#seen.delete(address);
+      this.#request(vcpu, address);
     }
-    if (this.#pending.size >= this.#limits.pending) return;
-    this.#seen.delete(address);
-    this.#request(vcpu, address);
+    return false;
   }
   #forget(): void {
     this.#seen.clear();
