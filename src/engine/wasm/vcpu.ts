@@ -206,8 +206,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
       return this.#fault(error);
     }
     const rest = regs.get32(Engine.FUEL) | 0;
-    if (rest > 0) this.#fuel = rest;
-    else this.#fuel = rest < 0 && this.#look() ? SLICE : SLICE_INTERPRETED;
+    this.#fuel = rest > 0 ? rest : rest < 0 && this.#look() ? SLICE : SLICE_INTERPRETED;
     this.entry = 0;
     return Math.max(this.retirement.retire(), 1);
   }
