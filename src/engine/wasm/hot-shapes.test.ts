@@ -7,7 +7,7 @@ import { addressForm } from "./handlers.ts";
 import { HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
 
 /** What a handler may call and still be the first of a pair: a write could hit the second instruction, a call could change anything. */
-const HARMLESS = new Set(["load", "loadVector", "raise", "raiseSse", "raiseX87"]);
+const HARMLESS = new Set(["load", "loadVector", "endInFault", "raise", "raiseSse", "raiseX87"]);
 
 function importsOf(hex: string): string[] {
   const bytes = Uint8Array.fromHex(hex);
