@@ -179,8 +179,8 @@ export const Engine = {
   /** Entry of a region that has left because a stretch of its stack crosses a page (translator/stack-spans.ts); else 0. */
   CROSSING: Reg.ENGINE + 104,
   /** i64 and i32: a #PF that is sure and is to be delivered: its linear address, and its error code with FAULT_PENDING; 0: none. */
-  FAULT_ADDRESS: Reg.ENGINE + 112,
-  FAULT: Reg.ENGINE + 120,
+  FAULT_ADDRESS: Reg.ENGINE + 120,
+  FAULT: Reg.ENGINE + 128,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;
