@@ -19,7 +19,7 @@ test("no word of the engine's lies in another one, or is not aligned", () => {
     assert.equal(offset % Math.min(size, 8), 0, name);
     assert.ok(offset >= Reg.ENGINE && offset + size <= Reg.SIZE, name);
     for (let at = offset; at < offset + size; at += 4) {
-      assert.equal(owner.get(at), undefined, `${name} and ${owner.get(at)}`);
+      assert.equal(owner.get(at), undefined, `${name} and ${String(owner.get(at))}`);
       owner.set(at, name);
     }
   }
