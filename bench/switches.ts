@@ -71,5 +71,7 @@ export const SWITCHES: readonly FeatureSwitch[] = [
   pass("pageReuse", "hash"),
   pass("stackSpans", "calls"),
   pass("inlineCalls", "calls"),
+  pass("guessTargets", "calls"),
+  pass("knownReturns", "tree"),
   pass("fastFloat", "nbody"),
 ];

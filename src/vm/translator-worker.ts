@@ -43,8 +43,9 @@ const knownOptions = new Map<string, RegionOptions>();
 function machineKey({ options, ramPages }: TranslatorClient): string {
   return `${JSON.stringify(options)} ${ramPages}`;
 }
-function contentKey(machine: string, { seed, runs, bytes, crossing = false }: RegionCode): string {
-  return createHash("sha256").update(`${machine} ${seed} ${crossing} ${runs.join()} `).update(bytes).digest("base64");
+function contentKey(machine: string, { seed, runs, bytes, sites, crossing = false }: RegionCode): string {
+  const shape = `${machine} ${seed} ${crossing} ${runs.join()} ${JSON.stringify(sites)} `;
+  return createHash("sha256").update(shape).update(bytes).digest("base64");
 }
 function keep(key: string, each: Kept): void {
   kept.set(key, each);

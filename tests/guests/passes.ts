@@ -31,6 +31,8 @@ const NO_PASSES: RegionPasses = {
   pageReuse: false,
   stackSpans: false,
   inlineCalls: false,
+  guessTargets: false,
+  knownReturns: false,
   fastFloat: false,
 };
 const INTERPRETER = variant("interpreter", {}, false);

@@ -7,6 +7,7 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded, type Decoder } from "../../isa/decode.ts";
 import { Reg, Slot } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
+import { BlockEnd, endingOf } from "./block-end.ts";
 import { AddressForm } from "./emit-handler.ts";
 import { PSEUDO, registerOffset, type HandlerTable } from "./handlers.ts";
 import {
@@ -19,18 +20,18 @@ import {
   ENTRY_STACK,
   ENTRY_UNCHAINED,
 } from "./layout.ts";
+import { clearTargets, hasTargets, TARGET_ENTRIES } from "./jump-targets.ts";
 
 const PAGE = 4096;
 const TWO_32 = 0x1_0000_0000;
 /** Longer runs of straight code are rare; a block must end before its position byte does. */
 const MAX_BLOCK = 64;
+/** … with a pseudo-instruction or the targets of a jump behind it. */
+const MOST_ENTRIES = MAX_BLOCK + TARGET_ENTRIES;
 const LINE_SHIFT = 6;
 const MAX_INSTRUCTION = 15;
 /** Writes beside the code of a page before its blocks are dropped so that writes become fast again. */
 const QUIET_WRITES = 64;
-
-/** How a block ends: it goes on, jumps (JUMP: always, BRANCH: perhaps), calls, or leaves in another way. */
-export const BlockEnd = { GOES_ON: 0, JUMP: 1, BRANCH: 2, CALL: 3, INDIRECT_CALL: 4, OTHER: 5 } as const;
 
 export interface Block {
   /** Byte offset of its first instruction in the frames memory. */
@@ -136,7 +137,7 @@ export class BlockCache {
     }
     const spanning = this.#spanning.get(address);
     if (spanning && spanning.second === secondPage()) return spanning.entry;
-    if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();
+    if (this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd) this.clear();
     return this.#decodeBlock(address, MAX_BLOCK, secondPage);
   }
   /** Puts a block into the table that generated code looks into. */
@@ -159,7 +160,7 @@ export class BlockCache {
   findPlain(address: number, secondPage: () => number): number {
     const known = this.#plain.get(address);
     if (known !== undefined) return known.entry;
-    if (this.#next + (MAX_BLOCK + 2) * Entry.BYTES > this.arenaEnd) this.clear();
+    if (this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd) this.clear();
     return this.#decodeBlock(address, MAX_BLOCK, secondPage, false, this.#plain);
   }
   blockAt(address: number): Block | undefined {
@@ -178,6 +179,7 @@ export class BlockCache {
       if (failure) return this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, offset, 0);
       this.#write(offset, 0);
       if (!this.#d.row.ends) this.#fallThrough(offset + this.#d.length, 1);
+      this.#addTargets();
       return entry;
     });
   }
@@ -246,13 +248,22 @@ export class BlockCache {
     }
     if (!ended) this.#fallThrough(at - page, n);
     if (once) {
+      this.#addTargets();
       this.#bytes[start + Entry.FLAGS] |= ENTRY_UNCHAINED;
       return start;
     }
     this.#pairUp(start);
     const entries = (this.#next - start) / Entry.BYTES;
+    this.#addTargets();
     const [from, to] = [address - page, at - page];
-    const block = { key: address, entry: start, entries, from, to, ...this.#ending(ended, failed, to) };
+    const block = {
+      key: address,
+      entry: start,
+      entries,
+      from,
+      to,
+      ...endingOf(ended && !failed ? this.#d : undefined, ended, to),
+    };
     into.set(address, block);
     this.#keep(block, page);
     if (into === this.#blocks) {
@@ -260,17 +271,6 @@ export class BlockCache {
       this.onBlock(block);
     }
     return start;
-  }
-  /** Of the block whose last instruction was decoded last. @param failed it is none */
-  #ending(ended: boolean, failed: boolean, to: number): { end: number; target: number } {
-    const { row, operandCount, operands, imm32 } = this.#d;
-    if (!ended) return { end: BlockEnd.GOES_ON, target: to };
-    if (failed || row.size !== "64") return { end: BlockEnd.OTHER, target: 0 };
-    if (operandCount > 0 && operands[0].kind === "rel") {
-      const end = row.mnemonic === "call" ? BlockEnd.CALL : row.mnemonic === "jmp" ? BlockEnd.JUMP : BlockEnd.BRANCH;
-      return { end, target: to + imm32 };
-    }
-    return { end: row.mnemonic === "call" ? BlockEnd.INDIRECT_CALL : BlockEnd.OTHER, target: 0 };
   }
   /** Gives pairs of entries their common handler, where there is one; the second keeps its own, unused. */
   #pairUp(start: number): void {
@@ -299,8 +299,9 @@ export class BlockCache {
       if (!this.#d.row.ends) this.#fallThrough(address - page + this.#d.length, 1);
     }
     this.#bytes[start + Entry.FLAGS] |= ENTRY_UNCHAINED;
-    if (once) return start;
     const entries = (this.#next - start) / Entry.BYTES;
+    this.#addTargets();
+    if (once) return start;
     this.#spanning.set(address, { entry: start, second });
     const block = { key: address, entry: start, entries, end: BlockEnd.OTHER, target: 0 };
     this.#keep({ ...block, from: address - page, to: PAGE }, page);
@@ -344,6 +345,12 @@ export class BlockCache {
   #fallThrough(offset: number, position: number): void {
     const entry = this.#pseudo(PSEUDO.FALL_THROUGH, offset, position);
     this.#words[(entry + Entry.IMM) >> 2] = offset;
+  }
+  /** Room for the targets of the jump that was decoded last (jump-targets.ts). */
+  #addTargets(): void {
+    if (!hasTargets(this.#d)) return;
+    clearTargets(this.#words, this.#next);
+    this.#next += TARGET_ENTRIES * Entry.BYTES;
   }
   #write(offset: number, position: number): void {
     const d = this.#d;

@@ -11,6 +11,7 @@ import type { HandlerExits } from "./emit-handler.ts";
 import { writeExchangePair, writeStoreLocked } from "./locked.ts";
 import { ENTRY, pushTlbEntry, type Imports } from "./emit-memory.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "./jump-cache.ts";
+import { noteTarget } from "./jump-targets.ts";
 import { Engine, Entry, ENTRY_UNCHAINED, MAX_EXECUTORS, statePages, Tlb } from "./layout.ts";
 import { pageAddend, refill, stretchAddend } from "./refill.ts";
 import { copyRun, fillRun } from "./string-run.ts";
@@ -68,6 +69,8 @@ export const CORE_FUNCTIONS = {
   stretchAddend: [["i32", "i32", "i64", "i32"], ["i64"]],
   /** (state) → first entry of the block at RIP, put into the jump cache; 0: ask lookUp. Raises nothing. */
   findBlock: [["i32"], ["i32"]],
+  /** (entry of an indirect jump, distance of its target from its page): counts it. */
+  noteTarget: [["i32", "i64"], []],
   /** (state, entry): the instruction has changed nothing and ends in the #PF of Engine.FAULT; RIP is its handler's afterwards. */
   endInFault: [["i32", "i32"], []],
   // The next five may note a #PF, and have then done nothing.
@@ -361,6 +364,7 @@ export function coreModule(
   w.addPageAddend();
   w.add("findBlock", findBlock(tables));
   w.add("endInFault", w.endInFault());
+  w.add("noteTarget", noteTarget());
   w.add("load", w.load());
   w.add("store", w.store());
   w.add("update", w.update());

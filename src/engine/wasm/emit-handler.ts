@@ -14,6 +14,7 @@ import { ENTRY, type Imports } from "./emit-memory.ts";
 import { STATE } from "./emit-flags.ts";
 import type { Value } from "./emit-values.ts";
 import { emitForget, emitTagChoice } from "./jump-cache.ts";
+import { emitNoteBranch, emitNoteTarget, hasTargets } from "./jump-targets.ts";
 import { Engine, Entry } from "./layout.ts";
 import { callRun, chargeRun } from "./string-run.ts";
 
@@ -369,6 +370,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
   jumpRelative(cond?: Value): void {
     if (cond) {
       this.pushCondition(cond);
+      emitNoteBranch(this.f);
       this.f.if();
       this.#follow(Entry.CHAIN_TAKEN);
       this.f.else();
@@ -415,6 +417,7 @@ export class EmitHandler extends EmitVectors implements Sem<Value> {
 
   jump(target: Value, hint: "jump" | "call" | "return"): void {
     if (hint === "jump") this.#requireCanonical(target); // calls and returns have looked, before the stack changed
+    if (hasTargets(this.#shape)) emitNoteTarget(this.f, () => this.push(target), this.imports);
     this.#setRip(target);
     this.leave();
     this.#finished = true;

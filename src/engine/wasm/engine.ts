@@ -276,6 +276,8 @@ export class WasmEngine {
     return {
       resume: () => this.current.resume(),
       validate: (_: number, entry: number) => this.regions.validate(this.current, entry),
+      landed: () => this.current.landed(),
+      outgrown: (_: number, entry: number) => this.regions.outgrown(this.current, entry),
       fpCommit: () => {
         const { regs } = this.current;
         const flags = regs.get32(Engine.FP_FLAGS);

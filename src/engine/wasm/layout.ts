@@ -4,7 +4,8 @@
  *   0x0001_0000  vCPU areas, VCPU_BYTES each, MAX_VCPUS of them
  *   for each executor, EXECUTOR_BYTES:
  *     block table: known blocks, 16 bytes each by hash of their address in the frames memory: 0 i64 that address (0: none) · 8 i32 first decoded entry
- *     records of translated regions: 0 i32 tag as in the jump cache, 8 i64 base page for which its pages are mapped as translated
+ *     records of translated regions: 0 i32 tag as in the jump cache, 4 i32 exits (RegionRecord), 8 i64 base page for which its pages are mapped as translated
+ *     landings: i32 by hash of a decoded entry, how often a region was left for it
  *     arena: decoded blocks, 32-byte entries
  *
  * vCPU area: register file (registers.ts, 4 KiB) · jump cache · its pages · TLB banks · an empty bank · bank sets
@@ -29,7 +30,8 @@
  *   12 u16 base   14 u16 index   16 u16 segment base (byte offsets of slots)
  *   18 u8  position in the block       19 u8  flags
  *   20 i32 displacement                24 i64 immediate
- * In relative jumps: 12 u32 chained entry if taken · 20 u32 chained entry if not · 24 i64 target relative to the page.
+ * Behind an indirect jump or call, which ends its block: JUMP_TARGETS times 0 i32 target from the page of the jump, 4 u32 how often (jump-targets.ts)
+ * In relative jumps: 6 u16 history, of conditional ones: bit 0 is 1 if it was taken last · 12 u32 chained entry if taken · 20 u32 chained entry if not · 24 i64 target relative to the page.
  */
 import { Reg } from "../../isa/registers.ts";
 
@@ -81,6 +83,8 @@ export const BLOCK_TABLE_BYTES = BLOCK_TABLE_ENTRIES * BlockEntry.BYTES;
 
 /** Records of regions (translator/regions.ts), by handler. */
 export const REGION_RECORD_BYTES = 16;
+/** Counts of entries of blocks by (entry / 32) mod LANDINGS. */
+export const LANDINGS = 4096;
 /** Handlers from this number on are regions; the rest of the table is the interpreter's. */
 export const REGION_HANDLERS = 32768;
 export const MAX_REGIONS = 32768;
@@ -93,9 +97,11 @@ export const statePages = (executors: number): number => (EXECUTORS + executors 
 export const blockTableOf = (executor: number): number => EXECUTORS + executor * EXECUTOR_BYTES;
 /** … the records of its regions. */
 export const regionRecordsOf = (executor: number): number => blockTableOf(executor) + BLOCK_TABLE_BYTES;
+/** From an executor's block table to its landings. */
+export const LANDINGS_FROM_TABLE = BLOCK_TABLE_BYTES + MAX_REGIONS * REGION_RECORD_BYTES;
 /** … and its decoded blocks: [start, end). */
 export const arenaOf = (executor: number): { start: number; end: number } => ({
-  start: regionRecordsOf(executor) + MAX_REGIONS * REGION_RECORD_BYTES,
+  start: blockTableOf(executor) + LANDINGS_FROM_TABLE + 4 * LANDINGS,
   end: blockTableOf(executor + 1),
 });
 
@@ -123,9 +129,14 @@ export const Entry = {
   FLAGS: 19,
   DISP: 20,
   IMM: 24,
+  HISTORY: 6,
   CHAIN_TAKEN: 12,
   CHAIN_NEXT: 20,
 } as const;
+
+/** Places behind an indirect jump for its targets. */
+export const JUMP_TARGETS = 8;
+export const JUMP_TARGET_BYTES = 8;
 
 /** Entry flag: this block must not be reached by a chain (it spans two pages, or is for one use). */
 export const ENTRY_UNCHAINED = 1;

@@ -388,13 +388,13 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   }
   /** The slice ended here: perhaps it is hot. @returns as Regions.see */
   #look(): boolean {
-    const regions = this.#engine.regions;
-    regions.install();
-    const address = this.mmu.codeAddress(
-      this.regs.view.getInt32(Reg.RIP, true),
-      this.regs.view.getInt32(Reg.RIP + 4, true),
-    );
-    return address >= 0 && regions.see(this, address);
+    this.#engine.regions.install();
+    return this.landed(1);
+  }
+  /** Code at RIP is seen to be hot, or, where slices end, to be so perhaps. @param times that it counts as seen  @returns as Regions.see */
+  landed(times = Infinity): boolean {
+    const frame = this.codeFrame(this.ripPage());
+    return frame >= 0 && this.#engine.regions.see(this, frame + (this.regs.get32(Reg.RIP) & 0xfff), times);
   }
 
   /** The run loop missed the jump cache. @returns first entry of the block at RIP */

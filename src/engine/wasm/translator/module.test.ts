@@ -10,7 +10,7 @@ const RAM_PAGES = 16;
 
 function request(id: number, text: string): RegionRequest {
   const { bytes } = code(text);
-  return { id, code: { seed: 0x10, runs: Int32Array.of(0x10, bytes.length), bytes } };
+  return { id, code: { seed: 0x10, runs: Int32Array.of(0x10, bytes.length), bytes, sites: [] } };
 }
 const LOOP = `
   83 c0 01                        add eax, 1

@@ -5,6 +5,7 @@ import { createDecoder, newDecoded } from "../../../isa/decode.ts";
 import type { Decoded } from "../../../isa/decoded.ts";
 import { frameKey, isSmallStep, operandKey, PageReuse, stackKey } from "./page-reuse.ts";
 import { buildGraph, GRAPH_LIMITS } from "./region.ts";
+import { ALL_PASSES } from "./region-state.ts";
 import { Structure } from "./structure.ts";
 
 const [RCX, RBX, RSP, RSI] = [1, 3, 4, 6];
@@ -53,8 +54,8 @@ describe("small steps of a register", () => {
 /** The pass over a program, and names of the bits of a node. */
 function passOf(text: string): { likely(offset: number): string[] } {
   const { bytes } = code(text);
-  const region = { seed: 0, runs: Int32Array.of(0, bytes.length), bytes };
-  const { nodes } = buildGraph(region, (d) => d.row.mnemonic !== "hlt", GRAPH_LIMITS, true);
+  const region = { seed: 0, runs: Int32Array.of(0, bytes.length), bytes, sites: [] };
+  const { nodes } = buildGraph(region, (d) => d.row.mnemonic !== "hlt", GRAPH_LIMITS, ALL_PASSES);
   const successors = (n: number): number[] => {
     const { end } = nodes[n - 1];
     const edges = end.kind === "branch" ? [end.taken, end.next] : end.kind === "dynamic" ? [] : [end.to];

@@ -10,16 +10,17 @@ import { EmitVectors } from "../emit-vectors.ts";
 import type { Value } from "../emit-values.ts";
 import { pushCachedBlock, pushJumpCacheHit } from "../jump-cache.ts";
 import { PSEUDO } from "../handlers.ts";
-import { Engine, Entry, REGION_HANDLERS } from "../layout.ts";
+import { Engine, Entry, LANDINGS, LANDINGS_FROM_TABLE, REGION_HANDLERS } from "../layout.ts";
 import { GENERAL_OPS, generalName } from "./region-float.ts";
 import { DERIVED, derivedResult, FlagsCode, FlagsKind, flagsKindOf, Over } from "./flags-code.ts";
 import { orderFlags } from "./region-flags.ts";
-import { RegionEntry } from "./region-entry.ts";
+import { RegionEntry, RegionRecord } from "./region-entry.ts";
 
 /** Imports of regions besides HOST_FUNCTIONS. */
 export const REGION_FUNCTIONS = {
-  /** (state) → next entry, or 0: RIP has changed, as a handler's end. */
-  leave: [["i32"], ["i32"]],
+  /** (state, what the jump cache has for RIP if that is known, else 0, the region's entry if it might have gone on here, else 0)
+   *  → next entry, or 0: RIP has changed, as a handler's end. */
+  leave: [["i32", "i32", "i32"], ["i32"]],
   /** (state) → next entry, or 0: the instruction at RIP has changed nothing; it ends in the #PF that was noted, or is the interpreter's. */
   interpret: [["i32"], ["i32"]],
   /** (state): flags that a region left are the lazy pair, as the interpreter wants them. */
@@ -41,10 +42,16 @@ export const REGION_HOST_FUNCTIONS = {
   resume: [["i32"], ["i32"]],
   /** (state, entry) → 0: the region's pages are mapped as it was translated. */
   validate: [["i32", "i32"], ["i32"]],
+  /** (state): regions were often left for code at RIP that is none. */
+  landed: [["i32"], []],
+  /** (state, entry): a region was often left for code that might be a part of it. */
+  outgrown: [["i32", "i32"], []],
   /** (state) → 0: the gathered flags are sticky now; 1: they raise #XM, nothing was changed. */
   fpCommit: [["i32"], ["i32"]],
 } as const satisfies Record<string, Signature>;
 
+/** So often a region is left for a block before that is looked at. Each time costs a look-up and what the interpreter does until the next region. */
+const HOT_LANDINGS = 10_000;
 const [FK, FA, FB, FR, FX] = [0, 1, 2, 3, 4];
 const KINDS = 4 * Object.keys(FlagsKind).length;
 const [BIT_63, BIT_62] = [1n << 63n, 1n << 62n];
@@ -177,22 +184,53 @@ function settleFunction(result: number, aux: number): FunctionBuilder {
   return f;
 }
 
+/** A region was left for code that is none: code that goes on in this way often is hot. @param at i32 local that is written */
+function countLanding(f: FunctionBuilder, entry: number, at: number, landed: number): void {
+  f.get(entry).i32(Math.log2(Entry.BYTES)).op("i32.shr_u");
+  f.i32(LANDINGS - 1)
+    .op("i32.and")
+    .i32(2)
+    .op("i32.shl");
+  f.get(STATE).memory("i32.load", Engine.BLOCK_TABLE).op("i32.add").tee(at);
+  f.get(at).memory("i32.load", LANDINGS_FROM_TABLE).i32(1).op("i32.add").memory("i32.store", LANDINGS_FROM_TABLE);
+  f.get(at).memory("i32.load", LANDINGS_FROM_TABLE).i32(HOT_LANDINGS).op("i32.ge_u").likely(false).if();
+  f.get(at).i32(0).memory("i32.store", LANDINGS_FROM_TABLE);
+  f.get(STATE).call(landed).end();
+}
+
+/** A region was left where it might go on. @param left its entry  @param at i32 local that is written */
+function countExit(f: FunctionBuilder, left: number, at: number, outgrown: number): void {
+  f.get(left).memory("i32.load", RegionEntry.RECORD).tee(at);
+  f.get(at).memory("i32.load", RegionRecord.EXITS).i32(1).op("i32.add").memory("i32.store", RegionRecord.EXITS);
+  f.get(at).memory("i32.load", RegionRecord.EXITS).op("i32.eqz").likely(false).if();
+  f.get(STATE).get(left).call(outgrown).end();
+}
+
 /** Looks RIP up in the jump cache, and goes on there at once if that is a region. */
-function leaveFunction(m: ModuleBuilder, settle: number): FunctionBuilder {
-  const f = new FunctionBuilder(["i32"], ["i32"]);
-  const [rip, cache, entry, handler] = [f.local("i64"), f.local("i32"), f.local("i32"), f.local("i32")];
+function leaveFunction(m: ModuleBuilder, settle: number, landed: number, outgrown: number): FunctionBuilder {
+  const f = new FunctionBuilder(["i32", "i32", "i32"], ["i32"]);
+  const [entry, left] = [1, 2];
+  const [rip, cache, handler] = [f.local("i64"), f.local("i32"), f.local("i32")];
   const nothing = (): void => void f.get(STATE).call(settle).i32(0).op("return").end();
   f.get(STATE).memory("i32.load", Reg.ATTENTION).get(STATE).memory("i32.load", Engine.FUEL).i32(31).op("i32.shr_u");
-  f.op("i32.or").if();
+  f.op("i32.or").likely(false).if();
   nothing();
+  f.get(left).if();
+  countExit(f, left, cache, outgrown);
+  f.end();
   f.get(STATE).memory("i64.load", Reg.RIP).set(rip);
+  f.get(entry).op("i32.eqz").if();
   pushJumpCacheHit(f, rip, cache);
-  f.op("i32.eqz").if();
+  f.op("i32.eqz").likely(false).if();
   nothing();
-  f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
   pushCachedBlock(f, cache);
-  f.tee(entry).memory("i32.load16_u", Entry.HANDLER).tee(handler).i32(REGION_HANDLERS).op("i32.lt_u").if();
-  f.get(STATE).call(settle).get(entry).op("return").end();
+  f.set(entry).end();
+  f.get(STATE).get(rip).i64(-4096).op("i64.and").memory("i64.store", Reg.PAGE_VA);
+  f.get(entry).memory("i32.load16_u", Entry.HANDLER).tee(handler).i32(REGION_HANDLERS).op("i32.lt_u");
+  f.likely(false).if();
+  f.get(STATE).call(settle);
+  countLanding(f, entry, cache, landed);
+  f.get(entry).op("return").end();
   f.get(STATE)
     .get(entry)
     .get(handler)
@@ -230,6 +268,8 @@ export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
   const lane = m.importFunction("host", SOFT_ARITHMETIC, ...HOST_FUNCTIONS[SOFT_ARITHMETIC]);
   const pageFault = m.importFunction("host", "pageFault", ...HOST_FUNCTIONS.pageFault);
   const resume = m.importFunction("host", "resume", ...REGION_HOST_FUNCTIONS.resume);
+  const landed = m.importFunction("host", "landed", ...REGION_HOST_FUNCTIONS.landed);
+  const outgrown = m.importFunction("host", "outgrown", ...REGION_HOST_FUNCTIONS.outgrown);
   importMemories(m, ramPages);
   m.importTable("mere", "handlers", 1);
   const add = (name: string, f: FunctionBuilder): number => {
@@ -240,7 +280,7 @@ export function regionCoreModule(ramPages: number): Uint8Array<ArrayBuffer> {
   const result = add("flagsResult", pairFunction(Reg.FLAG_RESULT));
   const aux = add("flagsAux", auxFunction(m.add(pairFunction(Reg.FLAG_AUX))));
   const settle = add("settleFlags", settleFunction(result, aux));
-  add("leave", leaveFunction(m, settle));
+  add("leave", leaveFunction(m, settle, landed, outgrown));
   add("interpret", interpretFunction(settle, pageFault, resume));
   for (const op of GENERAL_OPS) {
     for (const width of [4, 8] as const) {

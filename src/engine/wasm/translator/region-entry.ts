@@ -10,5 +10,5 @@ export const RegionEntry = {
   RECORD: Entry.IMM + 4,
   PLAIN: Entry.CHAIN_TAKEN,
 } as const;
-/** What an executor keeps of a region in the arena: the mapping for which its pages are known to be the right ones. */
-export const RegionRecord = { TAG: 0, BASE: 8 } as const;
+/** What an executor keeps of a region: the mapping for which its pages are known to be the right ones; i32, below 0, how often it may still be left where it might go on. */
+export const RegionRecord = { TAG: 0, EXITS: 4, BASE: 8 } as const;

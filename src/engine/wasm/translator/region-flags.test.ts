@@ -145,7 +145,7 @@ function condition(cc: number, flags: number): boolean {
 }
 
 const core = new WebAssembly.Instance(new WebAssembly.Module(regionCoreModule(RAM_PAGES)), {
-  host: { fpArithmeticLane: () => 0n, pageFault: () => {}, resume: () => 0 },
+  host: { fpArithmeticLane: () => 0n, pageFault: () => {}, resume: () => 0, landed: () => {}, outgrown: () => {} },
   mere: {
     state: createStateMemory(),
     ram: new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }),

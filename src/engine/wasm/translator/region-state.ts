@@ -32,6 +32,10 @@ export interface RegionPasses {
   readonly stackSpans: boolean;
   /** Direct calls are followed into the callee, and its return is a comparison. */
   readonly inlineCalls: boolean;
+  /** Indirect jumps and calls are followed to where they went before, each behind a comparison. */
+  readonly guessTargets: boolean;
+  /** A callee that is in the region once compares its return address with those behind its calls. */
+  readonly knownReturns: boolean;
   /** Scalar and packed floating point on host floats behind one check of the mode. */
   readonly fastFloat: boolean;
 }
@@ -40,6 +44,8 @@ export const ALL_PASSES: RegionPasses = {
   pageReuse: true,
   stackSpans: true,
   inlineCalls: true,
+  guessTargets: true,
+  knownReturns: true,
   fastFloat: true,
 };
 

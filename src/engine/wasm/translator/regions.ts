@@ -7,12 +7,15 @@
  * A region takes a block's place by its first entry: that gets the region's number as handler, and the label in it. Whatever finds the block (jump cache, chains)
  * thus finds the region. @source docs/translator.md */
 import type { GuestRam } from "../../../memory/guest-ram.ts";
-import { BlockEnd, type Block, type BlockCache } from "../blocks.ts";
+import { BlockEnd } from "../block-end.ts";
+import type { Block, BlockCache } from "../blocks.ts";
+import { jumpTargets } from "../jump-targets.ts";
 import { Engine, Entry, MAX_REGIONS, REGION_HANDLERS, REGION_RECORD_BYTES, regionRecordsOf } from "../layout.ts";
 import type { WasmVcpu } from "../vcpu.ts";
 import { CodeCache, type ModuleExports } from "./code-cache.ts";
 import type { RegionRequest, TranslatedModule } from "./module.ts";
-import type { RegionCode } from "./region.ts";
+import type { JumpSite, RegionCode } from "./region.ts";
+import { LikelyWays, takenShare } from "./likely-ways.ts";
 import { RegionEntry, RegionRecord } from "./region-entry.ts";
 
 const PAGE = 4096;
@@ -44,6 +47,13 @@ const MOST_CROSSINGS = 32;
 /** A page whose code changed this often is left to the interpreter, until what was seen is forgotten. */
 const MOST_DROPS = 16;
 
+/** A region that was left so often for code that could have been a part of it is made anew; the next time it takes four times as many. */
+const HOT_EXITS = 200_000;
+const MOST_GENERATIONS = 2;
+
+/** A region that was entered so often under another mapping gives its place to one for that. */
+const MOST_DECLINED = 1000;
+
 /** Where regions are translated: elsewhere, or at once. */
 export interface RegionTranslator {
   request(request: RegionRequest): void;
@@ -62,6 +72,14 @@ interface Region {
   readonly runs: readonly { frame: number; from: number; to: number }[];
   /** Frame addresses of entries that it has. */
   readonly places: number[];
+  /** How often it was made before. */
+  readonly generation: number;
+  /** The one whose place it takes when it is there. */
+  replaced: Region | undefined;
+  /** How often it could not run, because its pages were mapped in another way. */
+  declined: number;
+  /** It is being made anew. */
+  successor?: boolean;
 }
 interface Place {
   readonly region: Region;
@@ -92,6 +110,8 @@ export class Regions {
   readonly #refused = new Set<number>();
   /** Seeds of regions that crossed pages too often. */
   readonly #crossing = new Set<number>();
+  /** To be dropped between slices: they run, up to their prologue. */
+  readonly #declined = new Set<Region>();
   readonly #freeHandlers: number[] = [];
   readonly #code: CodeCache<Region>;
   #nextHandler = REGION_HANDLERS;
@@ -144,21 +164,31 @@ export class Regions {
   }
 
   // ——— what is hot ———
-  /** A slice ended at this address. @param address in the frames memory  @returns is there nothing to find here: it is translated, or never will be? */
-  see(vcpu: WasmVcpu, address: number): boolean {
+  /** A slice ended at this address, or regions were left for it often. @param address in the frames memory  @param weight as so many slices
+   *  @returns is there nothing to find here: it is translated, or never will be? */
+  see(vcpu: WasmVcpu, address: number, weight = 1): boolean {
     if (this.#limits.threshold === Infinity) return true;
     if (++this.#looks % this.#limits.memory === 0) this.#forget();
     const place = this.#places.get(address);
     if (place) this.#code.see(place.region);
     if (place || this.#changesOften(Math.floor(address / PAGE))) return true;
     if (this.#refused.has(address)) return false;
-    const times = (this.#seen.get(address) ?? 0) + 1;
+    const times = (this.#seen.get(address) ?? 0) + weight;
     if (times < this.#limits.threshold) this.#seen.set(address, times);
     else if (this.#pending.size < this.#limits.pending) {
       this.#seen.delete(address);
-      this.#request(vcpu, address);
+      this.#request(vcpu, vcpu.ripPage(), address);
     }
     return false;
+  }
+  /** A region is left so often for code that was not known when it was made, or was not part of it, that it is made anew; a few times.
+   *  @param entry at which it was entered; PAGE_VA is its page */
+  outgrown(vcpu: WasmVcpu, entry: number): void {
+    const region = this.#byHandler.get(this.#halves[entry >> 1]);
+    if (region === undefined || region.successor || region.generation === MOST_GENERATIONS) return;
+    if (this.#pending.size >= this.#limits.pending) return;
+    const page = vcpu.pageVa() + this.#words[(entry + RegionEntry.BASE) >> 2] / PAGE;
+    region.successor = this.#request(vcpu, page, region.seed, region);
   }
   #forget(): void {
     this.#seen.clear();
@@ -167,10 +197,10 @@ export class Regions {
     this.#crossing.clear();
     for (const { seed } of this.#pending.values()) this.#refused.add(seed);
   }
-  #request(vcpu: WasmVcpu, address: number): void {
-    const page = vcpu.ripPage();
-    const { region, code } = this.#form(vcpu, page, address);
-    if (code.runs.length === 0) return;
+  /** @param page linear page of the seed  @returns false if there is nothing to ask for */
+  #request(vcpu: WasmVcpu, page: number, address: number, replaced?: Region): boolean {
+    const { region, code } = this.#form(vcpu, page, address, replaced);
+    if (code.runs.length === 0) return false;
     this.#refused.add(address); // until it is there
     const id = this.#nextId++;
     this.#pending.set(id, region);
@@ -180,48 +210,86 @@ export class Regions {
       else this.#byFrame.set(frame, new Set([region]));
     }
     this.#translator.request({ id, code });
+    return true;
   }
-  /** The code around a seed. @param page linear page of the seed */
-  #form(vcpu: WasmVcpu, page: number, address: number): { region: Region; code: RegionCode } {
+  /** The code around a seed, the likely ways first. @param page linear page of the seed */
+  #form(
+    vcpu: WasmVcpu,
+    page: number,
+    address: number,
+    replaced: Region | undefined,
+  ): { region: Region; code: RegionCode } {
     const seed = address % PAGE;
     const pages = new Map([[0, address - seed]]);
     const runs: number[] = [];
+    /** By the offset behind an indirect jump: decoded entries of it. */
+    const jumps = new Map<number, number[]>();
     const ranges: Region["runs"][number][] = [];
-    let size = 0;
-    const seen = new Set([seed]);
-    const queue = [seed];
-    const push = (offset: number): void => {
-      if (seen.has(offset) || Math.abs(offset) > 2 ** 30) return;
-      seen.add(offset);
-      queue.push(offset);
-    };
+    const ways = new LikelyWays(seed);
     let instructions = 0;
-    for (let i = 0; i < queue.length && instructions < this.#limits.instructions; i++) {
-      const offset = queue[i];
+    for (let way = ways.next(); way !== undefined && instructions < this.#limits.instructions; way = ways.next()) {
+      const { offset, weight } = way;
       const at = Math.floor(offset / PAGE);
       const frame = this.#frameOf(vcpu, pages, page, at);
       const block = frame < 0 ? undefined : this.#blocks.blockAt(frame + offset - at * PAGE);
       if (block === undefined) continue;
       instructions += block.entries;
       runs.push(offset, block.to - block.from);
-      size += block.to - block.from;
       ranges.push({ frame: frame / PAGE, from: block.from, to: block.to });
       const next = at * PAGE + block.to;
-      const target = at * PAGE + block.target;
-      if (block.end === BlockEnd.BRANCH || block.end === BlockEnd.CALL || block.end === BlockEnd.INDIRECT_CALL)
-        push(next);
-      if (block.end !== BlockEnd.OTHER && block.end !== BlockEnd.INDIRECT_CALL) push(target);
+      const last = block.entry + (block.entries - 1) * Entry.BYTES;
+      const taken = block.end === BlockEnd.BRANCH ? takenShare(this.#halves[(last + Entry.HISTORY) >> 1]) : 1;
+      if (block.end === BlockEnd.BRANCH) ways.add(next, weight * (1 - taken));
+      if (block.end === BlockEnd.CALL || block.end === BlockEnd.INDIRECT_CALL) ways.add(next, weight);
+      if (block.end < BlockEnd.INDIRECT_CALL) ways.add(at * PAGE + block.target, weight * taken);
+      if (block.end !== BlockEnd.INDIRECT_CALL && block.end !== BlockEnd.INDIRECT_JUMP) continue;
+      const entries = [...(jumps.get(next) ?? []), last];
+      jumps.set(next, entries);
+      for (const { target, share } of jumpTargets(this.#words, entries).targets)
+        ways.add(at * PAGE + target, weight * share);
     }
-    const bytes = new Uint8Array(size);
+    const bytes = this.#bytesOf(ranges);
+    const generation = replaced === undefined ? 0 : replaced.generation + 1;
+    const region = {
+      handler: 0,
+      alive: true,
+      crossings: 0,
+      seed: address,
+      pages,
+      runs: ranges,
+      places: [],
+      generation,
+      replaced,
+      declined: 0,
+    };
+    return {
+      region,
+      code: {
+        seed,
+        runs: Int32Array.from(runs),
+        bytes,
+        sites: this.#sitesOf(jumps),
+        crossing: this.#crossing.has(address),
+      },
+    };
+  }
+  /** One run after the other. */
+  #bytesOf(runs: Region["runs"]): Uint8Array {
+    const bytes = new Uint8Array(runs.reduce((size, { from, to }) => size + to - from, 0));
     let at = 0;
-    for (const { frame, from, to } of ranges) {
+    for (const { frame, from, to } of runs) {
       bytes.set(this.#ram.pool.bytes.subarray(frame * PAGE + from, frame * PAGE + to), at);
       at += to - from;
     }
-    return {
-      region: { handler: 0, alive: true, crossings: 0, seed: address, pages, runs: ranges, places: [] },
-      code: { seed, runs: Int32Array.from(runs), bytes, crossing: this.#crossing.has(address) },
-    };
+    return bytes;
+  }
+  /** @param jumps by the offset behind an indirect jump: decoded entries of it */
+  #sitesOf(jumps: ReadonlyMap<number, readonly number[]>): JumpSite[] {
+    return [...jumps].map(([end, entries]) => {
+      const { targets, more } = jumpTargets(this.#words, entries);
+      const page = Math.floor((end - 1) / PAGE) * PAGE;
+      return { end, targets: targets.map(({ target }) => page + target), more };
+    });
   }
   /** Frame address of a page of a region; −1 if it has none, or may not have more pages. */
   #frameOf(vcpu: WasmVcpu, pages: Map<number, number>, base: number, at: number): number {
@@ -241,6 +309,8 @@ export class Regions {
   // ——— what is ready ———
   /** Installs what the translator has finished. */
   install(): void {
+    for (const region of this.#declined) if (region.alive) this.#dropDeclined(region);
+    this.#declined.clear();
     for (const made of this.#translator.take()) {
       this.#installModule(made);
       for (const region of this.#code.excess()) {
@@ -268,6 +338,8 @@ export class Regions {
         return this.#discard(region, entries.length > 0);
       const handler = this.#freeHandlers.pop() ?? this.#nextHandler++;
       if (handler >= REGION_HANDLERS + MAX_REGIONS) return this.#discard(region, true);
+      if (region.replaced?.alive === true) this.#drop(region.replaced);
+      region.replaced = undefined;
       this.#table.set(handler, exports[`r${i}`]);
       this.#code.add(region, number, bytes, exports);
       this.#place(region, handler, entries);
@@ -277,7 +349,7 @@ export class Regions {
   }
   /** For tests: a region of this one instruction. @returns its entry, 0 if the translator leaves it to the interpreter */
   single(bytes: Uint8Array, offset: number): number {
-    const code = { seed: offset, runs: Int32Array.of(offset, bytes.length), bytes };
+    const code = { seed: offset, runs: Int32Array.of(offset, bytes.length), bytes, sites: [] };
     this.#translator.request({ id: 0, code });
     const exports = this.#instantiate(this.#translator.take()[0]);
     if (exports === undefined) return 0;
@@ -293,7 +365,9 @@ export class Regions {
     region.handler = handler;
     this.#byHandler.set(handler, region);
     this.#refused.delete(region.seed);
-    this.#words[this.#record(handler) >> 2] = -1;
+    const record = this.#record(handler) >> 2;
+    this.#words[record] = -1;
+    this.#words[record + RegionRecord.EXITS / 4] = -HOT_EXITS * 4 ** region.generation;
     entries.forEach((offset, label) => {
       const page = Math.floor(offset / PAGE);
       const address = region.pages.get(page)! + offset - page * PAGE;
@@ -365,6 +439,12 @@ export class Regions {
     this.#crossing.add(region.seed);
     this.#drop(region);
   }
+  /** Whoever runs the code now has it mapped in another way: a region for them may take its place, but not again and again. */
+  #dropDeclined(region: Region): void {
+    const frame = Math.floor(region.seed / PAGE);
+    this.#drops.set(frame, (this.#drops.get(frame) ?? 0) + 1);
+    this.#drop(region);
+  }
   #unlist(region: Region): void {
     for (const { frame } of region.runs) this.#byFrame.get(frame)?.delete(region);
   }
@@ -373,10 +453,12 @@ export class Regions {
   validate(vcpu: WasmVcpu, entry: number): number {
     const handler = this.#halves[entry >> 1];
     const region = this.#byHandler.get(handler)!;
+    if (region.declined === MOST_DECLINED) this.#declined.add(region);
     const base = vcpu.pageVa() + this.#words[(entry + RegionEntry.BASE) >> 2] / PAGE;
     for (const [at, frame] of region.pages) {
       if (vcpu.codeFrame(base + at) === frame) continue;
       this.counts.declined++;
+      region.declined++;
       return 1;
     }
     const record = this.#record(handler) >> 2;

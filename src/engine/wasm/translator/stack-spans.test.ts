@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { code } from "../../../../tests/guests/listing.ts";
 import { createDecoder, newDecoded } from "../../../isa/decode.ts";
 import type { Decoded } from "../../../isa/decoded.ts";
+import { ALL_PASSES } from "./region-state.ts";
 import { buildGraph, GRAPH_LIMITS } from "./region.ts";
 import { stackEffect, StackSpans } from "./stack-spans.ts";
 import { Structure } from "./structure.ts";
@@ -60,10 +61,10 @@ describe("what an instruction does with the stack", () => {
 function spans(text: string): { checks: Record<number, [number, number]>; covered: number[] } {
   const { bytes } = code(text);
   const { nodes } = buildGraph(
-    { seed: 0, runs: Int32Array.of(0, bytes.length), bytes },
+    { seed: 0, runs: Int32Array.of(0, bytes.length), bytes, sites: [] },
     (d) => d.row.mnemonic !== "hlt",
     GRAPH_LIMITS,
-    true,
+    ALL_PASSES,
   );
   const successors = (node: number): number[] => {
     const { end } = nodes[node - 1]!;

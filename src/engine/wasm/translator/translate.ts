@@ -14,6 +14,8 @@ import {
   entersOrLeavesKernel,
   GRAPH_LIMITS,
   type Edge,
+  type End,
+  nodesAfter,
   type RegionCode,
   type RegionGraph,
   type RegionNode,
@@ -77,6 +79,12 @@ class RegionWriter {
   readonly targets: number[];
   readonly #label = this.f.local("i32");
   readonly #at = this.f.local("i32");
+  /** Decoded entry that the jump cache has for the address where the region is left to; 0: not looked up. */
+  readonly #found = this.f.local("i32");
+  /** The region's entry, where it is left though it might go on; else 0. */
+  readonly #outgrown = this.f.local("i32");
+  /** Of an indirect jump's target from the base page. */
+  readonly #distance = this.f.local("i64");
   readonly #structure: Structure;
   readonly #stackSpans: StackSpans | undefined;
   /** Edges, as source · 2^20 + target, that go through the dispatcher. */
@@ -107,11 +115,8 @@ class RegionWriter {
   // ——— structure ———
   #successors(node: number): number[] {
     const { end } = this.#nodes[node - 1];
-    if (end.kind === "dynamic") return [0];
-    const edges: Edge[] = end.kind === "branch" ? [end.next, end.taken] : [end.to];
-    return edges
-      .filter((edge) => "node" in edge)
-      .map((edge) => (this.#dispatched.has(node * 2 ** 20 + edge.node + 1) ? 0 : edge.node + 1));
+    const after = nodesAfter(end).map((to) => (this.#dispatched.has(node * 2 ** 20 + to + 1) ? 0 : to + 1));
+    return end.kind === "dynamic" && !end.closed ? [...after, 0] : after;
   }
   #build(): Structure {
     return new Structure({
@@ -193,7 +198,7 @@ class RegionWriter {
     f.prepend(() => this.#prologue(pages));
     this.#spill();
     f.get(leaves).if();
-    f.get(STATE).returnCall(this.#imports.function("leave")).end();
+    f.get(STATE).get(this.#found).get(this.#outgrown).returnCall(this.#imports.function("leave")).end();
     f.get(STATE).returnCall(this.#imports.function("interpret"));
   }
   #dispatch(labelOf: (to: number) => Label): void {
@@ -232,7 +237,7 @@ class RegionWriter {
       this.#follow(node, edge, goTo);
     };
     if (end.kind === "go") return follow(end.to);
-    if (end.kind === "dynamic") return this.#goAnywhere(goTo);
+    if (end.kind === "dynamic") return this.#goGuessed(end, follow, goTo);
     if (end.kind === "return") {
       f.get(emit.target);
       emit.pushAddress(end.address);
@@ -248,6 +253,28 @@ class RegionWriter {
     } else follow(end.next);
     f.end().op("unreachable");
   }
+  /** To the address in `target`, by comparison with the guesses. */
+  #goGuessed(
+    { guesses, closed }: Extract<End, { kind: "dynamic" }>,
+    follow: (edge: Edge) => void,
+    goTo: (to: number) => void,
+  ): void {
+    const { f } = this;
+    const emit = this.#emit;
+    const state = emit.flagsState;
+    if (guesses.length > 0) f.get(emit.target).get(emit.base).op("i64.sub").set(this.#distance);
+    guesses.forEach(({ offset, node }, i) => {
+      f.get(this.#distance).i64(offset).op("i64.eq");
+      if (i === guesses.length - 1) f.likely(true);
+      f.if();
+      follow({ node });
+      f.end();
+    });
+    emit.flagsState = state;
+    if (!closed) return this.#goAnywhere(goTo);
+    f.get(emit.target).set(emit.rip);
+    emit.exitToRip();
+  }
   /** To the address in `target`: through the dispatcher if this region can be entered there, else out. */
   #goAnywhere(goTo: (to: number) => void): void {
     const { f } = this;
@@ -261,11 +288,15 @@ class RegionWriter {
     f.get(emit.base).op("i64.eq").op("i32.and").if();
     f.get(this.#at).memory("i32.load", RegionEntry.LABEL).set(this.#label);
     goTo(0);
-    f.end().end();
+    f.end();
+    f.get(this.#at).set(this.#found).end();
     emit.exitToRip();
   }
   #follow(node: number, edge: Edge, goTo: (to: number) => void): void {
-    if ("exit" in edge) return this.#emit.exitTo(edge.exit);
+    if ("exit" in edge) {
+      this.f.get(ENTRY).set(this.#outgrown);
+      return this.#emit.exitTo(edge.exit);
+    }
     const to = edge.node + 1;
     if (!this.#dispatched.has(node * 2 ** 20 + to)) return goTo(to);
     this.f.i32(this.targets.indexOf(to)).set(this.#label);
@@ -363,7 +394,7 @@ export function translateRegion(
   options: RegionOptions,
   wideRam: boolean,
 ): RegionFunction | undefined {
-  const graph = buildGraph(code, (d) => shapeOf(d, options).supported, GRAPH_LIMITS, options.passes.inlineCalls);
+  const graph = buildGraph(code, (d) => shapeOf(d, options).supported, GRAPH_LIMITS, options.passes);
   if (graph.entries.length === 0) return undefined;
   const writer = new RegionWriter(graph, imports, options, wideRam, code.crossing === true);
   const pages = new Set<number>();
