@@ -29,7 +29,7 @@ async function ask(
 ): Promise<TranslatedModule> {
   const connection = thread.connect({ options, ramPages, keptBytes: 2 ** 20 });
   const translator = new ConnectedTranslator(connection);
-  translator.request({ id, code: { seed: 0, runs: Int32Array.of(0, bytes.length), bytes } });
+  translator.request({ id, code: { seed: 0, runs: Int32Array.of(0, bytes.length), bytes, sites: [] } });
   await Atomics.waitAsync(new Int32Array(connection.answers), 0, 0).value;
   return translator.take()[0]!;
 }
