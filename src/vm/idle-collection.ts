@@ -9,9 +9,9 @@ let collect: (() => void) | undefined;
 /** A full collection of the calling thread's heap: some tens of milliseconds. */
 export function collectGarbage(): void {
   if (collect === undefined) {
+    // It stays on: flags are the process's, and another thread may be between these two lines.
     setFlagsFromString("--expose-gc");
     collect = runInNewContext("gc") as () => void;
-    setFlagsFromString("--no-expose-gc");
   }
   collect();
 }
