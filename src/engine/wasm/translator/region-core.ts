@@ -51,7 +51,7 @@ export const REGION_HOST_FUNCTIONS = {
 } as const satisfies Record<string, Signature>;
 
 /** So often a region is left for a block before that is looked at. Each time costs a look-up and what the interpreter does until the next region. */
-const HOT_LANDINGS = 2000;
+const HOT_LANDINGS = 10_000;
 const [FK, FA, FB, FR, FX] = [0, 1, 2, 3, 4];
 const KINDS = 4 * Object.keys(FlagsKind).length;
 const [BIT_63, BIT_62] = [1n << 63n, 1n << 62n];
