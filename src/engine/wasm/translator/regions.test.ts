@@ -249,9 +249,9 @@ describe("a region that is left", () => {
     g.regs.setGpr(RBX, BigInt(far));
     assert.equal(isRegion(At.FREE), false);
     limits.threshold = NEVER;
-    assert.equal(g.exit(5 * 1600).kind, "budget");
+    assert.equal(g.exit(5 * 8000).kind, "budget");
     assert.equal(translator.asked.length, 0, "that was not often");
-    assert.equal(g.exit(5 * 1600).kind, "budget");
+    assert.equal(g.exit(5 * 8000).kind, "budget");
     assert.equal(translator.asked.length, 1);
     translator.answer();
     g.run();
