@@ -81,9 +81,12 @@ describe("memory of a VM that goes back", { timeout: 280_000 }, () => {
   test("statistics are the guest's own", async () => {
     const [first, same] = await Promise.all([balloon.statistics(PATIENT), balloon.statistics(PATIENT)]);
     assert.equal(first, same);
-    const { totalBytes = 0, freeBytes: told = 0, availableBytes = 0, cachesBytes = 0, minorFaults = 0 } = first;
+    const { totalBytes = 0, availableBytes = 0, cachesBytes = 0, minorFaults = 0 } = first;
     assert.ok(totalBytes > 400 * MIB && totalBytes < 512 * MIB, `${totalBytes}`);
-    assert.ok(Math.abs(told - (await freeBytes())) < 40 * MIB);
+    // what the test before has let go comes back by and by
+    let told = 0;
+    do told = (await balloon.statistics(PATIENT)).freeBytes ?? 0;
+    while (Math.abs(told - (await freeBytes())) >= 40 * MIB);
     assert.ok(availableBytes > 100 * MIB && cachesBytes > 2 * MIB && minorFaults > 1000, JSON.stringify(first));
     await tell("fill");
     const filled = await balloon.statistics(PATIENT);
