@@ -39,9 +39,9 @@ let mostKeptBytes = 0;
 /** Options by their text: machines with the same ones share what is known of instructions. */
 const knownOptions = new Map<string, RegionOptions>();
 
-/** A machine's part of the content's key: what a translation depends on besides the code. */
-function machineKey({ options, ramPages }: TranslatorClient): string {
-  return `${JSON.stringify(options)} ${ramPages}`;
+interface Client extends TranslatorClient {
+  /** Its part of the content's key: what a translation depends on besides the code. */
+  readonly machine: string;
 }
 function contentKey(machine: string, { seed, runs, bytes, sites, crossing = false }: RegionCode): string {
   const shape = `${machine} ${seed} ${crossing} ${runs.join()} ${JSON.stringify(sites)} `;
@@ -66,7 +66,7 @@ function recall(key: string): Kept | undefined {
   return known;
 }
 
-function answer({ port, answers }: TranslatorClient, made: TranslatedModule): void {
+function answer({ port, answers }: Client, made: TranslatedModule): void {
   port.postMessage(made);
   const count = new Int32Array(answers);
   Atomics.add(count, 0, 1);
@@ -74,11 +74,10 @@ function answer({ port, answers }: TranslatorClient, made: TranslatedModule): vo
 }
 
 /** All that was asked for and is not known yet, up to one module's worth. */
-function translate(client: TranslatorClient, requests: readonly RegionRequest[]): void {
+function translate(client: Client, requests: readonly RegionRequest[]): void {
   const fresh: { request: RegionRequest; key: string }[] = [];
-  const machine = machineKey(client);
   for (const request of requests) {
-    const key = contentKey(machine, request.code);
+    const key = contentKey(client.machine, request.code);
     const known = recall(key);
     if (known) answer(client, only(known, request.id));
     else fresh.push({ request, key });
@@ -110,7 +109,7 @@ function serve(sent: TranslatorClient): void {
   const text = JSON.stringify(sent.options);
   const options = knownOptions.get(text) ?? sent.options;
   knownOptions.set(text, options);
-  const client = { ...sent, options };
+  const client: Client = { ...sent, options, machine: `${text} ${sent.ramPages}` };
   mostKeptBytes = Math.max(mostKeptBytes, client.keptBytes);
   const { port } = client;
   const next = (): RegionRequest | undefined => receiveMessageOnPort(port)?.message as RegionRequest | undefined;

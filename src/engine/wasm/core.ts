@@ -118,7 +118,7 @@ class CoreWriter {
     this.m.importTable("mere", "handlers", 1);
   }
 
-  addPageAddend(): void {
+  addAddends(): void {
     this.add("pageAddend", pageAddend(this.#index("refill")));
     this.add("stretchAddend", stretchAddend(this.#index("refill")));
   }
@@ -361,7 +361,7 @@ export function coreModule(
 ): Uint8Array<ArrayBuffer> {
   const w = new CoreWriter(ramPages, tables.pages, calls);
   w.add("refill", refill(tables));
-  w.addPageAddend();
+  w.addAddends();
   w.add("findBlock", findBlock(tables));
   w.add("endInFault", w.endInFault());
   w.add("noteTarget", noteTarget());

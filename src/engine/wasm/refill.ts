@@ -124,7 +124,7 @@ export const refill = (tables: CodeTables): FunctionBuilder => new RefillWriter(
 
 /** No addend: those are multiples of the page size. */
 export const NO_ADDEND = 1;
-/** Leaves 1 where the entry is not for a page that the whole access lies in. @param tag Tlb.READ, Tlb.WRITE, or a local with one of these */
+/** Leaves 1 where the entry is not for a page that the whole access lies in. @param pushTag pushes Tlb.READ or Tlb.WRITE */
 function pushMiss(f: FunctionBuilder, at: { entry: Local; address: Local; size: Local }, pushTag: () => void): void {
   f.get(at.entry);
   pushTag();

@@ -14,8 +14,8 @@ interface CarryAndOverflow<V> {
 }
 export const isDerived = (kind: FlagKind): kind is DerivedKind =>
   kind === "shl" || kind === "shr" || kind === "sar" || kind === "imul";
-const bit = <V>(s: FlagMath<V>, v: V, n: V): V => s.and(s.shrU(v, n), s.const(1));
-const bitAt = <V>(s: FlagMath<V>, v: V, n: number): V => bit(s, v, s.const(n));
+export const bit = <V>(s: FlagMath<V>, v: V, n: V): V => s.and(s.shrU(v, n), s.const(1));
+export const bitAt = <V>(s: FlagMath<V>, v: V, n: number): V => bit(s, v, s.const(n));
 
 /** @param a operand (zero-extended for shifts, sign-extended for "imul")  @param b masked count, not 0, or the other operand  @param result unmasked */
 export function derivedFlags<V>(

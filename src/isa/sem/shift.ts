@@ -3,6 +3,7 @@
  * still written (a 32-bit register is zero-extended). OF, defined for a count of 1 only, follows the same formula always.
  * @source SDM vol. 2B "RCL/RCR/ROL/ROR", "SAL/SAR/SHL/SHR", "SHLD", "SHRD" */
 import { semantics, type Sem, type Semantics } from "../sem.ts";
+import { bit, bitAt } from "./derived-flags.ts";
 
 interface Shifted<V> {
   readonly result: V;
@@ -12,8 +13,6 @@ interface Shifted<V> {
 /** @param a operand, zero-extended  @param n masked count  @param bits operand width */
 type Shifter = <V>(s: Sem<V>, a: V, n: V, bits: number) => Shifted<V>;
 
-const bit = <V>(s: Sem<V>, v: V, n: V): V => s.and(s.shrU(v, n), s.const(1));
-const bitAt = <V>(s: Sem<V>, v: V, n: number): V => bit(s, v, s.const(n));
 const maskedCount = <V>(s: Sem<V>, n: V): V => s.and(n, s.const(s.size === 8 ? 63 : 31));
 
 const shiftLeft: Shifter = (s, a, n) => {

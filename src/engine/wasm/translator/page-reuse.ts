@@ -30,14 +30,27 @@ export function hasMemory(d: Decoded): boolean {
   for (let i = 0; i < d.operandCount; i++) if (d.operands[i].kind === "mem" && d.operands[i].width > 0) return true;
   return false;
 }
+/** What the instruction adds to that register, its first operand; undefined: something that is not known, or another value. */
+export function stepOf(d: Decoded, register: number): number | undefined {
+  switch (d.row.mnemonic) {
+    case "inc":
+      return 1;
+    case "dec":
+      return -1;
+    case "lea":
+      return d.base === register && d.index < 0 ? d.disp : undefined;
+    case "add":
+      return d.operands[1].kind === "imm" ? d.imm32 : undefined;
+    case "sub":
+      return d.operands[1].kind === "imm" ? -d.imm32 : undefined;
+    default:
+      return undefined;
+  }
+}
 /** Is the write of this instruction to that register a small step? */
 export function isSmallStep(d: Decoded, register: number): boolean {
-  const name = d.row.mnemonic;
-  if (register === RSP && STACK.test(name)) return true;
-  if (name === "inc" || name === "dec") return true;
-  if (name === "lea") return d.base === register && d.index < 0 && Math.abs(d.disp) <= SMALL;
-  if (name !== "add" && name !== "sub") return false;
-  return d.operands[1].kind === "imm" && Math.abs(d.imm32) <= SMALL;
+  if (register === RSP && STACK.test(d.row.mnemonic)) return true;
+  return Math.abs(stepOf(d, register) ?? Infinity) <= SMALL;
 }
 
 /** Bits of registers that the instruction gives unrelated values. */

@@ -11,6 +11,7 @@ import { STATE } from "../emit-flags.ts";
 import type { Imports } from "../emit-memory.ts";
 import type { Value } from "../emit-values.ts";
 import type { Size } from "../../../isa/sem.ts";
+import { FlagsCode } from "./flags-code.ts";
 
 /** The instruction cannot be a part of a region: the interpreter does it. */
 export class Unsupported extends Error {}
@@ -57,7 +58,7 @@ export interface RegionOptions {
 
 const GPRS = 16;
 /** Fields of the word that goes with an exit: the flags' kind (KIND: the local has it), the fuel that is given back, and the offset. */
-const ExitWord = { KIND: 1023, AHEAD: 1024, OFFSET: 2 ** 20 } as const;
+const ExitWord = { KIND: FlagsCode.END - 1, AHEAD: FlagsCode.END, OFFSET: 2 ** 20 } as const;
 const MOST_AHEAD = ExitWord.OFFSET / ExitWord.AHEAD - 1;
 
 export abstract class RegionState extends EmitVectors {

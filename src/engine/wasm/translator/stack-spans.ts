@@ -5,7 +5,7 @@
  * An **epoch** is all code in which RSP is at a known distance from one value: from a node that can be entered, from a join of different distances, or from an instruction that
  * gives RSP an unrelated value. Knows nothing of wasm. @source docs/translator.md "Passes" */
 import type { Decoded } from "../../../isa/decoded.ts";
-import { hasMemory, operandKey, stackKey } from "./page-reuse.ts";
+import { hasMemory, operandKey, stackKey, stepOf } from "./page-reuse.ts";
 import type { RegionNode } from "./region.ts";
 import type { Structure } from "./structure.ts";
 
@@ -40,14 +40,8 @@ function explicitStep(d: Decoded): number | undefined {
     const { kind, reg, highByte, width } = d.operands[i];
     const access = d.row.semantics.access[i];
     if (kind !== "gpr" || reg !== RSP || highByte || (access !== "w" && access !== "x")) continue;
-    if (width !== 8 || i !== 0) return undefined;
-    const name = d.row.mnemonic;
-    const immediate = d.operandCount > 1 && d.operands[1].kind === "imm" ? d.imm32 : undefined;
-    if (name === "inc") return 1;
-    if (name === "dec") return -1;
-    if (name === "add") return immediate;
-    if (name === "sub") return immediate === undefined ? undefined : -immediate;
-    return name === "lea" && d.addressSize === 8 && operandKey(d) === stackKey ? d.disp : undefined;
+    const isWhole = width === 8 && (d.addressSize === 8 || d.row.mnemonic !== "lea");
+    return isWhole && i === 0 ? stepOf(d, RSP) : undefined;
   }
   return 0;
 }
@@ -88,9 +82,9 @@ interface Place {
 const epochAt = (node: number, instruction: number): number => node * 1024 + instruction + 1;
 
 export class StackSpans {
-  readonly #nodes: readonly RegionNode[];
   readonly #effects: StackEffect[][];
-  readonly #forgets: (d: Decoded) => boolean;
+  /** By node and instruction: after it no stretch is checked. */
+  readonly #ends: boolean[][];
   readonly #predecessors: number[][];
   /** Nodes in reverse postorder, from 1 on. */
   readonly #sequence: readonly number[];
@@ -108,9 +102,10 @@ export class StackSpans {
     targets: readonly number[],
     forgets: (d: Decoded) => boolean,
   ) {
-    this.#nodes = nodes;
-    this.#forgets = forgets;
     this.#effects = nodes.map((node) => node.instructions.map(({ d }) => stackEffect(d)));
+    this.#ends = nodes.map((node, n) =>
+      node.instructions.map(({ d }, i) => this.#effects[n][i].step === undefined || forgets(d)),
+    );
     this.#sequence = nodes
       .map((_, i) => i + 1)
       .filter((node) => structure.order[node] >= 0)
@@ -121,24 +116,30 @@ export class StackSpans {
     this.#findEpochs(new Set(targets));
     this.#findStretches();
     this.#checked = Array.from({ length: nodes.length + 1 }, () => true);
-    this.#findChecked(new Set(targets));
+    this.#findChecked();
   }
 
   /** What the instructions of a node do with the stack; undefined for one that does nothing there, or that has to look for itself. */
   of(node: number): (StackUse | undefined)[] {
     const uses: (StackUse | undefined)[] = [];
+    this.#follow(node, (place, own, checked, i) => {
+      const { low, high } = this.#stretches.get(place.epoch)!;
+      uses[i] = { own, check: checked ? undefined : { low: low - place.distance, high: high - place.distance } };
+    });
+    return uses;
+  }
+  /** @param use of what lies in the stretch, and whether that was checked before  @returns is it checked at the node's end? */
+  #follow(node: number, use: (place: Place, own: Stretch, checked: boolean, i: number) => void): boolean {
     let checked = this.#checked[node];
     this.#walk(node, (place, effect, i) => {
       const own = this.#inStretch(place, effect);
       if (own !== undefined) {
-        const { low, high } = this.#stretches.get(place.epoch)!;
-        const check = checked ? undefined : { low: low - place.distance, high: high - place.distance };
-        uses[i] = { own, check };
+        use(place, own, checked, i);
         checked = true;
       }
-      if (effect.step === undefined || this.#forgets(this.#nodes[node - 1].instructions[i].d)) checked = false;
+      if (this.#ends[node - 1][i]) checked = false;
     });
-    return uses;
+    return checked;
   }
 
   /** @returns where the node ends */
@@ -194,22 +195,20 @@ export class StackSpans {
       });
     }
   }
-  #findChecked(targets: ReadonlySet<number>): void {
+  #findChecked(): void {
     const ends: boolean[] = [];
     for (const node of this.#sequence) ends[node] = true;
     for (let changed = true; changed;) {
       changed = false;
       for (const node of this.#sequence) {
-        const fresh = targets.has(node) || this.#begins[node]!.epoch === epochAt(node, -1);
-        let checked = !fresh && this.#predecessors[node].every((from) => ends[from]);
-        if (this.#checked[node] !== checked) changed = true;
-        this.#checked[node] = checked;
-        this.#walk(node, (place, effect, i) => {
-          if (this.#inStretch(place, effect) !== undefined) checked = true;
-          if (effect.step === undefined || this.#forgets(this.#nodes[node - 1].instructions[i].d)) checked = false;
-        });
-        if (ends[node] !== checked) changed = true;
-        ends[node] = checked;
+        // where an epoch begins nothing is checked; that is so at all targets
+        const fresh = this.#begins[node]!.epoch === epochAt(node, -1);
+        const begin = !fresh && this.#predecessors[node].every((from) => ends[from]);
+        if (this.#checked[node] !== begin) changed = true;
+        this.#checked[node] = begin;
+        const end = this.#follow(node, () => {});
+        if (ends[node] !== end) changed = true;
+        ends[node] = end;
       }
     }
   }
