@@ -8,10 +8,8 @@ import { Control, type ExecutorMessage, type ExecutorStart, type VcpuState } fro
 import { lowerCompilers } from "./thread-priority.ts";
 import { TranslatorThread } from "./translator-thread.ts";
 
-// Baseline code is made where a module is compiled, on the translator's thread, and not on an executor's at the first call.
+// Code is made where a module is compiled: that of regions on the translator's thread, and not on an executor's at the first call.
 setFlagsFromString("--no-wasm-lazy-compilation");
-// Bytes of baseline code that run before the optimizing compiler has its turn: enough that code of a boot is not worth it.
-setFlagsFromString("--wasm-tiering-budget=40000000");
 
 /** Part of the memory for translated code that is the translator's: for code that an executor has dropped, or another one wants too. */
 const KEPT_PART = 0.125;

@@ -4,15 +4,16 @@ import { readdirSync, readFileSync } from "node:fs";
 import { constants, getPriority, setPriority } from "node:os";
 import { threadNumber } from "./thread-time.ts";
 
-/** Added to the nice value: beside an executor on one core, compiling gets about a tenth. */
-const LOWER = 10;
+/** Added to the nice values: a core is the executors' first, then the translator's, whose baseline code is several times as fast as the interpreter, then the optimizing compilers'. */
+const LOWER_TRANSLATOR = 5;
+const LOWER_COMPILERS = 15;
 
 /** Names of V8's threads, which optimize wasm functions. */
 const V8_WORKER = "node-V8Worker";
 
-function beNice(thread: number): void {
+function beNice(thread: number, by: number): void {
   try {
-    setPriority(thread, Math.min(getPriority(process.pid) + LOWER, constants.priority.PRIORITY_LOW));
+    setPriority(thread, Math.min(getPriority(process.pid) + by, constants.priority.PRIORITY_LOW));
   } catch {
     // a thread that has ended, or a system that does not allow it: then it competes
   }
@@ -21,13 +22,14 @@ function beNice(thread: number): void {
 export function lowerCompilers(): void {
   for (const thread of readdirSync("/proc/self/task")) {
     try {
-      if (readFileSync(`/proc/self/task/${thread}/comm`, "utf8").trim() === V8_WORKER) beNice(Number(thread));
+      if (readFileSync(`/proc/self/task/${thread}/comm`, "utf8").trim() === V8_WORKER)
+        beNice(Number(thread), LOWER_COMPILERS);
     } catch {
       // ended in between
     }
   }
 }
-/** Lowers the thread that calls. */
-export function lowerThisThread(): void {
-  beNice(threadNumber());
+/** Lowers the thread that calls, which translates. */
+export function lowerTranslator(): void {
+  beNice(threadNumber(), LOWER_TRANSLATOR);
 }

@@ -1,6 +1,7 @@
 /* The translator's thread: turns regions into compiled modules, several at a time, in the order in which executors ask. The same code is translated once, whoever asks:
  * answers are kept by content. Entry point of the worker; imported by nothing. */
 import { createHash } from "node:crypto";
+import { setFlagsFromString } from "node:v8";
 import { parentPort, receiveMessageOnPort } from "node:worker_threads";
 import {
   translateModule,
@@ -11,10 +12,10 @@ import {
 import type { RegionCode } from "../engine/wasm/translator/region.ts";
 import type { RegionOptions } from "../engine/wasm/translator/region-state.ts";
 import { collectGarbage, trimHeap } from "./idle-collection.ts";
-import { lowerThisThread } from "./thread-priority.ts";
+import { lowerTranslator } from "./thread-priority.ts";
 import type { TranslatorClient } from "./translator-thread.ts";
 
-lowerThisThread();
+lowerTranslator();
 /** What remembering a region takes besides. */
 const KEPT_ENTRY_BYTES = 512;
 /** Regions that are put into one module: more would make the first of them wait. */
@@ -66,6 +67,17 @@ function recall(key: string): Kept | undefined {
   return known;
 }
 
+/** Baseline code is left out: with all that a region does at each visit it is no faster than the interpreter, but for loops, and those get their optimized code as soon.
+ *  What other threads compile in this moment is optimized, too, which takes longer and is as right. */
+function compileOptimized(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  setFlagsFromString("--no-liftoff");
+  try {
+    return new WebAssembly.Module(bytes);
+  } finally {
+    setFlagsFromString("--liftoff");
+  }
+}
+
 function answer({ port, answers }: Client, made: TranslatedModule): void {
   port.postMessage(made);
   const count = new Int32Array(answers);
@@ -87,6 +99,7 @@ function translate(client: Client, requests: readonly RegionRequest[]): void {
     fresh.map(({ request }) => request),
     client.options,
     client.ramPages,
+    compileOptimized,
   );
   answer(client, made);
   const bytes = made.bytes / fresh.length + KEPT_ENTRY_BYTES;

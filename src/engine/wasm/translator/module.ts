@@ -39,11 +39,12 @@ const FUNCTIONS: Record<string, Signature> = {
 
 let modules = 0;
 
-/** @param ramPages size of the frames memory in 64-KiB pages */
+/** @param ramPages size of the frames memory in 64-KiB pages  @param compile how the module is made of its bytes */
 export function translateModule(
   requests: readonly RegionRequest[],
   options: RegionOptions,
   ramPages: number,
+  compile: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module = (bytes) => new WebAssembly.Module(bytes),
 ): TranslatedModule {
   const names: string[] = [];
   const imports = {
@@ -62,7 +63,7 @@ export function translateModule(
   if (written.every((region) => region === undefined))
     return { number, regions, module: undefined, imports: [], bytes: 0 };
   const bytes = assemble(written, names, ramPages);
-  return { number, regions, module: new WebAssembly.Module(bytes), imports: names, bytes: bytes.length };
+  return { number, regions, module: compile(bytes), imports: names, bytes: bytes.length };
 }
 
 function assemble(

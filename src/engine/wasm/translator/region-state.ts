@@ -56,15 +56,12 @@ export interface RegionOptions {
   readonly parallel: boolean;
 }
 
-const GPRS = 16;
 /** Fields of the word that goes with an exit: the flags' kind (KIND: the local has it), the fuel that is given back, and the offset. */
 const ExitWord = { KIND: FlagsCode.END - 1, AHEAD: FlagsCode.END, OFFSET: 2 ** 20 } as const;
 const MOST_AHEAD = ExitWord.OFFSET / ExitWord.AHEAD - 1;
 
 export abstract class RegionState extends EmitVectors {
   size: Size = 4;
-  readonly gpr: Local[];
-  readonly xmmLocals: Local[];
   /** Linear address of the region's base page. */
   readonly base: Local;
   readonly fuel: Local;
@@ -78,9 +75,9 @@ export abstract class RegionState extends EmitVectors {
   side: Label = 0;
   leaveAt: Label = 0;
   leaveLabel: Label = 0;
-  /** Registers that the region reads or writes, and those that it writes. */
-  readonly usedGprs = new Set<number>();
-  readonly usedXmms = new Set<number>();
+  /** Locals of the registers that the region reads or writes, and which of them it writes. Others get none: baseline code spends time on each, used or not. */
+  readonly gprs = new Map<number, Local>();
+  readonly xmms = new Map<number, Local>();
   readonly writtenGprs = new Set<number>();
   readonly writtenXmms = new Set<number>();
 
@@ -99,12 +96,10 @@ export abstract class RegionState extends EmitVectors {
     super(f, imports);
     this.options = options;
     this.wideRam = wideRam;
-    this.gpr = Array.from({ length: GPRS }, () => f.local("i64"));
     this.base = f.local("i64");
     this.rip = f.local("i64");
     this.fuel = f.local("i32");
     this.tlb = f.local("i32");
-    this.xmmLocals = Array.from({ length: GPRS }, () => f.local("v128"));
   }
 
   /** Makes what leaves the region exact: the kind of the flags. */
@@ -165,12 +160,15 @@ export abstract class RegionState extends EmitVectors {
 
   // ——— registers ———
   protected useGpr(n: number): Local {
-    this.usedGprs.add(n);
-    return this.gpr[n];
+    return this.#localOf(this.gprs, n, "i64");
   }
   protected useXmm(n: number): Local {
-    this.usedXmms.add(n);
-    return this.xmmLocals[n];
+    return this.#localOf(this.xmms, n, "v128");
+  }
+  #localOf(locals: Map<number, Local>, n: number, type: "i64" | "v128"): Local {
+    let local = locals.get(n);
+    if (local === undefined) locals.set(n, (local = this.f.lasting(type)));
+    return local;
   }
   protected known(local: Local, bits: number): KnownValue {
     return { type: "i64", local, bits };

@@ -273,7 +273,7 @@ describe("a region that is left", () => {
         eb f6                           jmp back
       `),
     );
-    const rounds = 300_000;
+    const rounds = 60_000;
     g.regs.setGpr(RCX, BigInt(rounds));
     slices(1);
     const [seed] = translator.asked.map((asked) => asked.code.seed);
@@ -285,7 +285,7 @@ describe("a region that is left", () => {
     g.regs.setGpr(RBX, 1n);
     // the translator is busy: there is no region that begins with what is new
     const anew = (): boolean => translator.asked.some((asked) => asked.code.seed === seed);
-    for (let n = 0; n < 30 && !anew(); n++) assert.equal(g.exit(60_000).kind, "budget");
+    for (let n = 0; n < 30 && !anew(); n++) assert.equal(g.exit(20_000).kind, "budget");
     const sizes = translator.asked.filter((asked) => asked.code.seed === seed).map((asked) => asked.code.bytes.length);
     translator.answer();
     g.run();

@@ -24,7 +24,7 @@ const TWO_20 = 2 ** 20;
 export interface RegionLimits {
   /** Times that a place is seen before it is translated; 0: what runs at all; Infinity: never. */
   readonly threshold: number;
-  /** Of one region. */
+  /** Of one region when it is first made. */
   readonly instructions: number;
   readonly pages: number;
   /** Regions under way at once. */
@@ -36,9 +36,9 @@ export interface RegionLimits {
 }
 export const REGION_LIMITS: RegionLimits = {
   threshold: 4,
-  instructions: 250,
+  instructions: 60,
   pages: 24,
-  pending: 32,
+  pending: 16,
   memory: 16_384,
   codeCacheBytes: 256 * 2 ** 20,
 };
@@ -47,9 +47,11 @@ const MOST_CROSSINGS = 32;
 /** A page whose code changed this often is left to the interpreter, until what was seen is forgotten. */
 const MOST_DROPS = 16;
 
-/** A region that was left so often for code that could have been a part of it is made anew; the next time it takes four times as many. */
-const HOT_EXITS = 200_000;
+/** A region that was left so often for code that could have been a part of it is made anew and larger; the next time it takes four times as many. */
+const HOT_EXITS = 10_000;
 const MOST_GENERATIONS = 2;
+/** A region that is made anew has room for so many times the instructions. */
+const GROWTH = 4;
 
 /** A region that was entered so often under another mapping gives its place to one for that. */
 const MOST_DECLINED = 1000;
@@ -226,8 +228,10 @@ export class Regions {
     const jumps = new Map<number, number[]>();
     const ranges: Region["runs"][number][] = [];
     const ways = new LikelyWays(seed);
+    const generation = replaced === undefined ? 0 : replaced.generation + 1;
+    const room = this.#limits.instructions * GROWTH ** generation;
     let instructions = 0;
-    for (let way = ways.next(); way !== undefined && instructions < this.#limits.instructions; way = ways.next()) {
+    for (let way = ways.next(); way !== undefined && instructions < room; way = ways.next()) {
       const { offset, weight } = way;
       const at = Math.floor(offset / PAGE);
       const frame = this.#frameOf(vcpu, pages, page, at);
@@ -249,7 +253,6 @@ export class Regions {
         ways.add(at * PAGE + target, weight * share);
     }
     const bytes = this.#bytesOf(ranges);
-    const generation = replaced === undefined ? 0 : replaced.generation + 1;
     const region = {
       handler: 0,
       alive: true,

@@ -346,14 +346,14 @@ class RegionWriter {
     f.get(STATE).memory("i32.load", Engine.FLAG_KIND).set(emit.fk);
     if (emit.usesFpMode) emit.loadFpMode();
     emit.startPages();
-    for (const n of emit.usedGprs)
+    for (const [n, local] of emit.gprs)
       f.get(STATE)
         .memory("i64.load", Reg.GPR + 8 * n)
-        .set(emit.gpr[n]);
-    for (const n of emit.usedXmms)
+        .set(local);
+    for (const [n, local] of emit.xmms)
       f.get(STATE)
         .memory("v128.load", Reg.XMM + 16 * n)
-        .set(emit.xmmLocals[n]);
+        .set(local);
   }
   /** Is there an SSE, MMX or x87 instruction? Those trap as CR0 and CR4 say. */
   #usesUnits(): boolean {
@@ -373,11 +373,11 @@ class RegionWriter {
     f.get(STATE).get(emit.fuel).memory("i32.store", Engine.FUEL);
     for (const n of emit.writtenGprs)
       f.get(STATE)
-        .get(emit.gpr[n])
+        .get(emit.gprs.get(n)!)
         .memory("i64.store", Reg.GPR + 8 * n);
     for (const n of emit.writtenXmms)
       f.get(STATE)
-        .get(emit.xmmLocals[n])
+        .get(emit.xmms.get(n)!)
         .memory("v128.store", Reg.XMM + 16 * n);
     f.get(STATE).get(emit.fa).memory("i64.store", Reg.FLAG_RESULT);
     f.get(STATE).get(emit.fb).memory("i64.store", Reg.FLAG_AUX);
