@@ -33,6 +33,7 @@ const NO_PASSES: RegionPasses = {
   inlineCalls: false,
   guessTargets: false,
   knownReturns: false,
+  writeThrough: false,
   fastFloat: false,
 };
 const INTERPRETER = variant("interpreter", {}, false);
