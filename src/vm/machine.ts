@@ -280,9 +280,9 @@ export class Machine {
     this.#cpuSeconds = this.#threadSeconds();
     this.#endedAt = performance.now();
     clearTimeout(this.#panicLook);
-    this.#pages.stop();
     await this.#service?.stop();
     await executors.terminate();
+    this.#pages.end();
     if (outcome[0].status === "fulfilled") this.#ended(outcome[0].value);
     else this.#end.reject(outcome[0].reason as Error);
   }

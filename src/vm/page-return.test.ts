@@ -104,5 +104,6 @@ test("a frame that a request uses stays aside until the request has ended", asyn
   held.length = 0;
   t.mock.timers.tick(1000);
   assert.equal(pool.inUse, 0);
-  pages.stop();
+  pages.end();
+  assert.deepEqual(toHost.at(-1), [0, pool.bytes.length]);
 });

@@ -84,9 +84,10 @@ export class PageReturn {
     }
     return held;
   }
-  /** The machine has ended. */
-  stop(): void {
+  /** The machine has ended, and nobody runs: what its memory holds is nobody's, though V8 may keep the buffer for long. */
+  end(): void {
     clearTimeout(this.#again);
+    this.#options.toHost(0, this.#options.ram.pool.bytes.length);
   }
 }
 

@@ -60,7 +60,7 @@ async function run(executors: number, rcx: number): Promise<boolean> {
     await setImmediate();
   }
   await ended;
-  pages.stop();
+  pages.end();
   assert.equal(g.u32(WRONG), 0);
   // All were empty once.
   return taken > 100 && g.u32(EMPTY) > vcpus * PAGES.each;
