@@ -73,6 +73,5 @@ export const SWITCHES: readonly FeatureSwitch[] = [
   pass("inlineCalls", "calls"),
   pass("guessTargets", "calls"),
   pass("knownReturns", "tree"),
-  pass("writeThrough", "pipe"),
   pass("fastFloat", "nbody"),
 ];

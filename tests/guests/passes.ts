@@ -33,7 +33,6 @@ const NO_PASSES: RegionPasses = {
   inlineCalls: false,
   guessTargets: false,
   knownReturns: false,
-  writeThrough: false,
   fastFloat: false,
 };
 const INTERPRETER = variant("interpreter", {}, false);

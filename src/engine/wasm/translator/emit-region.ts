@@ -176,25 +176,20 @@ export class EmitRegion extends RegionFloat implements Sem<Value> {
   /** A 32-bit result clears the upper half, narrower ones keep the rest. */
   #setRegister(n: number, width: Size, highByte: boolean, v: Value): void {
     this.registerEffects++;
-    const part = width < 4 ? this.zext(v, width) : v;
     const local = this.useGpr(n);
+    this.writtenGprs.add(n);
     this.registerChanged(n);
-    if (this.writeThrough) this.f.get(STATE);
     if (width >= 4) {
       this.push(v);
       if (width === 4 && bitsOf(v) > 32) this.f.op("i32.wrap_i64").op("i64.extend_i32_u");
     } else {
       const mask = (width === 1 ? 0xffn : 0xffffn) << (highByte ? 8n : 0n);
       this.f.get(local).i64(~mask).op("i64.and");
-      this.push(part);
+      this.push(this.zext(v, width));
       if (highByte) this.f.i64(8).op("i64.shl");
       this.f.op("i64.or");
     }
-    if (this.writeThrough) this.f.tee(local).memory("i64.store", Reg.GPR + 8 * n);
-    else {
-      this.f.set(local);
-      this.writtenGprs.add(n);
-    }
+    this.f.set(local);
   }
   #setVectorRegister(n: number, width: number, v: Value): void {
     this.registerEffects++;

@@ -37,8 +37,6 @@ export interface RegionPasses {
   readonly guessTargets: boolean;
   /** A callee that is in the region once compares its return address with those behind its calls. */
   readonly knownReturns: boolean;
-  /** In a region without a loop general registers are stored where they are written, and not where it is left. */
-  readonly writeThrough: boolean;
   /** Scalar and packed floating point on host floats behind one check of the mode. */
   readonly fastFloat: boolean;
 }
@@ -49,7 +47,6 @@ export const ALL_PASSES: RegionPasses = {
   inlineCalls: true,
   guessTargets: true,
   knownReturns: true,
-  writeThrough: true,
   fastFloat: true,
 };
 
@@ -78,13 +75,11 @@ export abstract class RegionState extends EmitVectors {
   side: Label = 0;
   leaveAt: Label = 0;
   leaveLabel: Label = 0;
-  /** Locals of the registers that the region reads or writes, and which of them have to be stored where it is left. */
+  /** Locals of the registers that the region reads or writes, and which of them it writes. Others get none: baseline code spends time on each, used or not. */
   readonly gprs = new Map<number, Local>();
   readonly xmms = new Map<number, Local>();
   readonly writtenGprs = new Set<number>();
   readonly writtenXmms = new Set<number>();
-  /** The pass of that name: general registers are in the register file, too. */
-  writeThrough = false;
 
   // ——— the current instruction ———
   protected d!: Decoded;

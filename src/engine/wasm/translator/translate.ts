@@ -99,7 +99,6 @@ class RegionWriter {
     this.#structure = this.#makeReducible();
     this.#addLoopEntries();
     this.#structure = this.#makeReducible();
-    this.#emit.writeThrough = options.passes.writeThrough && !this.#hasLoop();
     if (options.passes.pageReuse)
       this.#emit.pageReuse = new PageReuse(graph.nodes, this.#structure, (node) => this.#successors(node));
     if (!options.passes.stackSpans || crossing) return;
@@ -118,9 +117,6 @@ class RegionWriter {
     const { end } = this.#nodes[node - 1];
     const after = nodesAfter(end).map((to) => (this.#dispatched.has(node * 2 ** 20 + to + 1) ? 0 : to + 1));
     return end.kind === "dynamic" && !end.closed ? [...after, 0] : after;
-  }
-  #hasLoop(): boolean {
-    return this.#nodes.some((_, i) => this.#structure.order[i + 1] >= 0 && this.#structure.isLoopHeader(i + 1));
   }
   #build(): Structure {
     return new Structure({
