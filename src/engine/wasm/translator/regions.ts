@@ -36,7 +36,7 @@ export interface RegionLimits {
 }
 export const REGION_LIMITS: RegionLimits = {
   threshold: 4,
-  instructions: 60,
+  instructions: 80,
   pages: 24,
   pending: 16,
   memory: 16_384,
