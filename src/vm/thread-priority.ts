@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { constants, getPriority, setPriority } from "node:os";
 import { threadNumber } from "./thread-time.ts";
 
-/** Added to the nice values: a core is the executors' first, then the translator's, whose baseline code is several times as fast as the interpreter, then the optimizing compilers'. */
+/** Added to the nice values: a core is the executors' first, then the translator's, which compiles too, then that of V8's threads, which help it and optimize the interpreter. */
 const LOWER_TRANSLATOR = 5;
 const LOWER_COMPILERS = 15;
 

@@ -67,17 +67,17 @@ function recall(key: string): Kept | undefined {
   return known;
 }
 
-/** Of a module's functions: made by the optimizing compiler at once (a bit each). @source v8 --v8-options */
-const OPTIMIZED = (functions: number): string => `--wasm-tier-mask-for-testing=${2 ** functions - 1}`;
+/** V8 flag: so many first functions of a module are made by the optimizing compiler at once (a bit each). @source node --v8-options */
+const optimizesFirst = (functions: number): string => `--wasm-tier-mask-for-testing=${2 ** functions - 1}`;
 
 /** Baseline code is left out: with all that a region does at each visit it is no faster than the interpreter, but for loops, and those get their optimized code as soon.
  *  The flag is read once for each function, so that it may change at any time; what another thread compiles in this moment may be optimized, too, which takes longer and is as right. */
 function compileOptimized(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
-  setFlagsFromString(OPTIMIZED(MOST_IN_A_MODULE));
+  setFlagsFromString(optimizesFirst(MOST_IN_A_MODULE));
   try {
     return new WebAssembly.Module(bytes);
   } finally {
-    setFlagsFromString(OPTIMIZED(0));
+    setFlagsFromString(optimizesFirst(0));
   }
 }
 

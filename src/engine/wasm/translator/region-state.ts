@@ -75,7 +75,7 @@ export abstract class RegionState extends EmitVectors {
   side: Label = 0;
   leaveAt: Label = 0;
   leaveLabel: Label = 0;
-  /** Locals of the registers that the region reads or writes, and which of them it writes. Others get none: baseline code spends time on each, used or not. */
+  /** Locals of the registers that the region reads or writes, and which of them it writes. */
   readonly gprs = new Map<number, Local>();
   readonly xmms = new Map<number, Local>();
   readonly writtenGprs = new Set<number>();
