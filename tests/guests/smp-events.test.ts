@@ -166,6 +166,21 @@ for (const executors of [2, 1]) {
       assert.deepEqual([g.u32(0x9010), g.u32(0x9014)], [rcx, rcx]);
     });
 
+    test("asked to come out just when it halts, a vCPU keeps its interrupt", async () => {
+      const rcx = 2000;
+      const g = new SmpGuest(PING_PONG, { executors, rcx });
+      g.handler(0x41, SECOND);
+      g.handler(0x42, FIRST);
+      let over = false;
+      const end = g.run().finally(() => (over = true));
+      while (!over) {
+        for (let i = 0; i < 1000; i++) g.askOut(i & 1);
+        await new Promise(setImmediate);
+      }
+      await end;
+      assert.deepEqual([g.u32(0x9010), g.u32(0x9014)], [rcx, rcx]);
+    });
+
     test("code that one writes is run by both as written", async () => {
       const rcx = executors === 1 ? 200 : 2000;
       const g = new SmpGuest(WRITER_AND_READER, { executors, rcx });

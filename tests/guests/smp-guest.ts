@@ -7,6 +7,7 @@ import { REGION_LIMITS } from "../../src/engine/wasm/translator/regions.ts";
 import { attachDevices, createDeviceShared, type Devices } from "../../src/device/layout.ts";
 import { STOPPED } from "../../src/device/mailbox.ts";
 import { hostNanos } from "../../src/engine/clock.ts";
+import { Attention } from "../../src/engine/engine.ts";
 import { Word } from "../../src/engine/wakeups.ts";
 import { createStateMemory, vcpuAddress } from "../../src/engine/wasm/engine.ts";
 import { RegisterFile } from "../../src/isa/register-file.ts";
@@ -85,6 +86,7 @@ export class SmpGuest {
   readonly state: WebAssembly.Memory;
   readonly devices: Devices;
   readonly files: readonly RegisterFile[];
+  readonly #words: readonly Int32Array[];
   readonly #executors: Executors;
   readonly #regionCounts: SharedArrayBuffer;
 
@@ -93,7 +95,7 @@ export class SmpGuest {
     this.ram = GuestRam.create(FramePool.create(2 * RAM_BYTES), RAM_BYTES, executors);
     const state = (this.state = createStateMemory(executors));
     const numbers = Array.from({ length: vcpus }, (_, n) => n);
-    const registerFiles = numbers.map((n) => new Int32Array(state.buffer, vcpuAddress(n), Reg.SIZE / 4));
+    const registerFiles = (this.#words = numbers.map((n) => new Int32Array(state.buffer, vcpuAddress(n), Reg.SIZE / 4)));
     registerFiles.forEach((file, n) => (file[Word.OWNER] = n % executors));
     const shared = createDeviceShared({ vcpus, virtio: [] });
     this.devices = attachDevices(shared, {
@@ -160,6 +162,10 @@ export class SmpGuest {
         if (REGION_COUNTS[i % REGION_COUNTS.length] === "regions") regions += count;
       });
     }
+  }
+  /** What a caller does whose own vCPU waits behind this one. */
+  askOut(vcpu: number): void {
+    Atomics.or(this.#words[vcpu]!, Word.ATTENTION, Attention.COME_OUT);
   }
   u8(address: number): number {
     return this.ram.readU16(address)! & 0xff;

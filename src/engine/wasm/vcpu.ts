@@ -147,7 +147,11 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   look(): Exit | undefined {
     this.entry = 0;
     const wanted = Atomics.exchange(this.#words, this.#attention, 0);
-    if (wanted & Attention.COME_OUT) return { kind: "attention" };
+    if (wanted & Attention.COME_OUT) {
+      // What else was wanted of one that has just halted comes when it is run again, and that it is to be run, executors see here.
+      if (this.regs.get32(Reg.RUN_STATE) === HALTED) Atomics.or(this.#words, this.#attention, Attention.LOOK);
+      return { kind: "attention" };
+    }
     this.#engine.forget();
     const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
     if (deadline >= 0n && this.#host.nanos() >= Number(deadline)) this.#ports.deadlinePassed();
