@@ -74,11 +74,12 @@ async function runTrial(guest: BenchGuest, { switches, cpus, load }: Trial, scal
 }
 
 function describe(switches: MereSwitches): string {
-  const { kvmFeatures, cpuFeatures, passes, append, environment } = switches;
+  const { kvmFeatures, cpuFeatures, passes, translator, append, environment } = switches;
   const words = [
     kvmFeatures === undefined ? "" : `without KVM features ${(~kvmFeatures).toString(16)}`,
     cpuFeatures === undefined ? "" : `${cpuFeatures.length} CPU features`,
     passes === undefined ? "" : JSON.stringify(passes),
+    translator ?? "",
     append ?? "",
     environment === undefined ? "" : JSON.stringify(environment),
   ].filter((word) => word !== "");

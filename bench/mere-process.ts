@@ -7,7 +7,7 @@ import { benchNetwork } from "./network.ts";
 import { MEMORY_MIB, type VmOptions } from "./vm-options.ts";
 
 const options = JSON.parse(process.argv[2]!) as VmOptions;
-const { kvmFeatures, cpuFeatures, passes, append } = options.switches ?? {};
+const { kvmFeatures, cpuFeatures, passes, translator, append } = options.switches ?? {};
 const disks = options.disk === undefined ? [] : [await openDisk(options.disk, { readOnly: options.writable !== true })];
 const network = options.network === true ? await benchNetwork() : undefined;
 const decoder = new TextDecoder();
@@ -23,6 +23,7 @@ const machine: Machine = await createMachine({
   ...(kvmFeatures !== undefined && { kvmFeatures }),
   ...(cpuFeatures !== undefined && { cpuFeatures }),
   ...(passes !== undefined && { passes }),
+  ...(translator !== undefined && { translator }),
   serialOutput(bytes) {
     const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
     rest = lines.pop()!;

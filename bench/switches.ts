@@ -4,6 +4,7 @@ import type { RegionPasses } from "../src/engine/wasm/translator/region-state.ts
 import { CPU_FEATURES } from "../src/isa/features.ts";
 import { KvmFeature } from "../src/isa/system/cpu-model.ts";
 import { KVM_FEATURES } from "../src/vm/machine.ts";
+import { nativeUnavailable } from "../src/vm/native-host.ts";
 import type { MereSwitches } from "./vm-options.ts";
 
 export interface FeatureSwitch {
@@ -39,9 +40,18 @@ function cpu(name: string, load: string, features: readonly string[] = [name]): 
   };
 }
 
-/** A pass of the translator. */
+/** Native code, against regions in WebAssembly. */
+const native = (load: string): FeatureSwitch => ({
+  name: `native-code-${load}`,
+  on: {},
+  off: { translator: "wasm" },
+  load,
+  offered: nativeUnavailable() === undefined,
+});
+/** A pass of the translator to WebAssembly. */
 function pass(name: keyof RegionPasses, load: string): FeatureSwitch {
-  return { name: `pass-${name}`, on: {}, off: { passes: { [name]: false } }, load, offered: true };
+  const off = { translator: "wasm", passes: { [name]: false } } as const;
+  return { name: `pass-${name}`, on: { translator: "wasm" }, off, load, offered: true };
 }
 
 const CLOCK = KvmFeature.CLOCKSOURCE | KvmFeature.CLOCKSOURCE2 | KvmFeature.CLOCKSOURCE_STABLE;
@@ -67,6 +77,10 @@ export const SWITCHES: readonly FeatureSwitch[] = [
   cpu("xsave", "pipe"),
   cpu("rdrand", "boot", ["rdrand", "rdseed"]),
   cpu("ssse3", "copy", ["ssse3", "sse4.1", "sse4.2"]),
+  native("sort"),
+  native("sqlite3"),
+  native("mmap"),
+  native("boot"),
   pass("fusedConditions", "sort"),
   pass("pageReuse", "hash"),
   pass("stackSpans", "calls"),

@@ -1,6 +1,7 @@
 /* What a VM of the benchmark is made of, and how bench/engines.ts tells it to bench/mere-process.ts: as JSON in one argument. */
 
 import type { RegionPasses } from "../src/engine/wasm/translator/region-state.ts";
+import type { TranslatorKind } from "../src/vm/machine.ts";
 
 /** Switches of Mere that --features turns: what is left out is Mere's default. */
 export interface MereSwitches {
@@ -10,6 +11,7 @@ export interface MereSwitches {
   readonly cpuFeatures?: readonly string[];
   /** As MachineConfig.passes. */
   readonly passes?: Partial<RegionPasses>;
+  readonly translator?: TranslatorKind;
   /** More words for the kernel's command line. */
   readonly append?: string;
   /** Environment variables of the process that runs Mere. */

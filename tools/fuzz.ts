@@ -1,6 +1,6 @@
 /* Compares two ways to run instructions on random cases drawn from the tables.
  *
- *   node tools/fuzz.ts --engine oracle|wasm|translator --against native|oracle|wasm [--seconds N | --count N] [--seed S] [--row MNEMONIC] [--unit x87|sse] [--batch N] [--show N]
+ *   node tools/fuzz.ts --engine oracle|wasm|translator|hostcode --against native|oracle|wasm [--seconds N | --count N] [--seed S] [--row MNEMONIC] [--unit x87|sse] [--batch N] [--show N]
  *
  * Prints the rate and every mismatch (at most --show a row) with what reproduces it; exit status 1 if there was one.
  */

@@ -16,6 +16,7 @@ test("lines are counted over pieces", () => {
   assert.equal(last(1, "one\n", "two\n"), "two\n");
   assert.equal(last(2, "one\ntw", "o\nthr", "ee\n"), "two\nthree\n");
   assert.equal(last(1, "one\n", "no end"), "no end");
+  assert.equal(last(1, "one\n", "two\n", ""), "two\n");
   assert.equal(last(9, "one\n", "two\n"), "one\ntwo\n");
   assert.equal(last(0, "one\n"), "");
   assert.equal(last(1), "");

@@ -70,6 +70,7 @@ export function tail(entries: readonly LogEntry[], lines: number): LogEntry[] {
   let left = lines;
   for (const entry of entries.toReversed()) {
     const bytes = Buffer.from(entry.bytes);
+    if (bytes.length === 0) continue;
     let at = bytes.length;
     // A line feed at the very end ends the last line; it does not begin another.
     if (kept.length === 0 && bytes.at(-1) === 0x0a) at--;

@@ -69,6 +69,7 @@ function machineConfig(
     cpus: options.cpus,
     memoryBytes: options.memoryBytes,
     codeCacheBytes: options.codeCacheBytes,
+    ...(options.translator !== undefined && { translator: options.translator }),
     kernel: guest.kernel,
     initrd: guest.initrd,
     commandLine: guest.commandLine,

@@ -1,4 +1,7 @@
 /* The options of `mere run`: their names, texts and limits, and what they mean together. Nothing is started here. */
+import { CliError } from "./cli-error.ts";
+import type { TranslatorKind } from "../vm/machine.ts";
+import { nativeUnavailable } from "../vm/native-host.ts";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { resolveDisk } from "../disk/store.ts";
@@ -16,6 +19,7 @@ export interface RunOptions {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly codeCacheBytes: number;
+  readonly translator: TranslatorKind | undefined;
   /** In order: the first is /dev/vda. */
   readonly disks: readonly DiskOption[];
   readonly boot: OwnInit | Exact;
@@ -57,6 +61,7 @@ export interface RunValues {
   readonly cpus: number;
   readonly memory?: number;
   readonly codeCache?: number;
+  readonly translator?: TranslatorKind;
   readonly kernel?: KernelChoice;
   readonly initrd?: string;
   readonly append?: string;
@@ -82,6 +87,11 @@ export function addRunOptions(command: Command): Command {
     )
     .option("--code-cache <size>", `memory for translated code, about (default: ${DEFAULT_CODE_CACHE})`, (text) =>
       parseCodeCache("--code-cache", text),
+    )
+    .option(
+      "--translator <kind>",
+      "what hot code becomes: native (default where this host can) or wasm",
+      parseTranslator,
     )
     .option(
       "--kernel <file>",
@@ -128,6 +138,7 @@ export function resolveRunOptions(values: RunValues, command: readonly string[])
     cpus: values.cpus,
     memoryBytes: values.memory ?? parseMemory("--memory", DEFAULT_MEMORY),
     codeCacheBytes: values.codeCache ?? parseCodeCache("--code-cache", DEFAULT_CODE_CACHE),
+    translator: values.translator,
     disks: checkDisks(values.disk ?? []),
     stats: values.stats ?? false,
   };
@@ -163,6 +174,15 @@ function exact(values: RunValues, initrd: string, command: readonly string[]): E
 /** A file of one of the names is ./mere or ./debian. */
 function parseKernel(text: string): KernelChoice {
   return text === "mere" || text === "debian" ? text : { file: parseFile("--kernel", text) };
+}
+
+function parseTranslator(text: string): TranslatorKind {
+  if (text !== "native" && text !== "wasm")
+    throw new CliError("usage", `--translator ${quote(text)} is neither native nor wasm.`);
+  const reason = text === "native" ? nativeUnavailable() : undefined;
+  if (reason !== undefined)
+    throw new CliError("usage", `--translator native is not possible here, since ${reason}: leave it out.`);
+  return text;
 }
 
 function parseCpus(text: string): number {

@@ -87,6 +87,7 @@ export async function assembleMachine(
     cpus: config.cpus,
     memoryBytes: config.memoryBytes,
     codeCacheBytes: config.codeCacheBytes,
+    ...(config.translator !== null && { translator: config.translator }),
     ...files,
     disks,
     devices: [devices.vsock, devices.balloon, ...(devices.network ? [devices.network.device] : []), ...devices.shares],

@@ -1,4 +1,6 @@
 /* What a VM is to be: the options that the SDK and the command line take, and the plain data they become once they were checked. */
+import { nativeUnavailable } from "../vm/native-host.ts";
+import type { TranslatorKind } from "../vm/machine.ts";
 import { availableParallelism } from "node:os";
 import { isAbsolute, resolve } from "node:path";
 import { posix } from "node:path";
@@ -18,6 +20,8 @@ export interface VmOptions {
   readonly memory?: number | string;
   /** Memory for translated code, as `memory`; 256 MiB if absent. */
   readonly codeCache?: number | string;
+  /** What hot code becomes: the host processor's own instructions, or WebAssembly, which works everywhere and keeps V8's walls around it; "native" where this host can if absent. */
+  readonly translator?: "native" | "wasm";
   /** The VM's main process: words after the image's entrypoint; an empty list is the image's own command. The VM ends with it. Absent: no main process, the
    *  VM runs until it is stopped. */
   readonly command?: readonly string[];
@@ -112,6 +116,7 @@ export interface VmConfig {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly codeCacheBytes: number;
+  readonly translator: TranslatorKind | null;
   readonly command: readonly string[] | null;
   readonly entrypoint: readonly string[] | null;
   readonly tty: boolean;
@@ -183,6 +188,15 @@ function sizeWithin(
   if (bytes < limits.least || bytes > limits.most)
     throw bad(`${what} ${shown(size)} is outside ${limits.least / MIB} MiB to ${limits.most / MIB} MiB.`);
   return bytes - (bytes % PAGE_BYTES);
+}
+
+function checkTranslator(translator: TranslatorKind | undefined): TranslatorKind | null {
+  if (translator === undefined) return null;
+  if (translator !== "native" && translator !== "wasm")
+    throw bad(`${shown(translator)} is no translator: take "native" or "wasm", or leave it out.`);
+  const reason = translator === "native" ? nativeUnavailable() : undefined;
+  if (reason !== undefined) throw bad(`Native code is not possible here, since ${reason}: leave the translator out.`);
+  return translator;
 }
 
 /** "[hostAddress:][hostPort:]guestPort[/tcp|/udp]". An IPv6 address is in brackets. @throws HostError "bad-option" */
@@ -304,6 +318,7 @@ export function resolveVmOptions(options: VmOptions): VmConfig {
     cpus,
     memoryBytes: sizeWithin("The memory", options.memory, MEMORY),
     codeCacheBytes: sizeWithin("The code cache", options.codeCache, CODE_CACHE),
+    translator: checkTranslator(options.translator),
     command: checkWords("The command", options.command),
     entrypoint: checkWords("The entrypoint", options.entrypoint),
     tty: options.tty ?? false,

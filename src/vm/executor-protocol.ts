@@ -25,7 +25,9 @@ export interface ExecutorStart {
   /** Disks whose requests executors may serve: their fronts by number. */
   quickDisks: readonly { readonly device: number; readonly parts: QuickDiskParts }[];
   vcpus: number;
-  translator: TranslatorConnection;
+  /** Hot code becomes native code; there is no translator then. */
+  nativeCode: boolean;
+  translator: TranslatorConnection | undefined;
   region: RegionOptions;
   limits: RegionLimits;
   kvmFeatures: number;

@@ -23,6 +23,7 @@ import {
 } from "./executor-protocol.ts";
 import { hypercalls } from "./hypercalls.ts";
 import { collectGarbage } from "./idle-collection.ts";
+import { nativeCode } from "./native-host.ts";
 import { describeVcpu } from "./state-dump.ts";
 import { threadNumber } from "./thread-time.ts";
 import { ConnectedTranslator } from "./translator-thread.ts";
@@ -89,8 +90,12 @@ class Executor {
       if (disk !== undefined) front.serveHere = new QuickBlk(front, ram, disk).serve;
     }
     this.#model = cpuModel(start.vcpus, start.kvmFeatures, start.cpuFeatures && new Set(start.cpuFeatures));
-    const translator = new ConnectedTranslator(start.translator);
-    const translation = { limits: start.limits, region: start.region, translator };
+    const translation = {
+      limits: start.limits,
+      region: start.region,
+      ...(start.translator && { translator: new ConnectedTranslator(start.translator) }),
+      ...(start.nativeCode && { native: nativeCode }),
+    };
     this.#engine = new WasmEngine(start.state, ram, translation, start.executor);
     Atomics.wait(this.#control, 0, Control.NOT_YET);
   }
@@ -112,6 +117,10 @@ class Executor {
         if (exit.kind === "shutdown") return { kind: "shutdown", states: this.#describe({ [next]: exit.reason }) };
       }
     }
+  }
+
+  dispose(): void {
+    this.#engine.regions.dispose();
   }
 
   // ——— which vCPU ———
@@ -256,7 +265,10 @@ class Executor {
 
 const port = parentPort!;
 try {
-  port.postMessage(new Executor(workerData as ExecutorStart).run());
+  const executor = new Executor(workerData as ExecutorStart);
+  const end = executor.run();
+  executor.dispose();
+  port.postMessage(end);
 } catch (error) {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   port.postMessage({ kind: "failed", message, detail: stack ?? "" } satisfies ExecutorMessage);

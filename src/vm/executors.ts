@@ -23,7 +23,7 @@ export interface ExecutorsEnd {
 
 export class Executors {
   readonly #workers: readonly Worker[];
-  readonly #translator: TranslatorThread;
+  readonly #translator: TranslatorThread | undefined;
   readonly #onError = (error: Error): void => this.#fail(error);
   readonly #control: Int32Array;
   readonly #wakeups: Wakeups;
@@ -36,18 +36,19 @@ export class Executors {
    *  @param start what each is told besides; its control word is NOT_YET */
   constructor(count: number, start: Omit<ExecutorStart, "executor" | "translator">, wakeups: Wakeups) {
     const { codeCacheBytes } = start.limits;
-    this.#translator = TranslatorThread.use(this.#onError);
+    this.#translator = start.nativeCode ? undefined : TranslatorThread.use(this.#onError);
     const translation = {
       options: start.region,
       ramPages: start.ram.frames.frames / 16,
       keptBytes: (KEPT_PART * codeCacheBytes) / BYTES_PER_WASM_BYTE,
     };
-    const limits = { ...start.limits, codeCacheBytes: ((1 - KEPT_PART) * codeCacheBytes) / count };
+    const kept = start.nativeCode ? 0 : KEPT_PART;
+    const limits = { ...start.limits, codeCacheBytes: ((1 - kept) * codeCacheBytes) / count };
     lowerCompilers();
     this.#control = new Int32Array(start.control);
     this.#wakeups = wakeups;
     this.#workers = Array.from({ length: count }, (_, executor) =>
-      this.#start({ ...start, limits, executor, translator: this.#translator.connect(translation) }),
+      this.#start({ ...start, limits, executor, translator: this.#translator?.connect(translation) }),
     );
     this.#end.promise.catch(() => undefined); // whoever waits hears of it
   }
@@ -56,7 +57,7 @@ export class Executors {
     const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
     const worker = new Worker(new URL(`./executor${extension}`, import.meta.url), {
       workerData,
-      transferList: [workerData.translator.port],
+      transferList: workerData.translator ? [workerData.translator.port] : [],
       // What an executor allocates is dead at once (bigints, faults): a small nursery holds it, and stays in the cache.
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
@@ -92,7 +93,7 @@ export class Executors {
   /** Ends the threads, wherever they are. */
   async terminate(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
-    this.#translator.release(this.#onError);
+    this.#translator?.release(this.#onError);
   }
 
   #fail({ message, stack }: Error): void {

@@ -1,5 +1,6 @@
 /* Machine: one VM: memory, vCPUs, devices and boot put together. Lives on the main thread, which is also its I/O thread; the vCPUs run on
  * executors' worker threads. Knows no engine but by the executors it starts. @source docs/design.md "The machine" */
+import { nativeUnavailable } from "./native-host.ts";
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { libc, MADV_DONTNEED } from "../device/libc.ts";
@@ -56,6 +57,9 @@ const KVM_FEATURES_SHARED = KvmFeature.PV_UNHALT | KvmFeature.PV_TLB_FLUSH | Kvm
 /** KVM_CPUID_FEATURES bits that a machine may tell. */
 export const KVM_FEATURES: number = KVM_FEATURES_ALWAYS | KVM_FEATURES_SMP | KVM_FEATURES_SHARED;
 
+/** What hot code becomes: the host processor's own instructions, or WebAssembly. */
+export type TranslatorKind = "native" | "wasm";
+
 export interface MachineConfig {
   /** 1–8 */
   cpus: number;
@@ -78,6 +82,8 @@ export interface MachineConfig {
   passes?: Partial<RegionPasses>;
   /** Memory for translated code, about; 256 MiB if absent. */
   codeCacheBytes?: number;
+  /** What hot code becomes; "native" where this host can, if absent. */
+  translator?: TranslatorKind;
   /** Limits of the translator that are not as in REGION_LIMITS: for tests and benchmarks; a threshold of Infinity leaves all to the interpreter. */
   regionLimits?: Partial<RegionLimits>;
   /** What the guest writes to its 16550; owns the bytes. */
@@ -242,6 +248,7 @@ export class Machine {
       kvmFeatures: features & kvmFeatures,
       cpuFeatures,
       region: { passes: { ...ALL_PASSES, ...passes }, parallel: this.#cpus > 1 },
+      nativeCode: config.translator !== "wasm" && nativeUnavailable() === undefined,
       limits: { ...REGION_LIMITS, ...regionLimits, ...(codeCacheBytes !== undefined && { codeCacheBytes }) },
       exits: this.#exits,
       regionCounts: this.#regionCounts,

@@ -4,21 +4,24 @@ import { describe, test } from "node:test";
 import { TRANSLATION, type TranslationOptions } from "../../src/engine/wasm/engine.ts";
 import { BYTES_PER_MODULE } from "../../src/engine/wasm/translator/code-cache.ts";
 import type { RegionLimits } from "../../src/engine/wasm/translator/regions.ts";
+import { nativeCode, nativeUnavailable } from "../../src/vm/native-host.ts";
 import { code } from "./listing.ts";
 import { At, SmallGuest } from "./small-guest.ts";
 
 const PAGE = 4096;
 const PAGES = 16;
 const ROUNDS = 4;
+/** Twice: what the longest block may take, what all blocks share, and hardly more. */
+const LITTLE_NATIVE_ROOM = 2 * (65_536 + 2600);
 const [RAX, RDX] = [0, 2];
 
-function translation(limits: Partial<RegionLimits>): TranslationOptions {
-  return { ...TRANSLATION, limits: { ...TRANSLATION.limits, ...limits } };
+function translation(limits: Partial<RegionLimits>, native = false): TranslationOptions {
+  return { ...TRANSLATION, limits: { ...TRANSLATION.limits, ...limits }, ...(native && { native: nativeCode }) };
 }
 
 /** A loop in each of many pages, several slices long; they are called one after the other, round after round. */
-function visitPages(limits: Partial<RegionLimits>): SmallGuest {
-  const guest = new SmallGuest({ translation: translation(limits) });
+function visitPages(limits: Partial<RegionLimits>, native = false): SmallGuest {
+  const guest = new SmallGuest({ translation: translation(limits, native) });
   const loop = code(`
       b9 60 ea 00 00                  mov ecx, 60000
     again:
@@ -50,6 +53,18 @@ function visitPages(limits: Partial<RegionLimits>): SmallGuest {
   assert.equal(guest.gpr(RAX), BigInt.asUintN(32, BigInt(ROUNDS * PAGES) * 30_000n * 60_001n));
   return guest;
 }
+
+test(
+  "native code stays while there is room for it, and else all goes and comes back",
+  { skip: nativeUnavailable() ?? false },
+  () => {
+    const plenty = visitPages({}, true).engine.regions.counts;
+    assert.equal(plenty.evicted, 0);
+    assert.ok(plenty.regions >= PAGES && plenty.regions < 4 * PAGES, `${plenty.regions} blocks`);
+    const little = visitPages({ codeCacheBytes: LITTLE_NATIVE_ROOM }, true).engine.regions.counts;
+    assert.ok(little.evicted > 0 && little.regions > plenty.regions, `${little.evicted} of ${little.regions} blocks`);
+  },
+);
 
 describe("translated code", () => {
   test("stays while there is room for it", () => {

@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Reg } from "../../src/isa/registers.ts";
 import { Random } from "../instructions/random.ts";
-import { FRAMES, makeRandom, randomProgram } from "./random-program.ts";
+import { TRANSLATE_ALL, TRANSLATION } from "../../src/engine/wasm/engine.ts";
+import { nativeCode, nativeUnavailable } from "../../src/vm/native-host.ts";
+import { DEFINED_PIECES, FRAMES, makeRandom, quietProgram, randomProgram } from "./random-program.ts";
 import { At, type SmallGuest } from "./small-guest.ts";
 
 const MOST_STEPS = 2000;
@@ -42,3 +44,23 @@ test("run loop and single steps agree", () => {
   }
   assert.ok(ended > 200, `only ${ended} programs ended`);
 });
+
+for (const [name, translation] of [
+  ["from the beginning", TRANSLATE_ALL],
+  ["where it is hot", { ...TRANSLATION, limits: { ...TRANSLATION.limits, threshold: 1 } }],
+] as const) {
+  test(`native code and single steps agree: ${name}`, { skip: nativeUnavailable() ?? false }, () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const random = new Random(seed);
+      const bytes = quietProgram(random, DEFINED_PIECES);
+      const stepped = makeRandom(bytes, seed);
+      stepped.regs.set64(Reg.DR + 24, 0x7_0000n);
+      stepped.regs.set64(Reg.DR + 56, 0x480n);
+      assert.equal(stepped.exit(10 * MOST_STEPS).kind, "halted");
+      const expected = state(stepped);
+      const free = makeRandom(bytes, seed, { translation: { ...translation, native: nativeCode } });
+      for (let runs = 0; runs < 10 * MOST_STEPS; runs++) if (free.exit(1 + random.below(300)).kind === "halted") break;
+      assert.deepEqual(state(free), expected, `seed ${seed}`);
+    }
+  });
+}

@@ -86,12 +86,18 @@ skip:
   a4                              movsb
   f4                              hlt
 `).pieces();
+/** IMUL; shifts and rotations by more than 1; bit tests. */
+const UNDEFINING = [[0x48, 0x0f, 0xaf], [0x48, 0xc1], [0xd3], [0x49, 0xc1], [0x0f, 0xba], [0x48, 0x0f, 0xba]];
 /** Those that neither jump nor write where RBX points. */
 const QUIET_PIECES = PIECES.filter(
   ([first, second, third]) =>
     !((first! & 0xf0) === 0x70 || [0xeb, 0xe8, 0xf4].includes(first!)) &&
     !([0x88, 0xc6, 0xfe].includes(first!) && (second! & 7) === 3) &&
     !([0x66, 0x48].includes(first!) && [0xc7, 0x89].includes(second!) && (third! & 7) === 3),
+);
+/** Of these the ones that leave no flag undefined but AF, which is 0 then on every processor: what may be compared with the host's. */
+export const DEFINED_PIECES = QUIET_PIECES.filter(
+  (piece) => !UNDEFINING.some((bytes) => bytes.every((byte, i) => piece[i] === byte)),
 );
 /** Jumps whose target is a few bytes on, whatever is there. */
 const JUMPS = [0x70, 0x72, 0x74, 0x75, 0x77, 0x78, 0x7c, 0x7f, 0xeb];
@@ -111,7 +117,7 @@ const near = (opcode: readonly number[], from: number, to: number): number[] => 
   return [...opcode, ...[0, 8, 16, 24].map((bit) => (distance >> bit) & 0xff)];
 };
 /** One that ends, and does not change: jumps lead to instructions, and back no more than R14 times. */
-export function quietProgram(random: Random): number[] {
+export function quietProgram(random: Random, pieces: readonly Uint8Array[] = QUIET_PIECES): number[] {
   const bytes = [0x41, 0xbe, 40, 0, 0, 0]; // mov r14d, 40
   const starts = [bytes.length];
   const forward: { at: number; pieces: number; opcode: number[] }[] = [];
@@ -124,7 +130,7 @@ export function quietProgram(random: Random): number[] {
     } else if (random.oneIn(8)) {
       bytes.push(0x45, 0x85, 0xf6, 0x7e, 9, 0x41, 0xff, 0xce); // test r14d, r14d; jle over; dec r14d
       bytes.push(...near(jcc, bytes.length, random.pick(starts)));
-    } else bytes.push(...random.pick(QUIET_PIECES));
+    } else bytes.push(...random.pick(pieces));
     starts.push(bytes.length);
   }
   const end = bytes.length;

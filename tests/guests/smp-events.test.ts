@@ -167,14 +167,14 @@ for (const executors of [2, 1]) {
     });
 
     test("asked to come out just when it halts, a vCPU keeps its interrupt", async () => {
-      const rcx = 2000;
+      const rcx = 300;
       const g = new SmpGuest(PING_PONG, { executors, rcx });
       g.handler(0x41, SECOND);
       g.handler(0x42, FIRST);
       let over = false;
       const end = g.run().finally(() => (over = true));
       while (!over) {
-        for (let i = 0; i < 1000; i++) g.askOut(i & 1);
+        for (let i = 0; i < 20; i++) g.askOut(i & 1);
         await new Promise(setImmediate);
       }
       await end;
@@ -193,8 +193,8 @@ for (const executors of [2, 1]) {
 }
 
 test("MFENCE: of two that store and then load, one sees the other's store", async () => {
-  const g = new SmpGuest(STORE_LOAD, { rcx: 20_000 });
+  const g = new SmpGuest(STORE_LOAD, { rcx: 5000 });
   await g.run();
-  assert.equal(g.u32(At.DATA), 80_000, "all came to all barriers");
+  assert.equal(g.u32(At.DATA), 20_000, "all came to all barriers");
   assert.equal(g.u32(At.DATA + 0x100), 0);
 });

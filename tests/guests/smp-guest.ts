@@ -67,6 +67,11 @@ let limits = REGION_LIMITS;
 export function translateSoon(): void {
   limits = { ...REGION_LIMITS, threshold: 0 };
 }
+let nativeCode = false;
+/** From now on guests run native code, where hot or, after translateSoon(), from the beginning. */
+export function useNativeCode(): void {
+  nativeCode = true;
+}
 let regions = 0;
 /** Regions that this file's guests have had. */
 export const regionsSoFar = (): number => regions;
@@ -95,7 +100,9 @@ export class SmpGuest {
     this.ram = GuestRam.create(FramePool.create(2 * RAM_BYTES), RAM_BYTES, executors);
     const state = (this.state = createStateMemory(executors));
     const numbers = Array.from({ length: vcpus }, (_, n) => n);
-    const registerFiles = (this.#words = numbers.map((n) => new Int32Array(state.buffer, vcpuAddress(n), Reg.SIZE / 4)));
+    const registerFiles = (this.#words = numbers.map(
+      (n) => new Int32Array(state.buffer, vcpuAddress(n), Reg.SIZE / 4),
+    ));
     registerFiles.forEach((file, n) => (file[Word.OWNER] = n % executors));
     const shared = createDeviceShared({ vcpus, virtio: [] });
     this.devices = attachDevices(shared, {
@@ -115,7 +122,16 @@ export class SmpGuest {
     const region = { passes: ALL_PASSES, parallel: true };
     const regionCounts = (this.#regionCounts = new SharedArrayBuffer(8 * REGION_COUNTS.length * executors));
     const threads = new SharedArrayBuffer(4 * executors);
-    const told = { quickDisks: [], threads, kvmFeatures: 0, cpuFeatures: undefined, region, limits, regionCounts };
+    const told = {
+      nativeCode,
+      quickDisks: [],
+      threads,
+      kvmFeatures: 0,
+      cpuFeatures: undefined,
+      region,
+      limits,
+      regionCounts,
+    };
     const start = { state, ram: this.ram.shared, devices: shared, vcpus, exits, control, ...told };
     this.#executors = new Executors(executors, start, this.devices.wakeups);
   }

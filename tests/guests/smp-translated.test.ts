@@ -5,7 +5,7 @@ import { after, describe } from "node:test";
 import { regionsSoFar, translateSoon } from "./smp-guest.ts";
 
 /** Those of the wakeup path run each instruction once, in TypeScript. */
-const OTHERS = /^smp-(translated|wakeup)/;
+const OTHERS = /^smp-(hostcode|translated|wakeup)/;
 
 translateSoon();
 for (const file of readdirSync(import.meta.dirname).toSorted()) {

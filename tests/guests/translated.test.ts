@@ -5,7 +5,7 @@ import { TRANSLATE_ALL } from "../../src/engine/wasm/engine.ts";
 import { translateUsually } from "./small-guest.ts";
 
 /** Files that say themselves how their guests are translated, and guests with threads of their own. */
-const OTHERS = /^(translated|passes-|smp-)/;
+const OTHERS = /^(hostcode|translated|passes-|smp-)/;
 
 translateUsually(TRANSLATE_ALL);
 for (const file of readdirSync(import.meta.dirname).toSorted()) {

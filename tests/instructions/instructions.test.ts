@@ -17,7 +17,7 @@ const recordings = readRecordings();
 const show = (bytes: Uint8Array, row: Row, found: readonly Difference[]): string =>
   `${rowName(row)} [${Buffer.from(bytes).toString("hex")}] ${found.map((d) => `${d.field}: expected ${d.expected}, got ${d.actual}`).join("; ")}`;
 
-for (const name of ["oracle", "wasm", "translator"] as const satisfies readonly RunnerName[]) {
+for (const name of ["oracle", "wasm", "translator", "hostcode"] as const satisfies readonly RunnerName[]) {
   describe(`recorded cases on ${name}`, { skip: unavailable(name) ?? false }, () => {
     for (const { table, cases } of recordings) {
       test(table, async () => {

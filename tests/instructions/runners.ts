@@ -1,16 +1,19 @@
-/* The runners by name: the processor, the oracle, and the wasm engine's interpreter and translator. */
+/* The runners by name: the processor, the oracle, the wasm engine's interpreter and translator, and native code ("hostcode": "native" is the processor
+ * itself). */
 import { OracleMachine } from "../../src/engine/oracle/test-machine.ts";
-import { TRANSLATE_ALL } from "../../src/engine/wasm/engine.ts";
+import { TRANSLATE_ALL, TRANSLATION } from "../../src/engine/wasm/engine.ts";
 import { createTestMachine } from "../../src/engine/wasm/test-machine.ts";
 import { CALLS } from "../../src/isa/system/calls.ts";
 import { NativeRunner, nativeUnavailable } from "../native/native-runner.ts";
+import { nativeCode, nativeUnavailable as noNativeCode } from "../../src/vm/native-host.ts";
 import type { Runner } from "./case.ts";
 import { MachineRunner, RANGES } from "./machine-runner.ts";
 
-export type RunnerName = "native" | "oracle" | "wasm" | "translator";
+export type RunnerName = "native" | "oracle" | "wasm" | "translator" | "hostcode";
 
 /** Why a runner cannot work here; undefined if it can. */
 export function unavailable(name: RunnerName): string | undefined {
+  if (name === "hostcode") return noNativeCode();
   return name === "native" ? nativeUnavailable() : undefined;
 }
 
@@ -20,6 +23,10 @@ export async function openRunner(name: RunnerName): Promise<Runner> {
   if (reason) throw new Error(`no ${name} runner: ${reason}`);
   if (name === "native") return new NativeRunner();
   if (name === "oracle") return new MachineRunner(name, new OracleMachine(RANGES, CALLS));
-  const machine = name === "translator" ? createTestMachine(RANGES, TRANSLATE_ALL) : createTestMachine(RANGES);
-  return new MachineRunner(name, machine);
+  const translations = {
+    wasm: TRANSLATION,
+    translator: TRANSLATE_ALL,
+    hostcode: { ...TRANSLATE_ALL, native: nativeCode },
+  };
+  return new MachineRunner(name, createTestMachine(RANGES, translations[name]));
 }

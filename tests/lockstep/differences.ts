@@ -13,6 +13,7 @@ const MOST_SHOWN = 16;
 /** [start, end) of the register file that are not compared byte by byte. */
 const LEFT_OUT: readonly (readonly [number, number])[] = [
   [Reg.PAGE_VA, Reg.PAGE_VA + 8],
+  [Reg.ENGINE_NEAR, Reg.RIP],
   [Reg.FLAG_RESULT, Reg.RFLAGS],
   [Reg.INTERRUPT_SHADOW, Reg.INTERRUPT_SHADOW + 4],
   [Reg.ATTENTION, Reg.ATTENTION + 4],

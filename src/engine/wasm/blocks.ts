@@ -7,6 +7,7 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded, type Decoder } from "../../isa/decode.ts";
 import { Reg, Slot } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
+import type { Block, CodeFrame } from "./block.ts";
 import { BlockEnd, endingOf } from "./block-end.ts";
 import { AddressForm } from "./emit-handler.ts";
 import { PSEUDO, registerOffset, type HandlerTable } from "./handlers.ts";
@@ -33,28 +34,6 @@ const MAX_INSTRUCTION = 15;
 /** Writes beside the code of a page before its blocks are dropped so that writes become fast again. */
 const QUIET_WRITES = 64;
 
-export interface Block {
-  /** Byte offset of its first instruction in the frames memory. */
-  readonly key: number;
-  readonly entry: number;
-  readonly entries: number;
-  /** Bytes [from, to) in its first page. */
-  readonly from: number;
-  readonly to: number;
-  /** BlockEnd. */
-  readonly end: number;
-  /** Where a relative jump or call goes, from the start of the page. */
-  readonly target: number;
-}
-interface CodeFrame {
-  blocks: Block[];
-  /** Writes so far that hit no block. */
-  quietWrites: number;
-  /** Lines 0–31 and 32–63 that blocks are from. */
-  low: number;
-  high: number;
-}
-
 export class BlockCache {
   readonly #words: Int32Array;
   readonly #halves: Uint16Array;
@@ -67,7 +46,7 @@ export class BlockCache {
   /** Blocks for places where a region begins, for what the interpreter has to do there. */
   readonly #plain = new Map<number, Block>();
   /** Blocks of one instruction that spans two pages: valid only with the same second frame. */
-  readonly #spanning = new Map<number, { entry: number; second: number }>();
+  readonly #spanning = new Map<number, { entry: number; second: number; length: number }>();
   readonly #frames = new Map<number, CodeFrame>();
   readonly #window = new Uint8Array(2 * MAX_INSTRUCTION);
   /** Index of the executor whose blocks these are. */
@@ -90,6 +69,8 @@ export class BlockCache {
   onBlock: (block: Block) => void = () => {};
   onChange: (frame: number, from: number, to: number) => void = () => {};
   onClear: () => void = () => {};
+  /** Instructions for which this holds are blocks of their own, so that the others make blocks that can be translated. */
+  onlyInterpreted: ((d: Decoded) => boolean) | undefined;
 
   /** @param executor whose blocks these are */
   constructor(stateBuffer: ArrayBufferLike, ram: GuestRam, handlers: HandlerTable, executor = 0) {
@@ -161,10 +142,18 @@ export class BlockCache {
     const known = this.#plain.get(address);
     if (known !== undefined) return known.entry;
     if (this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd) this.clear();
-    return this.#decodeBlock(address, MAX_BLOCK, secondPage, false, this.#plain);
+    return this.#decodeBlock(address, this.onlyInterpreted ? 1 : MAX_BLOCK, secondPage, false, this.#plain);
   }
   blockAt(address: number): Block | undefined {
     return this.#blocks.get(address);
+  }
+
+  /** The instruction at an address that goes on in another page, if that was decoded last with `second` as address of that page. */
+  spanningAt(
+    address: number,
+  ): { key: number; entry: number; from: number; length: number; second: number } | undefined {
+    const known = this.#spanning.get(address);
+    return known && known.length > 0 ? { key: address, from: address % PAGE, ...known } : undefined;
   }
 
   /** One instruction in a block of its own, for single-stepping: not kept. */
@@ -225,6 +214,7 @@ export class BlockCache {
     let n = 0;
     let ended = false;
     let failed = false;
+    let interpreted = false;
     while (n < limit && at < page + PAGE) {
       const failure = this.#decoder.decode(bytes, at, page + PAGE, this.#d);
       if (failure === "needMore") {
@@ -238,6 +228,9 @@ export class BlockCache {
         ended = failed = true;
         break;
       }
+      const alone = !once && this.onlyInterpreted?.(this.#d) === true;
+      if (alone && n > 0) break;
+      interpreted = alone;
       this.#write(at - page, n);
       at += this.#d.length;
       n++;
@@ -245,6 +238,7 @@ export class BlockCache {
         ended = true;
         break;
       }
+      if (alone) break;
     }
     if (!ended) this.#fallThrough(at - page, n);
     if (once) {
@@ -255,22 +249,17 @@ export class BlockCache {
     this.#pairUp(start);
     const entries = (this.#next - start) / Entry.BYTES;
     this.#addTargets();
+    const ending = endingOf(ended && !failed ? this.#d : undefined, ended, at - page);
     const [from, to] = [address - page, at - page];
-    const block = {
-      key: address,
-      entry: start,
-      entries,
-      from,
-      to,
-      ...endingOf(ended && !failed ? this.#d : undefined, ended, to),
-    };
-    into.set(address, block);
-    this.#keep(block, page);
-    if (into === this.#blocks) {
-      this.#tell(address, start);
-      this.onBlock(block);
-    }
+    this.#add({ key: address, entry: start, entries, from, to, interpreted: interpreted || failed, ...ending }, into);
     return start;
+  }
+  #add(block: Block, into: Map<number, Block>): void {
+    into.set(block.key, block);
+    this.#keep(block, block.key - block.from);
+    if (into !== this.#blocks) return;
+    this.#tell(block.key, block.entry);
+    this.onBlock(block);
   }
   /** Gives pairs of entries their common handler, where there is one; the second keeps its own, unused. */
   #pairUp(start: number): void {
@@ -302,8 +291,8 @@ export class BlockCache {
     const entries = (this.#next - start) / Entry.BYTES;
     this.#addTargets();
     if (once) return start;
-    this.#spanning.set(address, { entry: start, second });
-    const block = { key: address, entry: start, entries, end: BlockEnd.OTHER, target: 0 };
+    this.#spanning.set(address, { entry: start, second, length: failure ? 0 : this.#d.length });
+    const block = { key: address, entry: start, entries, end: BlockEnd.OTHER, target: 0, interpreted: true };
     this.#keep({ ...block, from: address - page, to: PAGE }, page);
     this.#keep({ ...block, from: 0, to: failure ? MAX_INSTRUCTION : this.#d.length - here }, second);
     return start;

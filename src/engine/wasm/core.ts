@@ -141,9 +141,12 @@ class CoreWriter {
     const [parameters, results] = CORE_FUNCTIONS[name];
     return new FunctionBuilder(parameters, results);
   }
-  addLocked(): void {
+  addLocked(pairsAlone: boolean): void {
     this.add("storeLocked", writeStoreLocked(this.#start("storeLocked"), this.#index("storeLockedSlow")));
-    this.add("exchangePair", writeExchangePair(this.#start("exchangePair"), this.#index("exchangePairSlow")));
+    this.add(
+      "exchangePair",
+      writeExchangePair(this.#start("exchangePair"), this.#index("exchangePairSlow"), pairsAlone),
+    );
   }
   #host(f: FunctionBuilder, name: HostFunction): void {
     f.call(this.#index(name));
@@ -352,12 +355,14 @@ export interface HotHandler {
 
 /** The core module's bytes.
  *  @param ramPages size of the frames memory in 64-KiB pages  @param tables GuestRam's, and the executor that the module is for
- *  @param calls imports that hot handlers need besides HOST_FUNCTIONS */
+ *  @param calls imports that hot handlers need besides HOST_FUNCTIONS  @param pairsAlone CMPXCHG16B stops the other executors: native code
+ *  knows nothing of PAIR */
 export function coreModule(
   ramPages: number,
   tables: CodeTables,
   hot: readonly HotHandler[],
   calls: readonly [string, Signature][],
+  pairsAlone = false,
 ): Uint8Array<ArrayBuffer> {
   const w = new CoreWriter(ramPages, tables.pages, calls);
   w.add("refill", refill(tables));
@@ -368,7 +373,7 @@ export function coreModule(
   w.add("load", w.load());
   w.add("store", w.store());
   w.add("update", w.update());
-  w.addLocked();
+  w.addLocked(pairsAlone);
   w.addRuns();
   w.add("loadVector", w.loadVector());
   w.add("storeVector", w.storeVector());

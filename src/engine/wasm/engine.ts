@@ -20,6 +20,7 @@ import { BlockCache } from "./blocks.ts";
 import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
+import type { HotCode } from "./hot-code.ts";
 import { Engine, MAX_EXECUTORS, statePages, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
 import { exchangePair, storeLocked } from "./locked-slow.ts";
 import { protectFrame } from "./protect.ts";
@@ -59,7 +60,18 @@ export interface TranslationOptions {
   readonly region: RegionOptions;
   /** Absent: translated at once, on the executor's thread. */
   readonly translator?: RegionTranslator;
+  /** Makes what stands in for regions where code is translated for the host's processor. */
+  readonly native?: NativeFactory;
 }
+/** @returns undefined where it can't be done */
+export type NativeFactory = (
+  blocks: BlockCache,
+  state: WebAssembly.Memory,
+  ram: GuestRam,
+  table: WebAssembly.Table,
+  resolve: (name: string) => unknown,
+  limits: RegionLimits,
+) => HotCode | undefined;
 export const TRANSLATION: TranslationOptions = {
   limits: REGION_LIMITS,
   region: { passes: ALL_PASSES, parallel: false },
@@ -73,13 +85,12 @@ export const TRANSLATE_NOTHING: TranslationOptions = {
 };
 
 export class WasmEngine {
-  readonly regions: Regions;
+  readonly regions: HotCode;
   readonly state: WebAssembly.Memory;
   readonly blocks: BlockCache;
   readonly handlers: HandlerTable;
   readonly world: World;
-  /** The vCPU that this executor runs now. */
-  current!: WasmVcpu;
+  #current!: WasmVcpu;
   readonly #words: Int32Array;
   readonly #ram: GuestRam;
   /** Those that this executor has run; another one may have them now. */
@@ -112,6 +123,7 @@ export class WasmEngine {
       { pages: ram.shared.tables.buffer.byteLength / 65536, entryBytes: 4 * ram.codeWords, executor },
       hot,
       calls.map((name) => [name, signatureOf(name)]),
+      translation.native !== undefined,
     );
     this.#core = new WebAssembly.Instance(new WebAssembly.Module(core), imports).exports;
     this.run = this.#core["run"] as (state: number, entry: number) => void;
@@ -120,16 +132,21 @@ export class WasmEngine {
       host,
       mere: { state, ram: frames, handlers: this.handlers.table },
     });
-    this.regions = new Regions(
+    const parts = [
       this.blocks,
       state,
       ram,
       this.handlers.table,
-      (name) => exports[name] ?? resolve(name),
-      translation.translator ?? new TranslatesAtOnce(translation.region, ram.pool.pages),
-      translation.limits,
-      executor,
-    );
+      (name: string) => exports[name] ?? resolve(name),
+    ] as const;
+    this.regions =
+      translation.native?.(...parts, translation.limits) ??
+      new Regions(
+        ...parts,
+        translation.translator ?? new TranslatesAtOnce(translation.region, ram.pool.pages),
+        translation.limits,
+        executor,
+      );
     this.blocks.onProtect = (frame, writers) => this.#protect(frame, writers);
     this.blocks.onDrop = (all) =>
       this.#vcpus.forEach((v) => {
@@ -139,6 +156,15 @@ export class WasmEngine {
         v.regs.set32(Engine.LINK, 0); // what asked for a link may be gone
       });
     this.blocks.onTold = () => this.#othersLook();
+  }
+
+  /** The vCPU that this executor runs now. */
+  get current(): WasmVcpu {
+    return this.#current;
+  }
+  set current(vcpu: WasmVcpu) {
+    this.#current = vcpu;
+    this.regions.select(vcpu.address);
   }
 
   /** vCPU n on this executor's engine. Its register file must be filled already, and no other executor may have it. */

@@ -13,6 +13,7 @@ import {
   JUMP_CACHE_ENTRIES,
   JUMP_PAGES,
   VCPU_JUMP_CACHE,
+  VCPU_JUMP_CODE,
   VCPU_JUMP_PAGES,
 } from "./layout.ts";
 
@@ -104,6 +105,8 @@ export function emitAddJump(f: FunctionBuilder, rip: Local, block: Local, isGlob
   f.get(at)
     .get(block)
     .memory("i32.store", VCPU_JUMP_CACHE + BLOCK);
+  f.get(at).get(STATE).op("i32.sub").i32(2).op("i32.shr_u").get(STATE).op("i32.add");
+  f.i32(0).memory("i32.store", VCPU_JUMP_CODE);
 }
 
 /** The hash of pushEntry. */
@@ -164,7 +167,9 @@ export class JumpCache {
     this.#notePage(pageOf(low, high));
     if (spans) this.#notePage(pageOf(low, high) + 1);
     const tag = words[this.#area + (Engine.CODE_TAG >> 2)];
-    const entry = this.#entries + indexOf(low, high, tag) * (ENTRY_BYTES >> 2);
+    const index = indexOf(low, high, tag);
+    const entry = this.#entries + index * (ENTRY_BYTES >> 2);
+    words[this.#area + (VCPU_JUMP_CODE >> 2) + index] = 0;
     words[entry] = low;
     words[entry + 1] = high;
     words[entry + (TAG >> 2)] = isGlobal ? words[this.#area + (Engine.TAG_GLOBAL >> 2)] : tag;

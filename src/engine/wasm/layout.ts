@@ -8,7 +8,7 @@
  *     landings: i32 by hash of a decoded entry, how often a region was left for it
  *     arena: decoded blocks, 32-byte entries
  *
- * vCPU area: register file (registers.ts, 4 KiB) · jump cache · its pages · TLB banks · an empty bank · bank sets
+ * vCPU area: register file (registers.ts, 4 KiB) · jump cache · its pages · its native code · TLB banks · an empty bank · bank sets
  *
  * TLB bank: 512 entries of 32 bytes, direct-mapped by linear page. A bank belongs to one address space (PCID) and one kind of access rights
  * (user; supervisor; supervisor with RFLAGS.AC, which SMAP lets at user pages), so that a change of either changes a base and flushes nothing.
@@ -55,6 +55,9 @@ export const World = {
 
 export const TLB_ENTRIES = 512;
 export const TLB_ENTRY_BYTES = 32;
+/** An entry that is overwritten moves to the place of the page this many bits away, where native code finds it: two pages that are used in turns may have the same place.
+ *  So a page's entry is at one of two places, and whoever drops it looks at both. */
+export const TLB_OTHER = TLB_ENTRIES / 2;
 export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const Tlb = { READ: 0, WRITE: 8, ADDEND: 16 } as const;
 /** Rights kinds of a bank. */
@@ -69,7 +72,9 @@ export const JUMP_PAGES = 32768;
 
 export const VCPU_JUMP_CACHE = Reg.SIZE;
 export const VCPU_JUMP_PAGES = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
-export const VCPU_TLB = VCPU_JUMP_PAGES + JUMP_PAGES / 8;
+/** Beside the jump cache, i32 an entry: where the block's native code is, if that is known; 0 else. */
+export const VCPU_JUMP_CODE = VCPU_JUMP_PAGES + JUMP_PAGES / 8;
+export const VCPU_TLB = VCPU_JUMP_CODE + JUMP_CACHE_ENTRIES * 4;
 /** A bank that stays empty: while it is chosen every access is looked at (alignment checks). */
 export const VCPU_EMPTY_BANK = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
 export const VCPU_BANK_SETS = VCPU_EMPTY_BANK + TLB_BANK_BYTES;
@@ -151,7 +156,7 @@ export const Engine = {
   /** Address of the current TLB bank. */
   TLB: Reg.ENGINE,
   /** Instructions left in this slice; negative: look around. */
-  FUEL: Reg.ENGINE + 4,
+  FUEL: Reg.ENGINE_NEAR,
   /** Address of a chain field to fill with the next block, or 0. */
   LINK: Reg.ENGINE + 8,
   /** Nonzero if an SSE instruction must trap (CR0.EM, CR0.TS, CR4.OSFXSR). */

@@ -48,8 +48,12 @@ export function writeStoreLocked(f: FunctionBuilder, slow: number): FunctionBuil
 /** (state, entry, address, host, expected low, high, replacement low, high) → equal. One lock makes pairs atomic to each other. Narrower LOCKed instructions that
  *  have seen the new low half look at PAIR before they store, and start over; what they or plain stores do to a half that was not exchanged yet is found by
  *  its compare-and-swap, and then the low half is taken back and all starts over. */
-export function writeExchangePair(f: FunctionBuilder, slow: number): FunctionBuilder {
+export function writeExchangePair(f: FunctionBuilder, slow: number, alone: boolean): FunctionBuilder {
   const [expectedHigh, low, high] = [5, 6, 7];
+  if (alone) {
+    f.get(STATE).get(ENTRY).get(ADDRESS).get(EXPECTED).get(expectedHigh).get(low).get(high).call(slow);
+    return f;
+  }
   const [oldLow, oldHigh, equal] = [f.local("i64"), f.local("i64"), f.local("i32")];
   f.get(HOST).i64(-1).op("i64.eq").if();
   f.get(STATE).get(ENTRY).get(ADDRESS).get(EXPECTED).get(expectedHigh).get(low).get(high).call(slow).op("return");

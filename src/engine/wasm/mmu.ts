@@ -24,6 +24,7 @@ import {
   TLB_BANK_BYTES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
+  TLB_OTHER,
   VCPU_BANK_SETS,
   VCPU_EMPTY_BANK,
   VCPU_AREA,
@@ -223,9 +224,10 @@ export class Mmu {
   }
   #dropPage(set: number, index: number): void {
     const words = this.#words;
-    for (let kind = 0; kind < BANK_MODES; kind++) {
-      const entry = (this.#bank(set, kind) + index * TLB_ENTRY_BYTES) >> 2;
-      words[entry] = words[entry + 1] = words[entry + 2] = words[entry + 3] = -1;
+    for (let kind = 0; kind < 2 * BANK_MODES; kind++) {
+      const place = kind % 2 === 0 ? index : index ^ TLB_OTHER;
+      const entry = (this.#bank(set, kind >> 1) + place * TLB_ENTRY_BYTES) >> 2;
+      words.fill(-1, entry, entry + 4);
     }
   }
 
@@ -294,10 +296,7 @@ export class Mmu {
     const set = this.#bankSet(this.#set) >> 2;
     const filled = words[set + (BankSet.COUNT >> 2)]++;
     if (filled < FEW_ENTRIES) words[set + (BankSet.LIST >> 2) + filled] = entry << 2;
-    words[entry] = page;
-    words[entry + 1] = high;
-    words[entry + 2] = writable ? page : -1;
-    words[entry + 3] = writable ? high : -1;
+    words.set([page, high, writable ? page : -1, writable ? high : -1], entry);
     const frameLow = frame % TWO_32;
     const pageLow = page >>> 0;
     words[entry + 4] = frameLow - pageLow;

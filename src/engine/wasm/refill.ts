@@ -6,7 +6,7 @@ import { CodeEntry } from "../../memory/guest-ram.ts";
 import { FunctionBuilder, type Local } from "../../wasm/function.ts";
 import { STATE } from "./emit-flags.ts";
 import { pushTlbEntry } from "./emit-memory.ts";
-import { BankSet, Engine, FAULT_PENDING, FEW_ENTRIES, Tlb } from "./layout.ts";
+import { BankSet, Engine, FAULT_PENDING, FEW_ENTRIES, Tlb, TLB_ENTRY_BYTES, TLB_OTHER } from "./layout.ts";
 import { type CodeTables, PAGE, Pte, TABLES, WalkWriter } from "./walk.ts";
 
 const ADDRESS = 1;
@@ -87,12 +87,43 @@ class RefillWriter extends WalkWriter {
     f.get(writable).op("i32.eqz").get(ACCESS).op("i32.and");
     this.giveUpIf();
     pushTlbEntry(f, () => f.get(ADDRESS));
-    f.tee(entry).get(ADDRESS).i64(-PAGE).op("i64.and").tee(page).memory("i64.store", Tlb.READ);
+    f.set(entry);
+    f.get(ADDRESS).i64(-PAGE).op("i64.and").set(page);
+    this.#keepOld(entry, page);
+    f.get(entry).get(page).memory("i64.store", Tlb.READ);
     f.get(entry).get(page).i64(-1).get(writable).op("select").memory("i64.store", Tlb.WRITE);
     f.get(entry);
     this.pushFrameAddress().get(page).op("i64.sub").memory("i64.store", Tlb.ADDEND);
     this.#record(entry);
     this.noteLarge();
+  }
+  /** What is there for another page moves to its other place. */
+  #keepOld(entry: Local, page: Local): void {
+    const { f } = this;
+    const [old, other] = [f.local("i64"), f.local("i32")];
+    f.get(entry)
+      .memory("i64.load", Tlb.READ)
+      .tee(old)
+      .i64(-1)
+      .op("i64.ne")
+      .get(old)
+      .get(page)
+      .op("i64.ne")
+      .op("i32.and");
+    f.if();
+    this.field(Engine.TLB);
+    f.get(entry);
+    this.field(Engine.TLB)
+      .op("i32.sub")
+      .i32(TLB_OTHER * TLB_ENTRY_BYTES)
+      .op("i32.xor")
+      .op("i32.add")
+      .set(other);
+    f.get(other).get(old).memory("i64.store", Tlb.READ);
+    for (const word of [Tlb.WRITE, Tlb.ADDEND])
+      f.get(other).get(entry).memory("i64.load", word).memory("i64.store", word);
+    this.#record(other);
+    f.end();
   }
   /** Sets `writable` if the entry is to be for writes, and may be: GuestRam.claimWrite. */
   #claimWrite(writable: Local): void {

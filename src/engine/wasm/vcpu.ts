@@ -30,21 +30,14 @@ const SLICE = 20_000;
 const SLICE_INTERPRETED = 4000;
 const HALTED = 1;
 const SHUT_DOWN = 3;
+const EXITS = ["budget", "halted", "interrupt", "fault", "mmio", "port", "shutdown"];
 
 export class WasmVcpu implements EngineVcpu, Cpu {
   readonly regs: RegisterFile;
   readonly model: CpuModel;
   readonly mmu: Mmu;
   readonly address: number;
-  readonly exits: Record<string, number> = {
-    budget: 0,
-    halted: 0,
-    interrupt: 0,
-    fault: 0,
-    mmio: 0,
-    port: 0,
-    shutdown: 0,
-  };
+  readonly exits: Record<string, number> = Object.fromEntries(EXITS.map((reason) => [reason, 0]));
   /** All decoded blocks went while another vCPU ran: the jump cache may lead to where they were. */
   blocksGone = false;
   readonly #engine: WasmEngine;
@@ -147,11 +140,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   look(): Exit | undefined {
     this.entry = 0;
     const wanted = Atomics.exchange(this.#words, this.#attention, 0);
-    if (wanted & Attention.COME_OUT) {
-      // What else was wanted of one that has just halted comes when it is run again, and that it is to be run, executors see here.
-      if (this.regs.get32(Reg.RUN_STATE) === HALTED) Atomics.or(this.#words, this.#attention, Attention.LOOK);
-      return { kind: "attention" };
-    }
+    if (wanted & Attention.COME_OUT) return this.#comeOut();
     this.#engine.forget();
     const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
     if (deadline >= 0n && this.#host.nanos() >= Number(deadline)) this.#ports.deadlinePassed();
@@ -166,6 +155,12 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     if (state === 0) return undefined;
     this.exits["halted"]++;
     return { kind: "halted" };
+  }
+
+  /** What else was wanted of one that has just halted comes when it is run again; that it is to be run, executors see by ATTENTION. */
+  #comeOut(): Exit {
+    if (this.regs.get32(Reg.RUN_STATE) === HALTED) Atomics.or(this.#words, this.#attention, Attention.LOOK);
+    return { kind: "attention" };
   }
 
   /** @returns true if there was one. Interrupts come after its first instruction, if it lets them */
@@ -201,7 +196,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     const regs = this.regs;
     if (regs.get32(Reg.RFLAGS) & Rflags.TF || hasBreakpoints(regs)) return this.#step();
     this.mmu.watch([]);
-    regs.set32(Reg.INTERRUPT_SHADOW, 0);
+    // A slice that ends at once, because somebody asks for attention, leaves STI's shadow where it is: HLT behind it must not lose its interrupt.
+    if (this.#shadow() === 0) regs.set32(Reg.INTERRUPT_SHADOW, 0);
     regs.set32(Engine.LINK, 0);
     this.retirement.grant(fuel);
     try {

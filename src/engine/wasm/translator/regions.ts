@@ -8,9 +8,11 @@
  * thus finds the region. @source docs/translator.md */
 import type { GuestRam } from "../../../memory/guest-ram.ts";
 import { BlockEnd } from "../block-end.ts";
-import type { Block, BlockCache } from "../blocks.ts";
+import type { Block } from "../block.ts";
+import type { BlockCache } from "../blocks.ts";
 import { jumpTargets } from "../jump-targets.ts";
 import { Engine, Entry, MAX_REGIONS, REGION_HANDLERS, REGION_RECORD_BYTES, regionRecordsOf } from "../layout.ts";
+import type { HotCode } from "../hot-code.ts";
 import type { WasmVcpu } from "../vcpu.ts";
 import { CodeCache, type ModuleExports } from "./code-cache.ts";
 import type { RegionRequest, TranslatedModule } from "./module.ts";
@@ -92,7 +94,7 @@ interface Place {
   saved: Int32Array;
 }
 
-export class Regions {
+export class Regions implements HotCode {
   readonly #blocks: BlockCache;
   readonly #words: Int32Array;
   readonly #halves: Uint16Array;
@@ -152,6 +154,8 @@ export class Regions {
   get translatesAll(): boolean {
     return this.#limits.threshold === 0;
   }
+  select(): void {}
+  dispose(): void {}
   isRegion(entry: number): boolean {
     return this.#halves[entry >> 1] >= REGION_HANDLERS;
   }

@@ -1,0 +1,216 @@
+/* Assembler: writes x86-64 machine code into a buffer. Just what the translator needs: instructions are given by their bytes, operands
+ * are encoded here. @source SDM vol. 2A ch. 2 */
+
+/** Host registers by their numbers. */
+export const Host = {
+  RAX: 0,
+  RCX: 1,
+  RDX: 2,
+  RBX: 3,
+  RSP: 4,
+  RBP: 5,
+  RSI: 6,
+  RDI: 7,
+  R8: 8,
+  R9: 9,
+  R10: 10,
+  R11: 11,
+  R12: 12,
+  R13: 13,
+  R14: 14,
+  R15: 15,
+} as const;
+
+export const NONE = -1;
+
+/** What ModRM.rm names: a register, or memory. */
+export interface RegisterOrMemory {
+  /** Register number; NONE: memory. */
+  readonly register: number;
+  readonly base: number;
+  /** NONE: none. */
+  readonly index: number;
+  readonly scale: number;
+  readonly disp: number;
+  /** Relative to the GS segment. */
+  readonly gs: boolean;
+}
+const REGISTERS: readonly RegisterOrMemory[] = Array.from({ length: 16 }, (_, n) => ({
+  register: n,
+  base: NONE,
+  index: NONE,
+  scale: 0,
+  disp: 0,
+  gs: false,
+}));
+export const register = (n: number): RegisterOrMemory => REGISTERS[n];
+export const memory = (base: number, disp: number, index = NONE, scale = 0, gs = false): RegisterOrMemory => ({
+  register: NONE,
+  base,
+  index,
+  scale,
+  disp,
+  gs,
+});
+
+/** Prefixes and size of an instruction with ModRM. */
+export interface Form {
+  /** Bytes before REX: 66, F2, F3, F0. */
+  readonly prefixes: readonly number[] | undefined;
+  readonly w: boolean;
+  /** A register operand is the low byte of SPL, BPL, SIL or DIL: REX is needed. */
+  readonly byte: boolean;
+}
+/** All have the same shape, which keeps the assembler fast. */
+export const form = (w: boolean, prefixes?: readonly number[], byte = false): Form => ({
+  prefixes,
+  w,
+  byte,
+});
+export const W: Form = form(true);
+export const D: Form = form(false);
+export const B: Form = form(false, undefined, true);
+
+/** Conditions as jcc encodes them. */
+export const Cc = { O: 0, NO: 1, B: 2, AE: 3, Z: 4, NZ: 5, BE: 6, A: 7, S: 8, NS: 9 } as const;
+
+const [LOAD, STORE, LEA, MOVE_IMMEDIATE, SHIFT] = [[0x8b], [0x89], [0x8d], [0xc7], [0xc1]];
+const [ARITHMETIC, ARITHMETIC_SHORT] = [[0x81], [0x83]];
+
+export class Assembler {
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+  /** Offset of the next byte. */
+  at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  byte(value: number): void {
+    this.bytes[this.at++] = value;
+  }
+  raw(...values: number[]): void {
+    for (const value of values) this.bytes[this.at++] = value;
+  }
+  word(value: number): void {
+    this.#view.setInt32(this.at, value | 0, true);
+    this.at += 4;
+  }
+  quad(value: bigint): void {
+    this.#view.setBigUint64(this.at, BigInt.asUintN(64, value), true);
+    this.at += 8;
+  }
+
+  /** An instruction with ModRM. @param opcode its bytes, escapes included  @param reg ModRM.reg */
+  op(opcode: readonly number[], reg: number, rm: RegisterOrMemory, form: Form = D): void {
+    if (form.prefixes) for (const prefix of form.prefixes) this.bytes[this.at++] = prefix;
+    if (rm.gs) this.bytes[this.at++] = 0x65;
+    const rexR = (reg & 8) >> 1;
+    const rexX = rm.index >= 8 ? 2 : 0;
+    const rexB = (rm.register === NONE ? rm.base : rm.register) >= 8 ? 1 : 0;
+    const rex = (form.w ? 8 : 0) | rexR | rexX | rexB;
+    if (rex !== 0 || form.byte) this.bytes[this.at++] = 0x40 | rex;
+    for (const each of opcode) this.bytes[this.at++] = each;
+    this.#modrm(reg, rm);
+  }
+  /** As op, with a VEX prefix of 128 bits and less. @param map 1 0F, 2 0F38, 3 0F3A  @param pp 0 none, 1 66, 2 F3, 3 F2  @param vvvv 0: none is the same as RAX's inversion */
+  vex(map: number, pp: number, opcode: number, reg: number, vvvv: number, rm: RegisterOrMemory, form: Form = D): void {
+    if (rm.gs) this.bytes[this.at++] = 0x65;
+    const rexB = (rm.register === NONE ? rm.base : rm.register) >= 8;
+    this.raw(0xc4, (reg >= 8 ? 0 : 0x80) | (rm.index >= 8 ? 0 : 0x40) | (rexB ? 0 : 0x20) | map);
+    this.raw((form.w ? 0x80 : 0) | ((~vvvv & 15) << 3) | pp, opcode);
+    this.#modrm(reg, rm);
+  }
+  #modrm(reg: number, rm: RegisterOrMemory): void {
+    const r = (reg & 7) << 3;
+    if (rm.register !== NONE) {
+      this.bytes[this.at++] = 0xc0 | r | (rm.register & 7);
+      return;
+    }
+    const { base, index, disp } = rm;
+    if (base === NONE) {
+      // [index * scale + disp32], or [disp32] if there is no index
+      this.bytes[this.at++] = r | 4;
+      this.bytes[this.at++] = (rm.scale << 6) | ((index === NONE ? 4 : index & 7) << 3) | 5;
+      return this.word(disp);
+    }
+    const mod = disp === 0 && (base & 7) !== 5 ? 0 : disp >= -128 && disp <= 127 ? 1 : 2;
+    if (index === NONE && (base & 7) !== 4) this.bytes[this.at++] = (mod << 6) | r | (base & 7);
+    else {
+      this.bytes[this.at++] = (mod << 6) | r | 4;
+      this.bytes[this.at++] = (rm.scale << 6) | ((index === NONE ? 4 : index & 7) << 3) | (base & 7);
+    }
+    if (mod === 1) this.bytes[this.at++] = disp & 0xff;
+    else if (mod === 2) this.word(disp);
+  }
+
+  // ——— what is written often ———
+  /** Of group 2. @param n 4 SHL, 5 SHR, 7 SAR */
+  shift(n: number, rm: RegisterOrMemory, by: number, w = false): void {
+    this.op(SHIFT, n, rm, w ? W : D);
+    this.byte(by);
+  }
+  moveRegister(to: number, from: number): void {
+    this.op(LOAD, to, register(from), W);
+  }
+  load64(to: number, from: RegisterOrMemory): void {
+    this.op(LOAD, to, from, W);
+  }
+  store64(to: RegisterOrMemory, from: number): void {
+    this.op(STORE, from, to, W);
+  }
+  load32(to: number, from: RegisterOrMemory): void {
+    this.op(LOAD, to, from);
+  }
+  store32(to: RegisterOrMemory, from: number): void {
+    this.op(STORE, from, to);
+  }
+  lea(to: number, of: RegisterOrMemory): void {
+    this.op(LEA, to, of, W);
+  }
+  /** Arithmetic of group 1 with an immediate. @param n 0 ADD, 1 OR, 4 AND, 5 SUB, 6 XOR, 7 CMP */
+  arithmetic(n: number, rm: RegisterOrMemory, value: number, w = true): void {
+    const short = value >= -128 && value <= 127;
+    this.op(short ? ARITHMETIC_SHORT : ARITHMETIC, n, rm, w ? W : D);
+    if (short) this.bytes[this.at++] = value & 0xff;
+    else this.word(value);
+  }
+  moveImmediate32(rm: RegisterOrMemory, value: number): void {
+    this.op(MOVE_IMMEDIATE, 0, rm);
+    this.word(value);
+  }
+  /** MOV r64, imm64. */
+  moveAddress(to: number, value: bigint): void {
+    this.raw(0x48 | (to >> 3), 0xb8 | (to & 7));
+    this.quad(value);
+  }
+  jump(to: number): void {
+    this.byte(0xe9);
+    this.word(to - (this.at + 4));
+  }
+  call(to: number): void {
+    this.byte(0xe8);
+    this.word(to - (this.at + 4));
+  }
+  /** A jump whose target is not known yet. @returns offset of its displacement, for `bind` */
+  jumpAhead(): number {
+    this.byte(0xe9);
+    this.word(0);
+    return this.at - 4;
+  }
+  branchAhead(cc: number): number {
+    this.raw(0x0f, 0x80 | cc);
+    this.word(0);
+    return this.at - 4;
+  }
+  branch(cc: number, to: number): void {
+    this.raw(0x0f, 0x80 | cc);
+    this.word(to - (this.at + 4));
+  }
+  /** The jump whose displacement is at that offset goes to an offset, or to here. */
+  bind(displacement: number, to = this.at): void {
+    this.#view.setInt32(displacement, to - (displacement + 4), true);
+  }
+}

@@ -1,0 +1,24 @@
+/* Operands and forms of instructions that the translator writes often. @source docs/native.md */
+import { Reg } from "../../isa/registers.ts";
+import { Engine, Tlb } from "../wasm/layout.ts";
+import { form, memory, NONE, type RegisterOrMemory } from "./assembler.ts";
+import { ADDRESS, FILE, FILE_BIAS, Native, SCRATCH } from "./layout.ts";
+
+/** A word of the register file. */
+export const field = (offset: number): RegisterOrMemory => memory(FILE, offset - FILE_BIAS);
+const GPR_FIELDS = Array.from({ length: 16 }, (_, n) => field(Reg.GPR + 8 * n));
+export const gprField = (n: number): RegisterOrMemory => GPR_FIELDS[n];
+export const FUEL = field(Engine.FUEL);
+export const PAGE_VA = field(Reg.PAGE_VA);
+export const RFLAGS = field(Reg.RFLAGS);
+export const FLAGS = field(Native.FLAGS);
+export const TLB = field(Native.TLB);
+export const TEMP = field(Native.TEMP);
+export const TEMP2 = field(Native.TEMP2);
+export const TEMP3 = field(Native.TEMP3);
+/** Of the guest's memory, where an access has been found to be. */
+export const AT_ADDRESS = memory(ADDRESS, 0, NONE, 0, true);
+/** Fields of a TLB entry. */
+export const [TLB_READ, TLB_WRITE, TLB_ADDEND] = [Tlb.READ, Tlb.WRITE, Tlb.ADDEND].map((at) => memory(SCRATCH, at));
+export const W16 = form(false, [0x66]);
+export const B16 = form(false, [0x66], true);
