@@ -1,7 +1,4 @@
 /* The options of `mere run`: their names, texts and limits, and what they mean together. Nothing is started here. */
-import { CliError } from "./cli-error.ts";
-import type { TranslatorKind } from "../vm/machine.ts";
-import { nativeUnavailable } from "../vm/native-host.ts";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { resolveDisk } from "../disk/store.ts";
@@ -10,6 +7,9 @@ import type { KernelChoice } from "../host/guest-kernel.ts";
 import { usageError } from "./cli-error.ts";
 import { disksDirectory } from "../host/disks-directory.ts";
 import { collect, parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
+import { CliError } from "./cli-error.ts";
+import type { TranslatorKind } from "../vm/machine.ts";
+import { nativeUnavailable } from "../vm/native-host.ts";
 
 const DEFAULT_MEMORY = "512M";
 const DEFAULT_CODE_CACHE = "256M";

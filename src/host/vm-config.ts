@@ -1,12 +1,12 @@
 /* What a VM is to be: the options that the SDK and the command line take, and the plain data they become once they were checked. */
-import { nativeUnavailable } from "../vm/native-host.ts";
-import type { TranslatorKind } from "../vm/machine.ts";
 import { availableParallelism } from "node:os";
 import { isAbsolute, resolve } from "node:path";
 import { posix } from "node:path";
 import { parseCidr, parseIpv4 } from "../net/address.ts";
 import { HostError } from "./host-error.ts";
 import { sizeInBytes } from "./size.ts";
+import { nativeUnavailable } from "../vm/native-host.ts";
+import type { TranslatorKind } from "../vm/machine.ts";
 
 /** Options of Host.create(). All may be left out. */
 export interface VmOptions {

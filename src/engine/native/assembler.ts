@@ -74,7 +74,7 @@ export const B: Form = form(false, undefined, true);
 /** Conditions as jcc encodes them. */
 export const Cc = { O: 0, NO: 1, B: 2, AE: 3, Z: 4, NZ: 5, BE: 6, A: 7, S: 8, NS: 9 } as const;
 
-const [LOAD, STORE, LEA, MOVE_IMMEDIATE, SHIFT] = [[0x8b], [0x89], [0x8d], [0xc7], [0xc1]];
+const [LOAD, STORE, LEA, MOVE_IMMEDIATE, SHIFT, TEST] = [[0x8b], [0x89], [0x8d], [0xc7], [0xc1], [0xf7]];
 const [ARITHMETIC, ARITHMETIC_SHORT] = [[0x81], [0x83]];
 
 export class Assembler {
@@ -176,6 +176,11 @@ export class Assembler {
     this.op(short ? ARITHMETIC_SHORT : ARITHMETIC, n, rm, w ? W : D);
     if (short) this.bytes[this.at++] = value & 0xff;
     else this.word(value);
+  }
+  /** TEST of 32 bits. */
+  test(rm: RegisterOrMemory, value: number): void {
+    this.op(TEST, 0, rm);
+    this.word(value);
   }
   moveImmediate32(rm: RegisterOrMemory, value: number): void {
     this.op(MOVE_IMMEDIATE, 0, rm);

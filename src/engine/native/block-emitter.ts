@@ -84,7 +84,7 @@ export abstract class BlockEmitter {
     this.routines = routines;
   }
 
-  /** Can the instruction be a part of native code? */ // ——— leaving ———
+  // ——— leaving ———
   protected infoOf(offset: number, index: number): number {
     return offset | ((this.count - index) << Info.AHEAD);
   }
@@ -254,8 +254,7 @@ export abstract class BlockEmitter {
     const retry = a.at;
     load();
     if (align !== 0) {
-      a.op([0xf7], 0, register(ADDRESS));
-      a.word(align);
+      a.test(register(ADDRESS), align);
       this.leaveIf(Cc.NZ);
     }
     if (again === undefined) a.store64(TEMP, ADDRESS);

@@ -4,8 +4,8 @@ import { Reg } from "../../isa/registers.ts";
 import { FunctionBuilder, type Label } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import { CORE_FUNCTIONS, importMemories } from "../wasm/core.ts";
-import { Engine, Entry, LANDINGS, LANDINGS_FROM_TABLE } from "../wasm/layout.ts";
-import { REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "../wasm/translator/region-core.ts";
+import { Engine, Entry } from "../wasm/layout.ts";
+import { countLanding, REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "../wasm/translator/region-core.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Info, Left, Native } from "./layout.ts";
 
@@ -73,26 +73,6 @@ function flagsOut(f: FunctionBuilder): void {
   f.memory("i64.store", Reg.FLAG_AUX);
 }
 
-/** A block was come to that has no native code: code that is come to often is hot. */
-function countLanding(f: FunctionBuilder, entry: number, landed: number): void {
-  const [at, count] = [f.local("i32"), f.local("i32")];
-  f.get(entry).i32(Math.log2(Entry.BYTES)).op("i32.shr_u");
-  f.i32(LANDINGS - 1)
-    .op("i32.and")
-    .i32(2)
-    .op("i32.shl");
-  f.get(STATE).memory("i32.load", Engine.BLOCK_TABLE).op("i32.add").tee(at);
-  f.get(at)
-    .memory("i32.load", LANDINGS_FROM_TABLE)
-    .i32(1)
-    .op("i32.add")
-    .tee(count)
-    .memory("i32.store", LANDINGS_FROM_TABLE);
-  f.get(count).i32(HOT_LANDINGS).op("i32.ge_u").likely(false).if();
-  f.get(at).i32(0).memory("i32.store", LANDINGS_FROM_TABLE);
-  f.get(STATE).call(landed).end();
-}
-
 function size(f: FunctionBuilder, info: number): void {
   f.get(info).i32(Info.SIZE).op("i32.shr_u");
   f.i32(2 ** Info.SIZE_BITS - 1).op("i32.and");
@@ -150,7 +130,7 @@ function entryFunction(
   f.i32(0).op("return").end();
   f.get(why).i32(Left.ENTRY).op("i32.eq").if();
   f.get(STATE).memory("i32.load", Native.ENTRY).set(next);
-  countLanding(f, next, functions.landed);
+  countLanding(f, next, f.local("i32"), functions.landed, HOT_LANDINGS);
   f.get(next).op("return").end();
   f.get(why).i32(Left.INTERPRET).op("i32.eq").if();
   f.get(STATE).i32(0).memory("i32.store", Engine.FAULT).end();

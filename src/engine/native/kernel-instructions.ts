@@ -67,8 +67,7 @@ export abstract class KernelInstructions extends OwnInstructions {
       // an interrupt that waits is the interpreter's
       a.arithmetic(7, field(Reg.INTERRUPT_PENDING), 0, false);
       this.leaveIf(Cc.NZ);
-      a.op([0xf7], 0, rflags);
-      a.word(Rflags.IF);
+      a.test(rflags, Rflags.IF);
       const open = a.branchAhead(Cc.NZ);
       a.arithmetic(1, rflags, Rflags.IF, false);
       a.moveImmediate32(field(Reg.INTERRUPT_SHADOW), Shadow.STI);
@@ -128,8 +127,7 @@ export abstract class KernelInstructions extends OwnInstructions {
   }
   protected requireSystemCalls(): void {
     const a = this.a;
-    a.op([0xf7], 0, field(Reg.EFER));
-    a.word(EFER_SCE);
+    a.test(field(Reg.EFER), EFER_SCE);
     this.leaveIf(Cc.Z);
   }
   /** SYSCALL from user code that has neither AC nor TF. */
@@ -139,8 +137,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     this.requireSystemCalls();
     a.arithmetic(7, field(Reg.CPL), 3, false);
     this.leaveIf(Cc.NZ);
-    a.op([0xf7], 0, RFLAGS);
-    a.word(Rflags.AC | Rflags.TF);
+    a.test(RFLAGS, Rflags.AC | Rflags.TF);
     this.leaveIf(Cc.NZ);
     this.loadFlags();
     a.arithmetic(4, register(SCRATCH), ~Rflags.RF, false);
@@ -175,8 +172,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.arithmetic(7, field(Reg.INTERRUPT_PENDING), 0, false);
     this.leaveIf(Cc.NZ);
     a.load32(SCRATCH, gprField(11));
-    a.op([0xf7], 0, register(SCRATCH));
-    a.word(Rflags.AC | Rflags.TF);
+    a.test(register(SCRATCH), Rflags.AC | Rflags.TF);
     this.leaveIf(Cc.NZ);
     a.moveRegister(ADDRESS, RCX);
     this.requireCanonical();
@@ -213,8 +209,7 @@ export abstract class KernelInstructions extends OwnInstructions {
   protected readTime(auxiliary: boolean): void {
     const a = this.a;
     this.giveUpFlags();
-    a.op([0xf7], 0, field(Reg.CR4));
-    a.word(CR4_TSD);
+    a.test(field(Reg.CR4), CR4_TSD);
     this.leaveIf(Cc.NZ);
     a.call(this.routines.clock);
     a.op([0x03], SCRATCH, field(Reg.TSC_OFFSET), W);
@@ -232,8 +227,7 @@ export abstract class KernelInstructions extends OwnInstructions {
   }
   protected requireBases(): void {
     this.giveUpFlags();
-    this.a.op([0xf7], 0, field(Reg.CR4));
-    this.a.word(CR4_FSGSBASE);
+    this.a.test(field(Reg.CR4), CR4_FSGSBASE);
     this.leaveIf(Cc.Z);
   }
   protected writeBase(d: Decoded, base: number): void {
@@ -249,12 +243,10 @@ export abstract class KernelInstructions extends OwnInstructions {
     const a = this.a;
     a.load32(SCRATCH, this.operandMemory(d, 4, false));
     a.store32(TEMP3, SCRATCH);
-    a.op([0xf7], 0, register(SCRATCH));
-    a.word(MXCSR_RESERVED);
+    a.test(register(SCRATCH), MXCSR_RESERVED);
     this.leaveIf(Cc.NZ);
     a.op([0xf7], 2, register(SCRATCH));
-    a.op([0xf7], 0, register(SCRATCH));
-    a.word(MXCSR_MASKS);
+    a.test(register(SCRATCH), MXCSR_MASKS);
     this.leaveIf(Cc.NZ);
     a.op([0x0f, 0xae], 2, TEMP3);
   }
@@ -262,8 +254,7 @@ export abstract class KernelInstructions extends OwnInstructions {
   protected repeat(size: number, moves: boolean): void {
     const a = this.a;
     this.giveUpFlags();
-    a.op([0xf7], 0, RFLAGS);
-    a.word(Rflags.DF);
+    a.test(RFLAGS, Rflags.DF);
     this.leaveIf(Cc.NZ);
     const again = a.at;
     a.op([0x85], RCX, register(RCX), W);

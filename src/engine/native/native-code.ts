@@ -25,7 +25,7 @@ import { BlockTranslator } from "./block-translator.ts";
 import { entryModule } from "./entry-function.ts";
 import { Context, FILE_BIAS } from "./layout.ts";
 import { isSupported } from "./supported.ts";
-import { type HostAddresses, type Routines, writeRoutines } from "./routines.ts";
+import { type HostAddresses, writeRoutines } from "./routines.ts";
 
 const PAGE = 4096;
 /** Room for the longest block. */
@@ -60,7 +60,6 @@ interface Place {
   readonly start: number;
   /** The block's first entry, as it was. */
   readonly saved: Int32Array;
-  entry: number;
 }
 
 export class NativeCode implements HotCode {
@@ -72,9 +71,6 @@ export class NativeCode implements HotCode {
   readonly #translator: BlockTranslator;
   readonly #limits: RegionLimits;
   readonly #host: NativeHost;
-  readonly #release: () => void;
-  readonly #stateAddress: bigint;
-  readonly #context: BigUint64Array;
   /** Offset of the code behind the routines. */
   readonly #begin: number;
   /** … and of where the cold half begins. */
@@ -86,7 +82,6 @@ export class NativeCode implements HotCode {
   /** Displacements of jumps to an address that has no code. */
   readonly #links = new Map<number, number[]>();
   readonly counts: HotCodeCounts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
-  readonly routines: Routines;
 
   /** @param resolve gives core functions and host functions by name */
   constructor(
@@ -98,24 +93,21 @@ export class NativeCode implements HotCode {
     resolve: (name: string) => unknown,
     limits: RegionLimits,
   ) {
+    this.#host = host;
     this.#blocks = blocks;
     this.#words = new Int32Array(state.buffer);
     this.#halves = new Uint16Array(state.buffer);
     this.#bytes = ram.pool.bytes;
     this.#limits = limits;
     this.#assembler = new Assembler(host.code);
-    this.#stateAddress = host.stateAddress;
-    this.#context = host.context;
     // an offset of 0 is none
     this.#assembler.at = 16;
-    this.routines = writeRoutines(this.#assembler, host);
+    const routines = writeRoutines(this.#assembler, host);
     this.#begin = this.#assembler.at;
-    this.#context[Context.ENTER / 8] = host.codeAddress + BigInt(this.routines.enter);
-    this.#context[Context.CODE / 8] = host.codeAddress;
-    this.#host = host;
-    this.#release = () => host.release();
-    unused.register(this, this.#release, this);
-    this.#translator = new BlockTranslator(this.#assembler, this.routines);
+    this.#host.context[Context.ENTER / 8] = host.codeAddress + BigInt(routines.enter);
+    this.#host.context[Context.CODE / 8] = host.codeAddress;
+    unused.register(this, () => host.release(), this);
+    this.#translator = new BlockTranslator(this.#assembler, routines);
     this.#coldBegin = host.code.length >> 1;
     this.#translator.cold = this.#coldBegin;
     const names = ["refill", "interpret", "landed"];
@@ -129,18 +121,17 @@ export class NativeCode implements HotCode {
     );
     table.set(REGION_HANDLERS, exports["native"]);
     blocks.onlyInterpreted = (d) => !isSupported(d);
-    blocks.onBlock = () => {};
     blocks.onChange = (frame, from, to) => this.#changed(frame, from, to);
     blocks.onClear = () => this.#clear();
   }
 
   dispose(): void {
     unused.unregister(this);
-    this.#release();
+    this.#host.release();
   }
   select(vcpu: number): void {
     this.#host.select();
-    this.#context[Context.FILE / 8] = this.#stateAddress + BigInt(vcpu + FILE_BIAS);
+    this.#host.context[Context.FILE / 8] = this.#host.stateAddress + BigInt(vcpu + FILE_BIAS);
   }
   get translatesAll(): boolean {
     return this.#limits.threshold === 0;
@@ -150,7 +141,7 @@ export class NativeCode implements HotCode {
   }
   notePlain(address: number, entry: number): void {
     const place = this.#places.get(address);
-    if (place !== undefined) this.#words[(place.entry + RegionEntry.PLAIN) >> 2] = entry;
+    if (place !== undefined) this.#words[(place.block.entry + RegionEntry.PLAIN) >> 2] = entry;
   }
   outgrown(): void {}
   noteCrossing(): void {}
@@ -220,7 +211,6 @@ export class NativeCode implements HotCode {
     const place: Place = {
       block,
       start,
-      entry: block.entry,
       saved: new Int32Array(Entry.BYTES / 4),
       frames: pages.map((page) => page / PAGE),
     };
@@ -274,7 +264,7 @@ export class NativeCode implements HotCode {
     this.#link(this.#translator.writeGone(start, block.from), block.key);
     this.counts.dropped++;
   }
-  #restore({ entry, saved }: Place): void {
+  #restore({ block: { entry }, saved }: Place): void {
     if (this.#halves[entry >> 1] === REGION_HANDLERS) this.#words.set(saved, entry >> 2);
   }
   #clear(): void {

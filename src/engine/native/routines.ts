@@ -211,8 +211,7 @@ function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuel
   a.store32(field(Native.TARGET), ADDRESS);
   writeOtherPlace(a);
   a.load64(SCRATCH, field(Native.RESUME));
-  a.op([0xf7], 0, field(Native.INFO));
-  a.word(1 << Info.SPLIT);
+  a.test(field(Native.INFO), 1 << Info.SPLIT);
   const whole = a.branchAhead(Cc.Z);
   a.lea(SCRATCH, memory(SCRATCH, 8));
   a.store64(field(Native.RESUME), SCRATCH);
@@ -252,8 +251,7 @@ function writeOtherPlace(a: Assembler): void {
   a.load64(RDX, field(Native.ADDRESS));
   a.lea(ADDRESS, memory(ADDRESS, -1, RDX));
   a.arithmetic(4, register(ADDRESS), -PAGE);
-  a.op([0xf7], 0, field(Native.INFO));
-  a.word(1 << Info.WRITE);
+  a.test(field(Native.INFO), 1 << Info.WRITE);
   const read = a.branchAhead(Cc.Z);
   a.op([0x3b], ADDRESS, memory(RCX, Tlb.WRITE), W);
   a.bind(read);

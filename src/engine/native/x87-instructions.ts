@@ -45,8 +45,7 @@ export abstract class X87Instructions extends KernelInstructions {
   /** Are all exceptions masked in the control word in SCRATCH? Then ZF is set. */
   protected testMasks(): void {
     this.a.op([0xf7], 2, register(SCRATCH)); // not
-    this.a.op([0xf7], 0, register(SCRATCH));
-    this.a.word(MASKS);
+    this.a.test(register(SCRATCH), MASKS);
   }
 
   /** @param at where it is in `bytes` */

@@ -355,17 +355,17 @@ export interface HotHandler {
 
 /** The core module's bytes.
  *  @param ramPages size of the frames memory in 64-KiB pages  @param tables GuestRam's, and the executor that the module is for
- *  @param calls imports that hot handlers need besides HOST_FUNCTIONS  @param pairsAlone CMPXCHG16B stops the other executors: native code
- *  knows nothing of PAIR */
+ *  @param calls imports that hot handlers need besides HOST_FUNCTIONS  @param native for native code, which
+ *  knows nothing of PAIR, so that CMPXCHG16B stops the other executors, and looks for a TLB entry at two places */
 export function coreModule(
   ramPages: number,
   tables: CodeTables,
   hot: readonly HotHandler[],
   calls: readonly [string, Signature][],
-  pairsAlone = false,
+  native = false,
 ): Uint8Array<ArrayBuffer> {
   const w = new CoreWriter(ramPages, tables.pages, calls);
-  w.add("refill", refill(tables));
+  w.add("refill", refill(tables, native));
   w.addAddends();
   w.add("findBlock", findBlock(tables));
   w.add("endInFault", w.endInFault());
@@ -373,7 +373,7 @@ export function coreModule(
   w.add("load", w.load());
   w.add("store", w.store());
   w.add("update", w.update());
-  w.addLocked(pairsAlone);
+  w.addLocked(native);
   w.addRuns();
   w.add("loadVector", w.loadVector());
   w.add("storeVector", w.storeVector());

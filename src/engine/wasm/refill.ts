@@ -17,10 +17,12 @@ const CR4_SMAP = 1 << 21;
 
 class RefillWriter extends WalkWriter {
   readonly #tables: CodeTables;
+  readonly #keepsOld: boolean;
 
-  constructor(tables: CodeTables) {
+  constructor(tables: CodeTables, keepsOld: boolean) {
     super(new FunctionBuilder(["i32", "i64", "i32", "i32"], ["i32"]), ADDRESS, 1);
     this.#tables = tables;
+    this.#keepsOld = keepsOld;
   }
 
   write(): FunctionBuilder {
@@ -89,7 +91,7 @@ class RefillWriter extends WalkWriter {
     pushTlbEntry(f, () => f.get(ADDRESS));
     f.set(entry);
     f.get(ADDRESS).i64(-PAGE).op("i64.and").set(page);
-    this.#keepOld(entry, page);
+    if (this.#keepsOld) this.#keepOld(entry, page);
     f.get(entry).get(page).memory("i64.store", Tlb.READ);
     f.get(entry).get(page).i64(-1).get(writable).op("select").memory("i64.store", Tlb.WRITE);
     f.get(entry);
@@ -151,7 +153,8 @@ class RefillWriter extends WalkWriter {
 }
 
 /** The function refill (core.ts CORE_FUNCTIONS). */
-export const refill = (tables: CodeTables): FunctionBuilder => new RefillWriter(tables).write();
+export const refill = (tables: CodeTables, native: boolean): FunctionBuilder =>
+  new RefillWriter(tables, native).write();
 
 /** No addend: those are multiples of the page size. */
 export const NO_ADDEND = 1;
