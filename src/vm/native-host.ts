@@ -149,5 +149,5 @@ function addressOf(ffi: typeof nodeFfi, { buffer }: WebAssembly.Memory): bigint 
 /** For TranslationOptions.native. */
 export const nativeCode: NativeFactory = (blocks, state, ram, table, resolve, limits) => {
   const host = nativeHost(state, ram.pool.shared.memory, limits.codeCacheBytes);
-  return host && new NativeCode(host, blocks, state, ram, table, resolve, limits);
+  return host && new NativeCode(host, blocks, state, ram, table, resolve);
 };

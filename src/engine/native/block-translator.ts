@@ -9,49 +9,48 @@ import { X87Instructions } from "./x87-instructions.ts";
 import { readRaw } from "./raw.ts";
 import { isSupported, treatment, Way } from "./supported.ts";
 
-const PAGE = 4096;
 
 export class BlockTranslator extends X87Instructions {
   /** Offset where code goes that seldom runs: apart, so that what often runs is close together. */
   cold = 0;
   readonly #decoder = createDecoder();
-  readonly #d: Decoded = newDecoded();
+  readonly d: Decoded = newDecoded();
 
-  /** Is there an instruction at an offset that can be a part of native code? */
-  isSupportedAt(bytes: Uint8Array, at: number): boolean {
-    const failure = this.#decoder.decode(bytes, at, bytes.length, this.#d);
-    return failure === undefined && isSupported(this.#d);
-  }
-
-  /** Writes a block of supported instructions. @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, to in the page
-   *  @returns offset of its beginning in the code, and its jumps */
-  translate(bytes: Uint8Array, page: number, from: number, to: number): { start: number; sites: readonly Site[] } {
-    const a = this.a;
+  /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
+   *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
+   *  @returns how many instructions it has, 0 if there is no supported one at `from`, the offset behind them in the page, and jumps to places in it */
+  translate(
+    bytes: Uint8Array,
+    page: number,
+    from: number,
+    limit: number,
+    most: number,
+  ): { count: number; end: number; sites: readonly Site[] } {
+    const { a, d } = this;
     this.bytes = bytes;
     this.stubs = [];
     this.sites = [];
+    this.count = 0;
+    if (!this.#next(page + from, page + limit)) return { count: 0, end: from, sites: this.sites };
     this.flags = Place.FILE;
-    const start = a.at;
     a.arithmetic(5, FUEL, 1, false);
     const fuel = a.at - 1;
     this.stubs.push({ from: a.branchAhead(Cc.S), write: () => this.outOfFuel(from, body) });
     const body = a.at;
     this.sseChecked = this.x87Checked = false;
     let ended = false;
-    this.index = 0;
-    for (let at = from; at < to; this.index++) {
-      this.#decoder.decode(bytes, page + at, page + Math.max(PAGE, to), this.#d);
+    let at = from;
+    do {
       this.offset = at;
-      this.treatment = treatment(this.#d.row);
+      this.index = this.count++;
       if (this.treatment.sse && !this.sseChecked) this.checkSse();
       ended = this.#instruction(page + at);
-      at += this.#d.length;
-    }
-    this.count = this.index;
+      at += d.length;
+    } while (!ended && !d.row.ends && this.count < most && at < limit && this.#next(page + at, page + limit));
     a.bytes[fuel] = this.count;
     if (!ended) {
       this.saveFlags();
-      this.goTo(to);
+      this.goTo(at);
     }
     const end = a.at;
     a.at = this.cold;
@@ -61,7 +60,14 @@ export class BlockTranslator extends X87Instructions {
     }
     this.cold = a.at;
     a.at = end;
-    return { start, sites: this.sites };
+    return { count: this.count, end: at, sites: this.sites };
+  }
+  /** Decodes the next instruction. @returns is it supported? */
+  #next(at: number, limit: number): boolean {
+    const { d } = this;
+    if (this.#decoder.decode(this.bytes, at, limit, d) !== undefined || !isSupported(d)) return false;
+    this.treatment = treatment(d.row);
+    return true;
   }
   /** Writes over a block whose code has changed: RIP is at `offset` of its page. @param start as from `translate`
    *  @returns offset of a displacement, for when there is code again */
@@ -81,7 +87,7 @@ export class BlockTranslator extends X87Instructions {
 
   /** @returns has it left? */
   #instruction(at: number): boolean {
-    const d = this.#d;
+    const { d } = this;
     const { way } = this.treatment;
     if (way === Way.NOTHING) return false;
     if (this.treatment.x87) {

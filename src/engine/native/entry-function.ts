@@ -5,14 +5,12 @@ import { FunctionBuilder, type Label } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import { CORE_FUNCTIONS, importMemories } from "../wasm/core.ts";
 import { Engine, Entry } from "../wasm/layout.ts";
-import { countLanding, REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "../wasm/translator/region-core.ts";
+import { REGION_FUNCTIONS } from "../wasm/translator/region-core.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Info, Left, Native } from "./layout.ts";
 
 const [STATE, ENTRY] = [0, 1];
 const PAGE = 4096;
-/** So often native code is left for a block before that is translated, too. */
-const HOT_LANDINGS = 24;
 /** MXCSR's masks: with one of them clear an operation may raise #XM. */
 const MASKS = 0x1f80;
 
@@ -104,11 +102,11 @@ function refillBoth(f: FunctionBuilder, info: number, refill: number, again: Lab
 }
 
 function entryFunction(
-  functions: Record<"call" | "refill" | "interpret" | "landed", number>,
+  functions: Record<"call" | "refill" | "interpret", number>,
   context: number,
 ): FunctionBuilder {
   const f = new FunctionBuilder(["i32", "i32"], ["i32"]);
-  const [why, info, next] = [f.local("i32"), f.local("i32"), f.local("i32")];
+  const [why, info] = [f.local("i32"), f.local("i32")];
   f.get(STATE).memory("i32.load", Reg.MXCSR).i32(MASKS).op("i32.and").i32(MASKS).op("i32.ne").likely(false).if();
   f.get(STATE).get(STATE).memory("i64.load", Reg.PAGE_VA).get(ENTRY).memory("i64.load16_u", Entry.OFFSET);
   f.op("i64.add").memory("i64.store", Reg.RIP);
@@ -129,9 +127,7 @@ function entryFunction(
   f.get(why).op("i32.eqz").if();
   f.i32(0).op("return").end();
   f.get(why).i32(Left.ENTRY).op("i32.eq").if();
-  f.get(STATE).memory("i32.load", Native.ENTRY).set(next);
-  countLanding(f, next, f.local("i32"), functions.landed, HOT_LANDINGS);
-  f.get(next).op("return").end();
+  f.get(STATE).memory("i32.load", Native.ENTRY).op("return").end();
   f.get(why).i32(Left.INTERPRET).op("i32.eq").if();
   f.get(STATE).i32(0).memory("i32.store", Engine.FAULT).end();
   f.get(STATE).memory("i32.load", Native.INFO).set(info);
@@ -159,7 +155,6 @@ export function entryModule(ramPages: number, context: number): Uint8Array<Array
     call: m.importFunction("host", "call", ["i32"], ["i32"]),
     refill: m.importFunction("host", "refill", ...CORE_FUNCTIONS.refill),
     interpret: m.importFunction("host", "interpret", ...REGION_FUNCTIONS.interpret),
-    landed: m.importFunction("host", "landed", ...REGION_HOST_FUNCTIONS.landed),
   };
   importMemories(m, ramPages);
   m.export("native", m.add(entryFunction(functions, context)));

@@ -8,12 +8,29 @@ export interface Block {
   /** Bytes [from, to) in its first page. */
   readonly from: number;
   readonly to: number;
-  /** It is one instruction for which `onlyInterpreted` holds, or ends in what is none. */
-  readonly interpreted: boolean;
+  /** Where its native code is, as BlockCompiler says; 0: it is the interpreter's. */
+  readonly code: number;
   /** BlockEnd. */
   readonly end: number;
   /** Where a relative jump or call goes, from the start of the page. */
   readonly target: number;
+}
+/** Makes native code of blocks. */
+export interface BlockCompiler {
+  /** There may be no room for another block: all of them have to go. */
+  readonly isFull: boolean;
+  /** Where the code is that was made last. */
+  readonly code: number;
+  /** @param page, from address in the frames memory of the page, and offset in it  @returns offset behind the block in its page; 0: its first instruction is none, or the interpreter's */
+  compile(page: number, from: number): number;
+  /** The same for one instruction that goes on in the next page. @param bytes of the instruction, as far as it may go */
+  compileSpanning(bytes: Uint8Array, from: number): boolean;
+  /** The block can be found from now on. */
+  added(block: Block): void;
+  /** Its bytes have changed, or will. */
+  drop(block: Block): void;
+  /** All blocks are gone. */
+  clear(): void;
 }
 export interface CodeFrame {
   blocks: Block[];

@@ -7,7 +7,7 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded, type Decoder } from "../../isa/decode.ts";
 import { Reg, Slot } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import type { Block, CodeFrame } from "./block.ts";
+import type { Block, BlockCompiler, CodeFrame } from "./block.ts";
 import { BlockEnd, endingOf } from "./block-end.ts";
 import { AddressForm } from "./emit-handler.ts";
 import { PSEUDO, registerOffset, type HandlerTable } from "./handlers.ts";
@@ -20,7 +20,9 @@ import {
   Entry,
   ENTRY_STACK,
   ENTRY_UNCHAINED,
+  REGION_HANDLERS,
 } from "./layout.ts";
+import { RegionEntry } from "./translator/region-entry.ts";
 import { clearTargets, hasTargets, TARGET_ENTRIES } from "./jump-targets.ts";
 
 const PAGE = 4096;
@@ -33,6 +35,7 @@ const LINE_SHIFT = 6;
 const MAX_INSTRUCTION = 15;
 /** Writes beside the code of a page before its blocks are dropped so that writes become fast again. */
 const QUIET_WRITES = 64;
+const NO_ENDING = { end: BlockEnd.OTHER, target: 0 } as const;
 
 export class BlockCache {
   readonly #words: Int32Array;
@@ -46,7 +49,7 @@ export class BlockCache {
   /** Blocks for places where a region begins, for what the interpreter has to do there. */
   readonly #plain = new Map<number, Block>();
   /** Blocks of one instruction that spans two pages: valid only with the same second frame. */
-  readonly #spanning = new Map<number, { entry: number; second: number; length: number }>();
+  readonly #spanning = new Map<number, { entry: number; second: number }>();
   readonly #frames = new Map<number, CodeFrame>();
   readonly #window = new Uint8Array(2 * MAX_INSTRUCTION);
   /** Index of the executor whose blocks these are. */
@@ -69,8 +72,8 @@ export class BlockCache {
   onBlock: (block: Block) => void = () => {};
   onChange: (frame: number, from: number, to: number) => void = () => {};
   onClear: () => void = () => {};
-  /** Instructions for which this holds are blocks of their own, so that the others make blocks that can be translated. */
-  onlyInterpreted: ((d: Decoded) => boolean) | undefined;
+  /** Blocks become native code when they are met, and the interpreter's are of one instruction. */
+  compiler: BlockCompiler | undefined;
 
   /** @param executor whose blocks these are */
   constructor(stateBuffer: ArrayBufferLike, ram: GuestRam, handlers: HandlerTable, executor = 0) {
@@ -118,8 +121,12 @@ export class BlockCache {
     }
     const spanning = this.#spanning.get(address);
     if (spanning && spanning.second === secondPage()) return spanning.entry;
-    if (this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd) this.clear();
-    return this.#decodeBlock(address, MAX_BLOCK, secondPage);
+    if (this.#isFull || this.compiler?.isFull === true) this.clear();
+    if (this.compiler === undefined) return this.#decodeBlock(address, MAX_BLOCK, secondPage);
+    return this.#compileBlock(address, this.compiler) || this.#decodeBlock(address, 1, secondPage);
+  }
+  get #isFull(): boolean {
+    return this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd;
   }
   /** Puts a block into the table that generated code looks into. */
   #tell(address: number, block: number): void {
@@ -137,23 +144,15 @@ export class BlockCache {
     const hash = address ^ Math.floor(address / 2 ** BlockEntry.HASH_SHIFT);
     return (this.#table + (hash & (BLOCK_TABLE_ENTRIES - 1)) * BlockEntry.BYTES) >> 2;
   }
-  /** The interpreter's block where a region begins. */
+  /** The interpreter's block where a region or native code begins. */
   findPlain(address: number, secondPage: () => number): number {
     const known = this.#plain.get(address);
     if (known !== undefined) return known.entry;
-    if (this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd) this.clear();
-    return this.#decodeBlock(address, this.onlyInterpreted ? 1 : MAX_BLOCK, secondPage, false, this.#plain);
+    if (this.#isFull) this.clear();
+    return this.#decodeBlock(address, this.compiler ? 1 : MAX_BLOCK, secondPage, false, this.#plain);
   }
   blockAt(address: number): Block | undefined {
     return this.#blocks.get(address);
-  }
-
-  /** The instruction at an address that goes on in another page, if that was decoded last with `second` as address of that page. */
-  spanningAt(
-    address: number,
-  ): { key: number; entry: number; from: number; length: number; second: number } | undefined {
-    const known = this.#spanning.get(address);
-    return known && known.length > 0 ? { key: address, from: address % PAGE, ...known } : undefined;
   }
 
   /** One instruction in a block of its own, for single-stepping: not kept. */
@@ -200,6 +199,7 @@ export class BlockCache {
     this.#plain.clear();
     this.#next = this.#arena;
     this.#single = 0;
+    this.compiler?.clear();
     this.onClear();
     this.onDrop(true);
   }
@@ -214,12 +214,11 @@ export class BlockCache {
     let n = 0;
     let ended = false;
     let failed = false;
-    let interpreted = false;
     while (n < limit && at < page + PAGE) {
       const failure = this.#decoder.decode(bytes, at, page + PAGE, this.#d);
       if (failure === "needMore") {
         if (n > 0) break;
-        return this.#decodeSpanning(address, secondPage, once);
+        return into === this.#plain ? this.single(address, secondPage) : this.#decodeSpanning(address, secondPage, once);
       }
       if (failure) {
         this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, at - page, n);
@@ -228,9 +227,6 @@ export class BlockCache {
         ended = failed = true;
         break;
       }
-      const alone = !once && this.onlyInterpreted?.(this.#d) === true;
-      if (alone && n > 0) break;
-      interpreted = alone;
       this.#write(at - page, n);
       at += this.#d.length;
       n++;
@@ -238,7 +234,6 @@ export class BlockCache {
         ended = true;
         break;
       }
-      if (alone) break;
     }
     if (!ended) this.#fallThrough(at - page, n);
     if (once) {
@@ -251,7 +246,7 @@ export class BlockCache {
     this.#addTargets();
     const ending = endingOf(ended && !failed ? this.#d : undefined, ended, at - page);
     const [from, to] = [address - page, at - page];
-    this.#add({ key: address, entry: start, entries, from, to, interpreted: interpreted || failed, ...ending }, into);
+    this.#add({ key: address, entry: start, entries, from, to, code: 0, ...ending }, into);
     return start;
   }
   #add(block: Block, into: Map<number, Block>): void {
@@ -260,6 +255,25 @@ export class BlockCache {
     if (into !== this.#blocks) return;
     this.#tell(block.key, block.entry);
     this.onBlock(block);
+  }
+  /** @returns the block's entry, 0 if the first instruction is not for native code */
+  #compileBlock(address: number, compiler: BlockCompiler): number {
+    const from = address % PAGE;
+    const page = address - from;
+    this.#protect(page);
+    const to = compiler.compile(page, from);
+    if (to === 0) return 0;
+    const { code } = compiler;
+    const block = { key: address, entry: this.#putCompiled(from, code), entries: 1, from, to, code, ...NO_ENDING };
+    this.#add(block, this.#blocks);
+    compiler.added(block);
+    return block.entry;
+  }
+  /** An entry that leads to native code. */
+  #putCompiled(offset: number, code: number): number {
+    const entry = this.#put(REGION_HANDLERS, offset, 0, 0);
+    this.#words[(entry + RegionEntry.LABEL) >> 2] = code;
+    return entry;
   }
   /** Gives pairs of entries their common handler, where there is one; the second keeps its own, unused. */
   #pairUp(start: number): void {
@@ -280,22 +294,30 @@ export class BlockCache {
     if (!once) this.#protect(second);
     this.#window.set(pool.subarray(address, address + here));
     this.#window.set(pool.subarray(second, second + MAX_INSTRUCTION), here);
-    const failure = this.#decoder.decode(this.#window, 0, here + MAX_INSTRUCTION, this.#d);
     const start = this.#next;
-    if (failure) this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, address - page, 0);
-    else {
-      this.#write(address - page, 0);
-      if (!this.#d.row.ends) this.#fallThrough(address - page + this.#d.length, 1);
-    }
+    const from = address - page;
+    const compiled = !once && this.compiler?.compileSpanning(this.#window, from) === true;
+    const code = compiled ? this.compiler!.code : 0;
+    if (compiled) this.#putCompiled(from, code);
+    else this.#writeSpanning(from, here);
     this.#bytes[start + Entry.FLAGS] |= ENTRY_UNCHAINED;
     const entries = (this.#next - start) / Entry.BYTES;
-    this.#addTargets();
+    if (!compiled) this.#addTargets();
     if (once) return start;
-    this.#spanning.set(address, { entry: start, second, length: failure ? 0 : this.#d.length });
-    const block = { key: address, entry: start, entries, end: BlockEnd.OTHER, target: 0, interpreted: true };
-    this.#keep({ ...block, from: address - page, to: PAGE }, page);
-    this.#keep({ ...block, from: 0, to: failure ? MAX_INSTRUCTION : this.#d.length - here }, second);
+    this.#spanning.set(address, { entry: start, second });
+    const block = { key: address, entry: start, entries, ...NO_ENDING };
+    this.#keep({ ...block, from, to: PAGE, code }, page);
+    this.#keep({ ...block, from: 0, to: MAX_INSTRUCTION - 1, code }, second);
     return start;
+  }
+  #writeSpanning(from: number, here: number): void {
+    const failure = this.#decoder.decode(this.#window, 0, here + MAX_INSTRUCTION, this.#d);
+    if (failure) {
+      this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, from, 0);
+      return;
+    }
+    this.#write(from, 0);
+    if (!this.#d.row.ends) this.#fallThrough(from + this.#d.length, 1);
   }
 
   /** From now on no write to the frame goes unseen. Before its bytes are read. */
@@ -471,6 +493,7 @@ export class BlockCache {
     for (const blocks of [this.#blocks, this.#plain])
       if (blocks.get(block.key)?.entry === block.entry) blocks.delete(block.key);
     if (this.#spanning.get(block.key)?.entry === block.entry) this.#spanning.delete(block.key);
+    if (block.code !== 0) this.compiler?.drop(block);
     for (let i = 0; i < block.entries; i++) this.#halves[(block.entry + i * Entry.BYTES) >> 1] = PSEUDO.LOOK_UP_AGAIN;
   }
 }

@@ -322,7 +322,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
         regs.set64(Reg.PAGE_VA, rip & ~0xfffn);
         regs.set32(Engine.FUEL, 0);
         this.entry = 0;
-        const translated = regions.translatesAll ? regions.single(bytes, offset) : 0;
+        const translated = regions.single(bytes, offset);
         this.#engine.run(this.address, translated === 0 ? interpreted() : translated);
         regs.set32(Engine.LINK, 0);
       } while (regs.get64(Reg.RIP) === rip);

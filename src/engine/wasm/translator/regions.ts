@@ -356,6 +356,7 @@ export class Regions implements HotCode {
   }
   /** For tests: a region of this one instruction. @returns its entry, 0 if the translator leaves it to the interpreter */
   single(bytes: Uint8Array, offset: number): number {
+    if (!this.translatesAll) return 0;
     const code = { seed: offset, runs: Int32Array.of(offset, bytes.length), bytes, sites: [] };
     this.#translator.request({ id: 0, code });
     const exports = this.#instantiate(this.#translator.take()[0]);
