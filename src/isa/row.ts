@@ -55,6 +55,13 @@ export interface Row extends RowOptions {
   id: number;
 }
 
+/** All have the same shape, which is what makes looking at one fast. */
+const NO_OPTIONS = Object.fromEntries(
+  "ext mod rm prefix vex w lock size privileged feature ends undefined unit approximate anyNan aligned cc"
+    .split(" ")
+    .map((name) => [name, undefined]),
+) as unknown as RowOptions;
+
 export function rowsOf(map: Row["map"]) {
   return (
     opcode: number,
@@ -69,6 +76,7 @@ export function rowsOf(map: Row["map"]) {
     semantics: sem,
     operands,
     id: -1,
+    ...NO_OPTIONS,
     ...options,
   });
 }

@@ -53,29 +53,23 @@ export const memory = (base: number, disp: number, index = NONE, scale = 0, gs =
   gs,
 });
 
-/** Prefixes and size of an instruction with ModRM. */
-export interface Form {
-  /** Bytes before REX: 66, F2, F3, F0. */
-  readonly prefixes: readonly number[] | undefined;
-  readonly w: boolean;
-  /** A register operand is the low byte of SPL, BPL, SIL or DIL: REX is needed. */
-  readonly byte: boolean;
-}
-/** All have the same shape, which keeps the assembler fast. */
-export const form = (w: boolean, prefixes?: readonly number[], byte = false): Form => ({
-  prefixes,
-  w,
-  byte,
-});
+/** Prefixes and size of an instruction with ModRM: bit 0 REX.W; bit 1 a register operand is the low byte of SPL, BPL, SIL or DIL, so that REX is needed;
+ *  from bit 8 on the bytes before REX, the last one lowest, of 66, F2 and F3. */
+export type Form = number;
+const FORM_W = 1;
+const FORM_BYTE = 2;
+/** @param prefixes one byte, or two, the first one higher */
+export const form = (w: boolean, prefixes = 0, byte = false): Form =>
+  (w ? FORM_W : 0) | (byte ? FORM_BYTE : 0) | (prefixes << 8);
 export const W: Form = form(true);
 export const D: Form = form(false);
-export const B: Form = form(false, undefined, true);
+export const B: Form = form(false, 0, true);
 
 /** Conditions as jcc encodes them. */
 export const Cc = { O: 0, NO: 1, B: 2, AE: 3, Z: 4, NZ: 5, BE: 6, A: 7, S: 8, NS: 9 } as const;
 
-const [LOAD, STORE, LEA, MOVE_IMMEDIATE, SHIFT, TEST] = [[0x8b], [0x89], [0x8d], [0xc7], [0xc1], [0xf7]];
-const [ARITHMETIC, ARITHMETIC_SHORT] = [[0x81], [0x83]];
+const [LOAD, STORE, LEA, MOVE_IMMEDIATE, SHIFT, TEST] = [0x8b, 0x89, 0x8d, 0xc7, 0xc1, 0xf7];
+const [ARITHMETIC, ARITHMETIC_SHORT] = [0x81, 0x83];
 
 export class Assembler {
   readonly bytes: Uint8Array;
@@ -95,24 +89,44 @@ export class Assembler {
     for (const value of values) this.bytes[this.at++] = value;
   }
   word(value: number): void {
-    this.#view.setInt32(this.at, value | 0, true);
-    this.at += 4;
+    const { bytes, at } = this;
+    bytes[at] = value;
+    bytes[at + 1] = value >> 8;
+    bytes[at + 2] = value >> 16;
+    bytes[at + 3] = value >> 24;
+    this.at = at + 4;
   }
   quad(value: bigint): void {
     this.#view.setBigUint64(this.at, BigInt.asUintN(64, value), true);
     this.at += 8;
   }
 
-  /** An instruction with ModRM. @param opcode its bytes, escapes included  @param reg ModRM.reg */
-  op(opcode: readonly number[], reg: number, rm: RegisterOrMemory, form: Form = D): void {
-    if (form.prefixes) for (const prefix of form.prefixes) this.bytes[this.at++] = prefix;
-    if (rm.gs) this.bytes[this.at++] = 0x65;
-    const rexR = (reg & 8) >> 1;
+  /** Writes what stands in [from, to) once more: code without displacements relative to RIP. */
+  copy(from: number, to: number): void {
+    const { bytes } = this;
+    let { at } = this;
+    while (from < to) bytes[at++] = bytes[from++];
+    this.at = at;
+  }
+  /** An instruction with ModRM. @param opcode its bytes, escapes included, the first one highest  @param reg ModRM.reg */
+  op(opcode: number, reg: number, rm: RegisterOrMemory, form: Form = D): void {
+    const { bytes } = this;
+    let { at } = this;
+    if (form > 0xff) {
+      if (form > 0xffff) bytes[at++] = form >> 16;
+      bytes[at++] = form >> 8;
+    }
+    if (rm.gs) bytes[at++] = 0x65;
     const rexX = rm.index >= 8 ? 2 : 0;
     const rexB = (rm.register === NONE ? rm.base : rm.register) >= 8 ? 1 : 0;
-    const rex = (form.w ? 8 : 0) | rexR | rexX | rexB;
-    if (rex !== 0 || form.byte) this.bytes[this.at++] = 0x40 | rex;
-    for (const each of opcode) this.bytes[this.at++] = each;
+    const rex = ((form & FORM_W) << 3) | ((reg & 8) >> 1) | rexX | rexB;
+    if (rex !== 0 || (form & FORM_BYTE) !== 0) bytes[at++] = 0x40 | rex;
+    if (opcode > 0xff) {
+      if (opcode > 0xffff) bytes[at++] = opcode >> 16;
+      bytes[at++] = opcode >> 8;
+    }
+    bytes[at++] = opcode;
+    this.at = at;
     this.#modrm(reg, rm);
   }
   /** As op, with a VEX prefix of 128 bits and less. @param map 1 0F, 2 0F38, 3 0F3A  @param pp 0 none, 1 66, 2 F3, 3 F2  @param vvvv 0: none is the same as RAX's inversion */
@@ -120,30 +134,34 @@ export class Assembler {
     if (rm.gs) this.bytes[this.at++] = 0x65;
     const rexB = (rm.register === NONE ? rm.base : rm.register) >= 8;
     this.raw(0xc4, (reg >= 8 ? 0 : 0x80) | (rm.index >= 8 ? 0 : 0x40) | (rexB ? 0 : 0x20) | map);
-    this.raw((form.w ? 0x80 : 0) | ((~vvvv & 15) << 3) | pp, opcode);
+    this.raw(((form & FORM_W) << 7) | ((~vvvv & 15) << 3) | pp, opcode);
     this.#modrm(reg, rm);
   }
   #modrm(reg: number, rm: RegisterOrMemory): void {
+    const { bytes } = this;
     const r = (reg & 7) << 3;
     if (rm.register !== NONE) {
-      this.bytes[this.at++] = 0xc0 | r | (rm.register & 7);
+      bytes[this.at++] = 0xc0 | r | (rm.register & 7);
       return;
     }
     const { base, index, disp } = rm;
+    let { at } = this;
     if (base === NONE) {
       // [index * scale + disp32], or [disp32] if there is no index
-      this.bytes[this.at++] = r | 4;
-      this.bytes[this.at++] = (rm.scale << 6) | ((index === NONE ? 4 : index & 7) << 3) | 5;
+      bytes[at++] = r | 4;
+      bytes[at++] = (rm.scale << 6) | ((index === NONE ? 4 : index & 7) << 3) | 5;
+      this.at = at;
       return this.word(disp);
     }
-    const mod = disp === 0 && (base & 7) !== 5 ? 0 : disp >= -128 && disp <= 127 ? 1 : 2;
-    if (index === NONE && (base & 7) !== 4) this.bytes[this.at++] = (mod << 6) | r | (base & 7);
+    const mod = disp === 0 && (base & 7) !== 5 ? 0 : disp >= -128 && disp <= 127 ? 0x40 : 0x80;
+    if (index === NONE && (base & 7) !== 4) bytes[at++] = mod | r | (base & 7);
     else {
-      this.bytes[this.at++] = (mod << 6) | r | 4;
-      this.bytes[this.at++] = (rm.scale << 6) | ((index === NONE ? 4 : index & 7) << 3) | (base & 7);
+      bytes[at++] = mod | r | 4;
+      bytes[at++] = (rm.scale << 6) | ((index === NONE ? 4 : index & 7) << 3) | (base & 7);
     }
-    if (mod === 1) this.bytes[this.at++] = disp & 0xff;
-    else if (mod === 2) this.word(disp);
+    if (mod === 0x40) bytes[at++] = disp;
+    this.at = at;
+    if (mod === 0x80) this.word(disp);
   }
 
   // ——— what is written often ———

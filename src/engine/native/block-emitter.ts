@@ -25,40 +25,37 @@ import type { Treatment } from "./supported.ts";
 import type { Routines } from "./routines.ts";
 
 const PAGE = 4096;
+/** For the longest block. */
+const MOST_STUBS = 1024;
 export const LAHF = 0x9f;
 export const SAHF = 0x9e;
 
 /** Where the flags are. */
 export const Place = { FILE: 0, HOST: 1, BOTH: 2 } as const;
 
-/** A jump to a place in the same page. */
-export interface Site {
-  /** Offset in the code of the jump's displacement. */
-  readonly at: number;
-  /** In the page. */
-  readonly target: number;
-}
-/** A memory operand's address, as in Decoded. */
-export interface Address {
-  readonly base: number;
-  readonly index: number;
-  readonly scale: number;
-  readonly disp: number;
-  readonly ripRelative: boolean;
-  readonly segment: number;
-  /** Offset of the next instruction in the page. */
-  readonly next: number;
-}
-/** Offsets in the code: behind the access's check, and, if the access may lie in two pages, behind what uses it. */
-interface LastAccess {
-  end: number;
-  after: number;
-}
-/** Code out of line, behind the block. */
-export interface Stub {
-  readonly from: number;
-  write(): void;
-}
+/** Jumps to places in the same page: offset in the code of the jump's displacement, and where it goes in the page, two numbers each. */
+export type Sites = readonly number[];
+
+/** Code out of line, behind the block: what the numbers of a stub mean. */
+const Stub = {
+  /** Offset of the displacement of the jump to it; the others depend on KIND. */
+  KIND: 0,
+  FROM: 1,
+  FIRST: 2,
+  FIELDS: 9,
+} as const;
+export const StubKind = {
+  /** (offset in the page, where the block goes on): there may be no fuel. */
+  FUEL: 0,
+  /** (Info): the interpreter does the instruction. */
+  INTERPRET: 1,
+  /** (offset from the page's beginning) */
+  GO_TO: 2,
+  /** (begin and end of the code that loads the address, its retry, Info, end of the access's check and of what uses it, or 0 if it must lie in one page) */
+  MISSED: 3,
+  /** (Info, where the block goes on): the host has not the guest's x87 registers. */
+  X87: 4,
+} as const;
 
 export abstract class BlockEmitter {
   protected readonly a: Assembler;
@@ -66,10 +63,13 @@ export abstract class BlockEmitter {
   /** Of the current instruction. */
   protected treatment!: Treatment;
   protected bytes: Uint8Array = new Uint8Array(0);
-  protected stubs: Stub[] = [];
-  /** What came last of an instruction's accesses. */
-  protected lastAccess: LastAccess = { end: 0, after: 0 };
-  protected sites: Site[] = [];
+  /** Of Stub.FIELDS numbers each. */
+  readonly #stubs = new Int32Array(MOST_STUBS * Stub.FIELDS);
+  /** The next one's index. */
+  #nextStub = 0;
+  /** That of the last access's. */
+  #lastAccess = 0;
+  protected sites: number[] = [];
   protected flags: number = Place.FILE;
   /** Of the current instruction: offset in the page, and how many come before it. */
   protected offset = 0;
@@ -85,8 +85,60 @@ export abstract class BlockEmitter {
   }
 
   // ——— leaving ———
-  protected infoOf(offset: number, index: number): number {
-    return offset | ((this.count - index) << Info.AHEAD);
+  /** Info of the current instruction; `writeStubs` adds how many come before the block's end. */
+  protected get info(): number {
+    return this.offset - (this.index << Info.AHEAD);
+  }
+  /** Notes code that is to be written out of line. @param from offset of the displacement of the jump to it  @param a, b, c, d, e see StubKind */
+  protected stub(kind: number, from: number, a: number, b = 0, c = 0, d = 0, e = 0): void {
+    const stubs = this.#stubs;
+    const at = this.#nextStub;
+    stubs[at] = kind;
+    stubs[at + Stub.FROM] = from;
+    stubs[at + Stub.FIRST] = a;
+    stubs[at + Stub.FIRST + 1] = b;
+    stubs[at + Stub.FIRST + 2] = c;
+    stubs[at + Stub.FIRST + 3] = d;
+    stubs[at + Stub.FIRST + 4] = e;
+    stubs[at + Stub.FIRST + 5] = 0;
+    this.#nextStub = at + Stub.FIELDS;
+  }
+  protected beginStubs(): void {
+    this.#nextStub = 0;
+  }
+  protected writeStubs(): void {
+    const stubs = this.#stubs;
+    const ahead = this.count << Info.AHEAD;
+    for (let at = 0; at < this.#nextStub; at += Stub.FIELDS) {
+      this.a.bind(stubs[at + Stub.FROM]);
+      const first = at + Stub.FIRST;
+      const [kind, a, b] = [stubs[at], stubs[first], stubs[first + 1]];
+      if (kind === StubKind.GO_TO) this.writeGoTo(a);
+      else if (kind === StubKind.FUEL) this.outOfFuel(a, b);
+      else if (kind === StubKind.INTERPRET) this.writeInterpret(a + ahead);
+      else if (kind === StubKind.MISSED) this.#writeMissed(first, stubs[first + 3] + ahead);
+      else this.writeLoadX87(a + ahead, b);
+    }
+  }
+  protected abstract writeLoadX87(info: number, back: number): void;
+  protected writeInterpret(info: number): void {
+    this.a.call(this.routines.interpret);
+    this.a.word(info);
+  }
+  #writeMissed(first: number, info: number): void {
+    const { a } = this;
+    const stubs = this.#stubs;
+    const [load, loaded, retry, end, after] = [0, 1, 2, 4, 5].map((n) => stubs[first + n]);
+    // the same code once more
+    a.copy(load, loaded);
+    a.call(this.routines.missed);
+    a.word(after > 0 ? info | (1 << Info.SPLIT) : info);
+    a.word(retry);
+    if (after > 0) this.#writeSplit(end, after, (info & (1 << Info.WRITE)) !== 0);
+  }
+  /** What was written last may use its operand in memory on a copy. */
+  protected mayLieInTwoPages(): void {
+    this.#stubs[this.#lastAccess + Stub.FIRST + 5] = this.a.at;
   }
   protected checkSse(): void {
     this.giveUpFlags();
@@ -107,15 +159,7 @@ export abstract class BlockEmitter {
   }
   /** The interpreter does this instruction if the condition holds. Flags are in the register file. */
   protected leaveIf(cc: number): void {
-    const a = this.a;
-    const [offset, index] = [this.offset, this.index];
-    this.stubs.push({
-      from: a.branchAhead(cc),
-      write: () => {
-        a.call(this.routines.interpret);
-        a.word(this.infoOf(offset, index));
-      },
-    });
+    this.stub(StubKind.INTERPRET, this.a.branchAhead(cc), this.info);
   }
   /** To an offset from the page's beginning. */
   protected goTo(target: number): void {
@@ -124,11 +168,8 @@ export abstract class BlockEmitter {
     this.link(at, target);
   }
   protected link(at: number, target: number): void {
-    if (target >= 0 && target < PAGE) this.sites.push({ at, target });
-    this.stubs.push({
-      from: at,
-      write: () => this.writeGoTo(target),
-    });
+    if (target >= 0 && target < PAGE) this.sites.push(at, target);
+    this.stub(StubKind.GO_TO, at, target);
   }
   protected writeGoTo(target: number): void {
     this.a.call(this.routines.goTo);
@@ -140,7 +181,7 @@ export abstract class BlockEmitter {
     if (this.flags !== Place.HOST) return;
     const a = this.a;
     a.raw(0x0f, 0x90, 0xc0, LAHF);
-    a.op([0x89], SCRATCH, FLAGS, W16);
+    a.op(0x89, SCRATCH, FLAGS, W16);
     this.flags = Place.BOTH;
   }
   /** What follows overwrites the host's. */
@@ -152,7 +193,7 @@ export abstract class BlockEmitter {
   protected bringFlags(): void {
     if (this.flags !== Place.FILE) return;
     const a = this.a;
-    a.op([0x0f, 0xb7], SCRATCH, FLAGS);
+    a.op(0x0fb7, SCRATCH, FLAGS);
     a.raw(0x04, 0x7f, SAHF);
     this.flags = Place.BOTH;
   }
@@ -174,21 +215,21 @@ export abstract class BlockEmitter {
 
   // ——— memory ———
   /** Can the address be one operand of an LEA? */
-  protected isSimple(d: Decoded): boolean {
-    if (d.ripRelative || d.segment >= 4 || d.base < 0) return false;
+  protected isSimple(d: Decoded, segment = true): boolean {
+    if (d.ripRelative || (segment && d.segment >= 4) || d.base < 0) return false;
     return HOST_OF[d.base] !== IN_MEMORY && (d.index < 0 || HOST_OF[d.index] !== IN_MEMORY);
   }
   protected simple(d: Decoded): RegisterOrMemory {
     return memory(HOST_OF[d.base], d.disp, d.index < 0 ? NONE : HOST_OF[d.index], d.scale);
   }
   /** The linear address of the memory operand to ADDRESS. Uses SCRATCH; flags of the host stay, but for segments. */
-  protected effective(d: Address, segment: boolean): void {
+  protected effective(d: Decoded, segment: boolean): void {
     const a = this.a;
     if (d.ripRelative) {
       a.load64(ADDRESS, PAGE_VA);
-      a.lea(ADDRESS, memory(ADDRESS, d.next + d.disp));
+      a.lea(ADDRESS, memory(ADDRESS, this.offset + d.length + d.disp));
     } else if (d.base < 0 && d.index < 0) {
-      a.op([0xc7], 0, register(ADDRESS), W);
+      a.op(0xc7, 0, register(ADDRESS), W);
       a.word(d.disp);
     } else {
       let [base, index] = [NONE as number, NONE as number];
@@ -202,57 +243,58 @@ export abstract class BlockEmitter {
       }
       a.lea(ADDRESS, memory(base, d.disp, index, d.scale));
     }
-    if (segment && d.segment >= 4) a.op([0x03], ADDRESS, field(d.segment === 4 ? Reg.FS_BASE : Reg.GS_BASE), W);
-  }
-  /** What lasts longer than `d`: stubs are written last. */
-  protected addressOf({ base, index, scale, disp, ripRelative, segment, length }: Decoded): Address {
-    return { base, index, scale, disp, ripRelative, segment, next: this.offset + length };
+    if (segment && d.segment >= 4) a.op(0x03, ADDRESS, field(d.segment === 4 ? Reg.FS_BASE : Reg.GS_BASE), W);
   }
   /** Makes sure that the memory operand is in the TLB. @param align bits that must be 0  @returns where it is */
   protected operandMemory(d: Decoded, size: number, write: boolean, align = 0): RegisterOrMemory {
-    const again = this.isSimple(d) ? this.simple(d) : undefined;
-    const address = this.addressOf(d);
-    return this.access(() => this.effective(address, true), again, size, write, align);
+    const from = this.beginAccess();
+    this.effective(d, true);
+    return this.access(from, this.isSimple(d) ? this.simple(d) : undefined, size, write, align);
   }
   /** The same for bit strings: the bit's word is to be in the TLB, and the instruction adds its distance itself. */
   protected bitMemory(d: Decoded, size: number, write: boolean, align: number): RegisterOrMemory {
     const a = this.a;
-    const address = this.addressOf(d);
     const { reg } = d.operands[1];
     const [log, w] = [Math.log2(size), size === 8];
     const distance = (): void => {
       if (w) this.copyTo(SCRATCH, reg);
-      else a.op([0x63], SCRATCH, this.gpr(reg), W);
+      else a.op(0x63, SCRATCH, this.gpr(reg), W);
       a.shift(7, register(SCRATCH), 3 + log, true);
       a.shift(4, register(SCRATCH), log, true);
     };
-    const load = (): void => {
-      this.effective(address, true);
-      distance();
-      a.op([0x03], ADDRESS, register(SCRATCH), W);
-    };
-    const at = this.access(load, undefined, size, write, align);
+    const from = this.beginAccess();
+    this.effective(d, true);
     distance();
-    a.op([0x2b], ADDRESS, register(SCRATCH), W);
+    a.op(0x03, ADDRESS, register(SCRATCH), W);
+    const at = this.access(from, undefined, size, write, align);
+    distance();
+    a.op(0x2b, ADDRESS, register(SCRATCH), W);
     return at;
   }
   /** The same for an address that is a register and a displacement. */
   protected stackMemory(n: number, disp: number, write: boolean): RegisterOrMemory {
-    const at = memory(HOST_OF[n], disp);
-    return this.access(() => this.a.lea(ADDRESS, at), at, 8, write, 0);
+    return this.simpleMemory(memory(HOST_OF[n], disp), 8, write);
   }
-  /** @param load writes code that puts the address into ADDRESS  @param again the address, if it can be made at once */
+  protected simpleMemory(at: RegisterOrMemory, size: number, write: boolean): RegisterOrMemory {
+    const from = this.beginAccess();
+    this.a.lea(ADDRESS, at);
+    return this.access(from, at, size, write, 0);
+  }
+  /** What follows brings an address to ADDRESS. */
+  protected beginAccess(): number {
+    this.giveUpFlags();
+    return this.a.at;
+  }
+  /** @param from as from beginAccess: from there on is code that puts the address into ADDRESS  @param again the address, if it can be made at once */
   protected access(
-    load: () => void,
+    from: number,
     again: RegisterOrMemory | undefined,
     size: number,
     write: boolean,
     align: number,
   ): RegisterOrMemory {
     const a = this.a;
-    this.giveUpFlags();
-    const retry = a.at;
-    load();
+    const loaded = a.at;
     if (align !== 0) {
       a.test(register(ADDRESS), align);
       this.leaveIf(Cc.NZ);
@@ -261,37 +303,25 @@ export abstract class BlockEmitter {
     a.load32(SCRATCH, register(ADDRESS));
     a.shift(5, register(SCRATCH), INDEX_SHIFT);
     a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
-    a.op([0x03], SCRATCH, TLB, W);
+    a.op(0x03, SCRATCH, TLB, W);
     // an access that runs into the next page compares with that page's address, which another entry has
     if (size > 1) a.arithmetic(0, register(ADDRESS), size - 1);
     a.arithmetic(4, register(ADDRESS), -PAGE);
-    a.op([0x3b], ADDRESS, write ? TLB_WRITE : TLB_READ, W);
-    const [offset, index] = [this.offset, this.index];
-    const access = (write ? 1 << Info.WRITE : 0) | (size << Info.SIZE);
-    const last: LastAccess = { end: 0, after: 0 };
-    this.stubs.push({
-      from: a.branchAhead(Cc.NZ),
-      write: () => {
-        load();
-        a.call(this.routines.missed);
-        a.word(this.infoOf(offset, index) | access | (last.after > 0 ? 1 << Info.SPLIT : 0));
-        a.word(retry);
-        if (last.after > 0) this.writeSplit(last, write);
-      },
-    });
+    a.op(0x3b, ADDRESS, write ? TLB_WRITE : TLB_READ, W);
+    const info = this.info + (write ? 1 << Info.WRITE : 0) + (size << Info.SIZE);
+    const missed = a.branchAhead(Cc.NZ);
     if (again !== undefined) a.lea(ADDRESS, again);
     else a.load64(ADDRESS, TEMP);
-    a.op([0x03], ADDRESS, TLB_ADDEND, W);
-    last.end = a.at;
-    this.lastAccess = last;
+    a.op(0x03, ADDRESS, TLB_ADDEND, W);
+    this.#lastAccess = this.#nextStub;
+    this.stub(StubKind.MISSED, missed, from, loaded, from, info, a.at);
     return AT_ADDRESS;
   }
   /** The same for an access that lies in two pages: on a copy of its bytes. */
-  protected writeSplit({ end, after }: LastAccess, write: boolean): void {
+  #writeSplit(end: number, after: number, write: boolean): void {
     const a = this.a;
     a.call(write ? this.routines.splitAddress : this.routines.splitIn);
-    a.bytes.copyWithin(a.at, end, after);
-    a.at += after - end;
+    a.copy(end, after);
     if (write) a.call(this.routines.splitOut);
     a.jump(after);
   }

@@ -3,7 +3,7 @@
 import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded } from "../../isa/decode.ts";
 import { Cc } from "./assembler.ts";
-import { Place, type Site } from "./block-emitter.ts";
+import { Place, type Sites, StubKind } from "./block-emitter.ts";
 import { FUEL } from "./operands.ts";
 import { X87Instructions } from "./x87-instructions.ts";
 import { readRaw } from "./raw.ts";
@@ -25,18 +25,18 @@ export class BlockTranslator extends X87Instructions {
     from: number,
     limit: number,
     most: number,
-  ): { count: number; end: number; sites: readonly Site[] } {
+  ): { count: number; end: number; sites: Sites } {
     const { a, d } = this;
     this.bytes = bytes;
-    this.stubs = [];
+    this.beginStubs();
     this.sites = [];
     this.count = 0;
     if (!this.#next(page + from, page + limit)) return { count: 0, end: from, sites: this.sites };
     this.flags = Place.FILE;
     a.arithmetic(5, FUEL, 1, false);
     const fuel = a.at - 1;
-    this.stubs.push({ from: a.branchAhead(Cc.S), write: () => this.outOfFuel(from, body) });
-    const body = a.at;
+    const none = a.branchAhead(Cc.S);
+    this.stub(StubKind.FUEL, none, from, a.at);
     this.sseChecked = this.x87Checked = false;
     let ended = false;
     let at = from;
@@ -54,10 +54,7 @@ export class BlockTranslator extends X87Instructions {
     }
     const end = a.at;
     a.at = this.cold;
-    for (const stub of this.stubs) {
-      a.bind(stub.from);
-      stub.write();
-    }
+    this.writeStubs();
     this.cold = a.at;
     a.at = end;
     return { count: this.count, end: at, sites: this.sites };
@@ -96,7 +93,7 @@ export class BlockTranslator extends X87Instructions {
     }
     if (way !== Way.SAME) return this.own(d, at);
     readRaw(this.bytes, at, this.treatment.modrm, this.raw);
-    this.same(d, this.bytes.subarray(this.raw.immediate, at + d.length));
+    this.same(d, at + d.length);
     return false;
   }
 }

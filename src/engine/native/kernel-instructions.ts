@@ -42,7 +42,7 @@ export abstract class KernelInstructions extends OwnInstructions {
       wrgsbase: (d) => this.writeBase(d, Reg.GS_BASE),
       pushf: () => this.pushFlags(),
       ldmxcsr: (d) => this.loadMxcsr(d),
-      stmxcsr: (d) => this.a.op([0x0f, 0xae], 3, this.operandMemory(d, 4, true)),
+      stmxcsr: (d) => this.a.op(0x0fae, 3, this.operandMemory(d, 4, true)),
       stos: (d) => this.repeat(d.size, false),
       stosb: (d) => this.repeat(d.size, false),
       movs: (d) => this.repeat(d.size, true),
@@ -93,8 +93,8 @@ export abstract class KernelInstructions extends OwnInstructions {
     // it is as far from the old one in the host's memory
     a.load32(ADDRESS, field(Engine.TLB));
     a.store32(field(Engine.TLB), SCRATCH);
-    a.op([0x2b], SCRATCH, register(ADDRESS), W);
-    a.op([0x01], SCRATCH, TLB, W);
+    a.op(0x2b, SCRATCH, register(ADDRESS), W);
+    a.op(0x01, SCRATCH, TLB, W);
   }
   protected copyWord(to: number, from: number): void {
     this.a.load32(SCRATCH, field(from));
@@ -107,7 +107,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.arithmetic(1, register(SCRATCH), attributes << 16, false);
     a.store32(field(at), SCRATCH);
     a.moveImmediate32(field(at + 4), -1);
-    a.op([0xc7], 0, field(at + 8), W);
+    a.op(0xc7, 0, field(at + 8), W);
     a.word(0);
   }
   /** RFLAGS and the arithmetic flags from the image in SCRATCH. */
@@ -121,8 +121,8 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.shift(5, register(ADDRESS), 11);
     a.arithmetic(4, register(ADDRESS), 1, false);
     a.shift(4, register(SCRATCH), 8);
-    a.op([0x09], ADDRESS, register(SCRATCH));
-    a.op([0x89], SCRATCH, FLAGS, W16);
+    a.op(0x09, ADDRESS, register(SCRATCH));
+    a.op(0x89, SCRATCH, FLAGS, W16);
     this.flags = Place.FILE;
   }
   protected requireSystemCalls(): void {
@@ -143,8 +143,8 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.arithmetic(4, register(SCRATCH), ~Rflags.RF, false);
     a.store64(gprField(11), SCRATCH);
     a.load32(ADDRESS, field(Reg.SFMASK));
-    a.op([0xf7], 2, register(ADDRESS)); // not
-    a.op([0x21], ADDRESS, register(SCRATCH));
+    a.op(0xf7, 2, register(ADDRESS)); // not
+    a.op(0x21, ADDRESS, register(SCRATCH));
     this.setFlags();
     a.load64(RCX, PAGE_VA);
     a.lea(RCX, memory(RCX, this.offset + length));
@@ -154,7 +154,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.load32(SCRATCH, field(Reg.STAR + 4));
     a.arithmetic(4, register(SCRATCH), 0xfffc, false);
     a.arithmetic(0, register(SCRATCH), 8, false);
-    a.op([0x0f, 0xb7], SCRATCH, register(SCRATCH));
+    a.op(0x0fb7, SCRATCH, register(SCRATCH));
     this.setFlat(SegmentIndex.SS, Attributes.DATA_KERNEL);
     a.moveImmediate32(field(Reg.CPL), 0);
     this.chooseBank(Engine.BANK_SUPERVISOR);
@@ -180,10 +180,10 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.arithmetic(4, register(SCRATCH), SYSRET_FLAGS, false);
     this.setFlags();
     const selector = (more: number): void => {
-      a.op([0x0f, 0xb7], SCRATCH, field(Reg.STAR + 6));
+      a.op(0x0fb7, SCRATCH, field(Reg.STAR + 6));
       a.arithmetic(0, register(SCRATCH), more, false);
       a.arithmetic(1, register(SCRATCH), 3, false);
-      a.op([0x0f, 0xb7], SCRATCH, register(SCRATCH));
+      a.op(0x0fb7, SCRATCH, register(SCRATCH));
     };
     selector(16);
     this.setFlat(SegmentIndex.CS, Attributes.CODE64_USER);
@@ -203,7 +203,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     this.bringFlags();
     a.raw(0x9c, 0x58); // pushfq; pop rax
     a.arithmetic(4, register(SCRATCH), Rflags.OSZAPC, false);
-    a.op([0x0b], SCRATCH, RFLAGS);
+    a.op(0x0b, SCRATCH, RFLAGS);
     this.flags = Place.FILE;
   }
   protected readTime(auxiliary: boolean): void {
@@ -212,7 +212,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.test(field(Reg.CR4), CR4_TSD);
     this.leaveIf(Cc.NZ);
     a.call(this.routines.clock);
-    a.op([0x03], SCRATCH, field(Reg.TSC_OFFSET), W);
+    a.op(0x03, SCRATCH, field(Reg.TSC_OFFSET), W);
     a.moveRegister(RDX, SCRATCH);
     a.shift(5, register(RDX), 32, true);
     a.load32(R10, register(SCRATCH));
@@ -221,8 +221,8 @@ export abstract class KernelInstructions extends OwnInstructions {
   protected readSegment(d: Decoded): void {
     const a = this.a;
     const { reg, width } = d.operands[0];
-    a.op([0x0f, 0xb7], SCRATCH, field(Reg.SEG + 16 * d.operands[1].reg));
-    if (width === 2) a.op([0x89], SCRATCH, HOST_OF[reg] === IN_MEMORY ? gprField(reg) : register(HOST_OF[reg]), W16);
+    a.op(0x0fb7, SCRATCH, field(Reg.SEG + 16 * d.operands[1].reg));
+    if (width === 2) a.op(0x89, SCRATCH, HOST_OF[reg] === IN_MEMORY ? gprField(reg) : register(HOST_OF[reg]), W16);
     else this.copyFrom(reg, SCRATCH);
   }
   protected requireBases(): void {
@@ -245,10 +245,10 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.store32(TEMP3, SCRATCH);
     a.test(register(SCRATCH), MXCSR_RESERVED);
     this.leaveIf(Cc.NZ);
-    a.op([0xf7], 2, register(SCRATCH));
+    a.op(0xf7, 2, register(SCRATCH));
     a.test(register(SCRATCH), MXCSR_MASKS);
     this.leaveIf(Cc.NZ);
-    a.op([0x0f, 0xae], 2, TEMP3);
+    a.op(0x0fae, 2, TEMP3);
   }
   /** REP MOVS and REP STOS, upwards: as many elements at a time as lie in one page, by the same instruction. */
   protected repeat(size: number, moves: boolean): void {
@@ -257,11 +257,10 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.test(RFLAGS, Rflags.DF);
     this.leaveIf(Cc.NZ);
     const again = a.at;
-    a.op([0x85], RCX, register(RCX), W);
+    a.op(0x85, RCX, register(RCX), W);
     const done = a.branchAhead(Cc.Z);
     const through = (r: number, write: boolean): void => {
-      const at = memory(r, 0);
-      this.access(() => a.lea(ADDRESS, at), at, size, write, 0);
+      this.simpleMemory(memory(r, 0), size, write);
     };
     if (moves) {
       through(RSI, false);
@@ -274,7 +273,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     this.runElements(size, moves);
     a.arithmetic(0, field(Engine.REPEATED), RUN_FUEL, false);
     a.arithmetic(5, FUEL, RUN_FUEL, false);
-    a.op([0x85], RCX, register(RCX), W);
+    a.op(0x85, RCX, register(RCX), W);
     const over = a.branchAhead(Cc.Z);
     a.arithmetic(7, FUEL, 0, false);
     this.leaveIf(Cc.S);
@@ -292,14 +291,14 @@ export abstract class KernelInstructions extends OwnInstructions {
     if (moves) {
       a.load32(RCX, register(RSI));
       a.arithmetic(4, register(RCX), 0xfff, false);
-      a.op([0x39], RCX, register(SCRATCH));
-      a.op([0x0f, 0x42], SCRATCH, register(RCX)); // cmovb
+      a.op(0x39, RCX, register(SCRATCH));
+      a.op(0x0f42, SCRATCH, register(RCX)); // cmovb
     }
     a.moveImmediate32(register(RCX), 4096);
-    a.op([0x2b], RCX, register(SCRATCH));
+    a.op(0x2b, RCX, register(SCRATCH));
     if (size > 1) a.shift(5, register(RCX), Math.log2(size));
-    a.op([0x3b], RCX, TEMP, W);
-    a.op([0x0f, 0x47], RCX, TEMP, W); // cmova
+    a.op(0x3b, RCX, TEMP, W);
+    a.op(0x0f47, RCX, TEMP, W); // cmova
   }
   /** RCX of them, from TEMP3 in the frames memory to ADDRESS; then RCX, RSI and RDI are as after these. */
   protected runElements(size: number, moves: boolean): void {
@@ -308,9 +307,9 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.moveAddress(RDI, this.routines.ramAddress);
     if (moves) {
       a.load64(RSI, TEMP3);
-      a.op([0x03], RSI, register(RDI), W);
+      a.op(0x03, RSI, register(RDI), W);
     }
-    a.op([0x03], RDI, register(ADDRESS), W);
+    a.op(0x03, RDI, register(ADDRESS), W);
     a.moveRegister(ADDRESS, RCX);
     a.byte(0xf3);
     if (size === 2) a.byte(0x66);
@@ -321,7 +320,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.load64(RDI, TEMP2);
     a.lea(RDI, memory(RDI, 0, ADDRESS, scale));
     a.load64(RCX, TEMP);
-    a.op([0x2b], RCX, register(ADDRESS), W);
+    a.op(0x2b, RCX, register(ADDRESS), W);
   }
   protected readBase(d: Decoded, base: number): void {
     const a = this.a;

@@ -10,7 +10,7 @@ import type { HotCode, HotCodeCounts } from "../wasm/hot-code.ts";
 import { REGION_HANDLERS } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Assembler } from "./assembler.ts";
-import type { Site } from "./block-emitter.ts";
+import type { Sites } from "./block-emitter.ts";
 import { BlockTranslator } from "./block-translator.ts";
 import { entryModule } from "./entry-function.ts";
 import { Context, FILE_BIAS } from "./layout.ts";
@@ -58,7 +58,7 @@ export class NativeCode implements HotCode, BlockCompiler {
   /** Pairs: offset of a jump's displacement, and the index of the next that waits for the same; −1: none. */
   readonly #jumps: number[] = [];
   /** The jumps of the block that was compiled last. */
-  #sites: readonly Site[] = [];
+  #sites: Sites = [];
   readonly #spanningPage = new Uint8Array(2 * PAGE);
   code = 0;
   readonly counts: HotCodeCounts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
@@ -160,7 +160,8 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   added({ key, from, code }: Block): void {
     const page = key - from;
-    for (const { at, target } of this.#sites) this.#link(at, page + target);
+    const sites = this.#sites;
+    for (let i = 0; i < sites.length; i += 2) this.#link(sites[i], page + sites[i + 1]);
     let waiting = this.#waiting.get(key);
     if (waiting === undefined) return;
     this.#waiting.delete(key);

@@ -20,5 +20,5 @@ export const TEMP3 = field(Native.TEMP3);
 export const AT_ADDRESS = memory(ADDRESS, 0, NONE, 0, true);
 /** Fields of a TLB entry. */
 export const [TLB_READ, TLB_WRITE, TLB_ADDEND] = [Tlb.READ, Tlb.WRITE, Tlb.ADDEND].map((at) => memory(SCRATCH, at));
-export const W16 = form(false, [0x66]);
-export const B16 = form(false, [0x66], true);
+export const W16 = form(false, 0x66);
+export const B16 = form(false, 0x66, true);

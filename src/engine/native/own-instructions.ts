@@ -1,4 +1,5 @@
 /* Third layer: instructions with implied operands, and those that jump. @source docs/native.md; SDM vol. 2 */
+import { ALL_ROWS } from "../../isa/tables/index.ts";
 import type { Decoded } from "../../isa/decoded.ts";
 import { B, Cc, form, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { LAHF, Place, SAHF } from "./block-emitter.ts";
@@ -43,10 +44,15 @@ export abstract class OwnInstructions extends SameInstructions {
     pcmpestrm: (d, at) => this.compareStrings(d, at),
   };
 
+  /** By row. */
+  readonly #wayOf: ((d: Decoded, at: number) => boolean | void)[] = Array.from({ length: ALL_ROWS.length });
+
   /** @returns has it left? */
   protected own(d: Decoded, at: number): boolean {
     if (this.treatment.flags === Flags.READS) return this.branch(d, d.row.cc!);
-    return this.ways[this.treatment.mnemonic](d, at) === true;
+    const { id } = d.row;
+    const way = (this.#wayOf[id] ??= this.ways[this.treatment.mnemonic]);
+    return way(d, at) === true;
   }
   protected extendToD(size: number): void {
     this.a.moveRegister(SCRATCH, R10);
@@ -64,7 +70,7 @@ export abstract class OwnInstructions extends SameInstructions {
     this.bringFlags();
     this.a.raw(LAHF, 0x0f, 0xb6, 0xc4); // lahf; movzx eax, ah
     this.rotate(R10, R10, 8);
-    this.a.op([0x88], SCRATCH, register(R10), B);
+    this.a.op(0x88, SCRATCH, register(R10), B);
     this.rotate(R10, R10, 56);
   }
   protected storeAhToFlags(): void {
@@ -84,7 +90,7 @@ export abstract class OwnInstructions extends SameInstructions {
     this.bringFlags();
     a.moveRegister(SCRATCH, R10);
     if (d.lock) a.byte(0xf0);
-    a.op([0x0f, 0xc7], 1, to, W);
+    a.op(0x0fc7, 1, to, W);
     a.moveRegister(R10, SCRATCH);
     this.flags = Place.HOST;
   }
@@ -174,7 +180,7 @@ export abstract class OwnInstructions extends SameInstructions {
     }
     const to = this.stackMemory(RSP, -8, true);
     if (kind === "imm") {
-      a.op([0xc7], 0, to, W);
+      a.op(0xc7, 0, to, W);
       a.word(d.imm32);
     } else if (kind === "mem") {
       a.load64(SCRATCH, TEMP2);
@@ -201,9 +207,9 @@ export abstract class OwnInstructions extends SameInstructions {
   protected extendA(size: number): void {
     const a = this.a;
     const r = register(R10);
-    if (size === 8) a.op([0x63], R10, r, W);
-    else if (size === 4) a.op([0x0f, 0xbf], R10, r);
-    else a.op([0x0f, 0xbe], R10, r, B16);
+    if (size === 8) a.op(0x63, R10, r, W);
+    else if (size === 4) a.op(0x0fbf, R10, r);
+    else a.op(0x0fbe, R10, r, B16);
   }
   /** The only explicit operand, of MUL and DIV. */
   protected factor(d: Decoded): RegisterOrMemory {
@@ -218,7 +224,7 @@ export abstract class OwnInstructions extends SameInstructions {
     const rm = this.factor(d);
     a.moveRegister(SCRATCH, R10);
     const n = this.treatment.mnemonic === "mul" ? 4 : 5;
-    a.op([byte ? 0xf6 : 0xf7], n, rm, form(d.size === 8, d.size === 2 ? [0x66] : undefined, byte));
+    a.op(byte ? 0xf6 : 0xf7, n, rm, form(d.size === 8, d.size === 2 ? 0x66 : 0, byte));
     a.moveRegister(R10, SCRATCH);
     this.flags = Place.HOST;
   }
@@ -232,18 +238,18 @@ export abstract class OwnInstructions extends SameInstructions {
       // only what surely neither overflows nor is by 0: a dividend that is sign-extended, a divisor that is neither 0 nor −1
       a.moveRegister(SCRATCH, R10);
       a.shift(7, register(SCRATCH), w ? 63 : 31, w);
-      a.op([0x39], high, register(SCRATCH), how);
+      a.op(0x39, high, register(SCRATCH), how);
       this.leaveIf(Cc.NZ);
-      a.op([0x8b], SCRATCH, rm, how);
+      a.op(0x8b, SCRATCH, rm, how);
       a.arithmetic(0, register(SCRATCH), 1, w);
       a.arithmetic(7, register(SCRATCH), 1, w);
       this.leaveIf(Cc.BE);
     } else {
-      a.op([0x3b], high, rm, how);
+      a.op(0x3b, high, rm, how);
       this.leaveIf(Cc.AE);
     }
     a.moveRegister(SCRATCH, R10);
-    a.op([0xf7], signed ? 7 : 6, rm, how);
+    a.op(0xf7, signed ? 7 : 6, rm, how);
     a.moveRegister(R10, SCRATCH);
     this.flags = Place.HOST;
   }
@@ -263,7 +269,7 @@ export abstract class OwnInstructions extends SameInstructions {
     a.moveRegister(SCRATCH, R10);
     const byte = first.width === 1;
     if (d.lock) a.byte(0xf0);
-    a.op([0x0f, byte ? 0xb0 : 0xb1], from, rm, form(first.width === 8, first.width === 2 ? [0x66] : undefined, byte));
+    a.op(byte ? 0x0fb0 : 0x0fb1, from, rm, form(first.width === 8, first.width === 2 ? 0x66 : 0, byte));
     a.moveRegister(R10, SCRATCH);
     if (reg >= 0) a.load64(from, TEMP2);
     this.flags = Place.HOST;
@@ -282,13 +288,12 @@ export abstract class OwnInstructions extends SameInstructions {
   /** PCMPESTRx: lengths in EAX and EDX. */
   protected compareStrings(d: Decoded, at: number): void {
     readRaw(this.bytes, at, true, this.raw);
-    const immediate = this.bytes.subarray(this.raw.immediate, at + d.length);
     const [to, from] = d.operands;
     const rm = from.kind === "mem" ? this.operandMemory(d, 16, false) : register(from.reg);
     this.giveUpFlags();
     this.a.moveRegister(SCRATCH, R10);
     this.a.op(this.raw.opcode, to.reg, rm, form(this.raw.w, this.raw.prefixes));
-    for (let i = 0; i < immediate.length; i++) this.a.byte(immediate[i]);
+    for (let i = this.raw.immediate; i < at + d.length; i++) this.a.byte(this.bytes[i]);
     this.flags = Place.HOST;
   }
 }

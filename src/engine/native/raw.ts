@@ -2,11 +2,11 @@
  * @source SDM vol. 2A ch. 2 */
 
 export interface Raw {
-  /** Mandatory and operand-size prefixes, as they are to stand before REX; LOCK is not among them. */
-  prefixes: number[];
+  /** Mandatory and operand-size prefixes, as they are to stand before REX, the first one higher; LOCK is not among them. */
+  prefixes: number;
   w: boolean;
-  /** Opcode with its escapes. */
-  opcode: number[];
+  /** Opcode with its escapes, the first byte highest. */
+  opcode: number;
   /** VEX map, 0: legacy encoding. */
   vex: number;
   /** VEX.pp. */
@@ -48,28 +48,25 @@ export function readRaw(bytes: Uint8Array, at: number, hasModrm: boolean, out: R
     out.pp = bytes[at + 2] & 3;
     out.vvvv = (~bytes[at + 2] >> 3) & 15;
     out.w = (bytes[at + 2] & 0x80) !== 0;
-    out.opcode = [bytes[at + 3]];
+    out.opcode = bytes[at + 3];
     at += 4;
   } else if (bytes[at] === 0xc5) {
     out.vex = 1;
     out.pp = bytes[at + 1] & 3;
     out.vvvv = (~bytes[at + 1] >> 3) & 15;
-    out.opcode = [bytes[at + 2]];
+    out.opcode = bytes[at + 2];
     at += 3;
   } else {
-    const start = at;
-    if (bytes[at] === 0x0f) {
+    out.opcode = bytes[at++];
+    if (out.opcode === 0x0f) {
       map = 1;
-      at++;
-      if (bytes[at] === 0x38 || bytes[at] === 0x3a) at++;
+      out.opcode = 0x0f00 | bytes[at++];
+      if (out.opcode === 0x0f38 || out.opcode === 0x0f3a) out.opcode = (out.opcode << 8) | bytes[at++];
     }
-    at++;
-    out.opcode = [...bytes.subarray(start, at)];
   }
-  out.prefixes = [];
-  if (operandSize) out.prefixes.push(0x66);
+  out.prefixes = operandSize ? 0x66 : 0;
   // before one-byte opcodes they are hints here
-  if (repeat !== 0 && map !== 0) out.prefixes.push(repeat);
+  if (repeat !== 0 && map !== 0) out.prefixes = (out.prefixes << 8) | repeat;
   out.reg = -1;
   if (hasModrm || out.vex !== 0) {
     const modrm = bytes[at++];

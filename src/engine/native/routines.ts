@@ -12,7 +12,7 @@ import {
   TLB_OTHER,
 } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
-import { type Assembler, Cc, form, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
+import { type Assembler, Cc, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
 import {
   ADDRESS,
   Context,
@@ -86,7 +86,7 @@ const Image = { CONTROL: 0, STATUS: 4, TAGS: 8, REGISTERS: 28 } as const;
 const TOP = 0x3800;
 const image = (at: number): RegisterOrMemory => field(Native.X87_IMAGE + at);
 const word = (a: Assembler, to: number, from: number): void => {
-  a.op([0x0f, 0xb7], SCRATCH, field(from));
+  a.op(0x0fb7, SCRATCH, field(from));
   a.store32(image(to), SCRATCH);
 };
 /** Loads the host's x87 registers. Uses SCRATCH. @returns offset */
@@ -102,11 +102,11 @@ function writeX87Load(a: Assembler): number {
     a.load64(SCRATCH, field(Reg.ST + 16 * n));
     a.store64(image(Image.REGISTERS + 10 * n), SCRATCH);
     a.load32(SCRATCH, field(Reg.ST + 16 * n + 8));
-    a.op([0x89], SCRATCH, image(Image.REGISTERS + 10 * n + 8), W16);
+    a.op(0x89, SCRATCH, image(Image.REGISTERS + 10 * n + 8), W16);
   }
-  a.op([0xdd], 4, image(0)); // frstor
+  a.op(0xdd, 4, image(0)); // frstor
   word(a, Image.STATUS, Reg.FSW);
-  a.op([0xd9], 4, image(0)); // fldenv
+  a.op(0xd9, 4, image(0)); // fldenv
   a.moveImmediate32(field(Native.X87), 1);
   a.byte(0xc3);
   return start;
@@ -117,14 +117,14 @@ function writeX87Save(a: Assembler): void {
   const none = a.branchAhead(Cc.NZ);
   a.byte(0x50); // push rax
   a.moveImmediate32(field(Native.X87), 2);
-  a.op([0xdd], 6, image(0)); // fnsave
+  a.op(0xdd, 6, image(0)); // fnsave
   for (const [from, to] of [
     [Image.CONTROL, Reg.FCW],
     [Image.TAGS, Reg.FTW],
     [Image.STATUS, Reg.FSW],
   ]) {
     a.load32(RCX, image(from));
-    a.op([0x89], RCX, field(to), W16);
+    a.op(0x89, RCX, field(to), W16);
   }
   a.shift(5, register(RCX), 11);
   for (let n = 0; n < X87_REGISTERS; n++) {
@@ -134,7 +134,7 @@ function writeX87Save(a: Assembler): void {
     const to = (at: number): RegisterOrMemory => memory(FILE, Reg.ST + at - FILE_BIAS, RDX);
     a.load64(RAX, image(Image.REGISTERS + 10 * n));
     a.store64(to(0), RAX);
-    a.op([0x0f, 0xb7], RAX, image(Image.REGISTERS + 10 * n + 8));
+    a.op(0x0fb7, RAX, image(Image.REGISTERS + 10 * n + 8));
     a.store64(to(8), RAX);
   }
   a.byte(0x58);
@@ -149,14 +149,14 @@ function writeEnter(a: Assembler, stateAddress: bigint, x87Load: number): number
     a.byte(0x50 | (r & 7));
   }
   a.arithmetic(5, register(RSP), 8);
-  a.op([0x0f, 0xae], 3, memory(RSP, 0)); // stmxcsr
+  a.op(0x0fae, 3, memory(RSP, 0)); // stmxcsr
   a.load64(FILE, memory(RDI, Context.FILE));
   a.moveAddress(RAX, stateAddress);
   a.load32(RCX, field(Engine.TLB));
-  a.op([0x03], RAX, register(RCX), W);
+  a.op(0x03, RAX, register(RCX), W);
   a.store64(field(Native.TLB), RAX);
-  a.op([0x0f, 0xae], 2, field(Reg.MXCSR)); // ldmxcsr
-  for (let n = 0; n < XMMS; n++) a.op([0x0f, 0x10], n, field(Reg.XMM + 16 * n));
+  a.op(0x0fae, 2, field(Reg.MXCSR)); // ldmxcsr
+  for (let n = 0; n < XMMS; n++) a.op(0x0f10, n, field(Reg.XMM + 16 * n));
   a.load64(RCX, memory(RDI, Context.CODE));
   a.store64(field(Native.CODE), RCX);
   a.arithmetic(7, field(Native.X87), 2, false);
@@ -165,7 +165,7 @@ function writeEnter(a: Assembler, stateAddress: bigint, x87Load: number): number
   a.bind(none);
   for (const [host, n] of GUESTS) a.load64(host, field(Reg.GPR + 8 * n));
   a.load32(RAX, field(Native.TARGET));
-  a.op([0x03], RAX, field(Native.CODE), W);
+  a.op(0x03, RAX, field(Native.CODE), W);
   a.raw(0xff, 0xe0);
   return enter;
 }
@@ -184,9 +184,9 @@ function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuel
   const out = a.at;
   for (const [host, n] of GUESTS) a.store64(field(Reg.GPR + 8 * n), host);
   writeX87Save(a);
-  for (let n = 0; n < XMMS; n++) a.op([0x0f, 0x11], n, field(Reg.XMM + 16 * n));
-  a.op([0x0f, 0xae], 3, field(Reg.MXCSR));
-  a.op([0x0f, 0xae], 2, memory(RSP, 0));
+  for (let n = 0; n < XMMS; n++) a.op(0x0f11, n, field(Reg.XMM + 16 * n));
+  a.op(0x0fae, 3, field(Reg.MXCSR));
+  a.op(0x0fae, 2, memory(RSP, 0));
   a.arithmetic(0, register(RSP), 8);
   for (const r of SAVED.toReversed()) {
     if (r >= 8) a.byte(0x41);
@@ -218,10 +218,10 @@ function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuel
   a.load32(SCRATCH, field(Native.ADDRESS));
   a.arithmetic(4, register(SCRATCH), PAGE - 1, false);
   loadSize(a, ADDRESS);
-  a.op([0x03], SCRATCH, register(ADDRESS));
+  a.op(0x03, SCRATCH, register(ADDRESS));
   a.arithmetic(7, register(SCRATCH), PAGE, false);
   const inside = a.branchAhead(Cc.BE);
-  a.op([0xff], 4, field(Native.RESUME)); // jmp
+  a.op(0xff, 4, field(Native.RESUME)); // jmp
   a.bind(whole);
   a.bind(inside);
   const miss = a.at;
@@ -230,7 +230,7 @@ function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuel
   const fuelOut = a.at;
   a.byte(0x58);
   a.load32(ADDRESS, memory(SCRATCH, 0));
-  a.op([0x03], ADDRESS, field(Reg.PAGE_VA), W);
+  a.op(0x03, ADDRESS, field(Reg.PAGE_VA), W);
   const lookUp = a.at;
   a.store64(field(Reg.RIP), ADDRESS);
   leave(a, Left.LOOK_UP, out);
@@ -244,19 +244,19 @@ function writeOtherPlace(a: Assembler): void {
   a.shift(5, register(SCRATCH), INDEX_SHIFT);
   a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
   a.load32(RCX, register(SCRATCH));
-  a.op([0x03], SCRATCH, TLB, W);
+  a.op(0x03, SCRATCH, TLB, W);
   a.arithmetic(6, register(RCX), TLB_OTHER * TLB_ENTRY_BYTES, false);
-  a.op([0x03], RCX, TLB, W);
+  a.op(0x03, RCX, TLB, W);
   loadSize(a, ADDRESS);
   a.load64(RDX, field(Native.ADDRESS));
   a.lea(ADDRESS, memory(ADDRESS, -1, RDX));
   a.arithmetic(4, register(ADDRESS), -PAGE);
   a.test(field(Native.INFO), 1 << Info.WRITE);
   const read = a.branchAhead(Cc.Z);
-  a.op([0x3b], ADDRESS, memory(RCX, Tlb.WRITE), W);
+  a.op(0x3b, ADDRESS, memory(RCX, Tlb.WRITE), W);
   a.bind(read);
   const noWrite = a.branchAhead(Cc.NZ);
-  a.op([0x3b], ADDRESS, memory(RCX, Tlb.READ), W);
+  a.op(0x3b, ADDRESS, memory(RCX, Tlb.READ), W);
   const noRead = a.branchAhead(Cc.NZ);
   for (const word of [Tlb.READ, Tlb.WRITE, Tlb.ADDEND]) {
     a.load64(RDX, memory(SCRATCH, word));
@@ -266,7 +266,7 @@ function writeOtherPlace(a: Assembler): void {
   }
   for (const r of [RDX, RCX]) a.byte(0x58 | r);
   a.load32(SCRATCH, field(Native.TARGET));
-  a.op([0x03], SCRATCH, field(Native.CODE), W);
+  a.op(0x03, SCRATCH, field(Native.CODE), W);
   a.raw(0xff, 0xe0);
   a.bind(noWrite);
   a.bind(noRead);
@@ -288,10 +288,10 @@ function writeSplitCopy(a: Assembler, out: boolean, miss: number): void {
     a.load32(SCRATCH, register(ADDRESS));
     a.shift(5, register(SCRATCH), INDEX_SHIFT);
     a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
-    a.op([0x03], SCRATCH, TLB, W);
+    a.op(0x03, SCRATCH, TLB, W);
     a.moveRegister(RDX, ADDRESS);
     a.arithmetic(4, register(RDX), -PAGE);
-    a.op([0x3b], RDX, out ? TLB_WRITE : TLB_READ, W);
+    a.op(0x3b, RDX, out ? TLB_WRITE : TLB_READ, W);
     return a.branchAhead(Cc.NZ);
   };
   // the second page first: nothing is to be written if it cannot be
@@ -303,8 +303,8 @@ function writeSplitCopy(a: Assembler, out: boolean, miss: number): void {
   const gone = check();
   a.load64(SCRATCH, TLB_ADDEND);
   const there = memory(ADDRESS, 0, SCRATCH, 0, true);
-  a.op([0x0f, 0xb6], RDX, out ? memory(RSI, 0) : there);
-  a.op([0x88], RDX, out ? there : memory(RSI, 0));
+  a.op(0x0fb6, RDX, out ? memory(RSI, 0) : there);
+  a.op(0x88, RDX, out ? there : memory(RSI, 0));
   a.arithmetic(0, register(RSI), 1);
   a.arithmetic(0, register(ADDRESS), 1);
   a.arithmetic(5, register(RCX), 1, false);
@@ -329,7 +329,7 @@ function writeSplits(
   const splitAddress = a.at;
   a.moveAddress(SCRATCH, -ramAddress);
   a.lea(ADDRESS, field(Native.SPLIT));
-  a.op([0x03], ADDRESS, register(SCRATCH), W);
+  a.op(0x03, ADDRESS, register(SCRATCH), W);
   a.byte(0xc3);
   const splitOut = a.at;
   writeSplitCopy(a, true, miss);
@@ -340,20 +340,20 @@ function writeSplits(
 function writeClock(a: Assembler, clockAddress: bigint): number {
   const clock = a.at;
   for (const [host, n] of VOLATILE) a.store64(field(Reg.GPR + 8 * n), host);
-  for (let n = 0; n < XMMS; n++) a.op([0x0f, 0x11], n, field(Reg.XMM + 16 * n));
+  for (let n = 0; n < XMMS; n++) a.op(0x0f11, n, field(Reg.XMM + 16 * n));
   a.moveRegister(ADDRESS, RSP);
   a.arithmetic(4, register(RSP), -16);
   a.arithmetic(5, register(RSP), 16);
-  a.op([0xc7], 0, register(RDI), W);
+  a.op(0xc7, 0, register(RDI), W);
   a.word(CLOCK_MONOTONIC);
   a.moveRegister(RSI, RSP);
   a.moveAddress(RAX, clockAddress);
   a.raw(0xff, 0xd0); // call rax
-  a.op([0x69], RAX, memory(RSP, SECONDS), W);
+  a.op(0x69, RAX, memory(RSP, SECONDS), W);
   a.word(1_000_000_000);
-  a.op([0x03], RAX, memory(RSP, NANOSECONDS), W);
+  a.op(0x03, RAX, memory(RSP, NANOSECONDS), W);
   a.moveRegister(RSP, ADDRESS);
-  for (let n = 0; n < XMMS; n++) a.op([0x0f, 0x10], n, field(Reg.XMM + 16 * n));
+  for (let n = 0; n < XMMS; n++) a.op(0x0f10, n, field(Reg.XMM + 16 * n));
   for (const [host, n] of VOLATILE) a.load64(host, field(Reg.GPR + 8 * n));
   a.byte(0xc3);
   return clock;
@@ -367,30 +367,30 @@ function writeLookup(
 ): Pick<Routines, "goTo" | "lookup"> {
   const goTo = a.at;
   a.byte(0x58); // pop rax
-  a.op([0x63], ADDRESS, memory(SCRATCH, 0), W);
-  a.op([0x03], ADDRESS, field(Reg.PAGE_VA), W);
+  a.op(0x63, ADDRESS, memory(SCRATCH, 0), W);
+  a.op(0x03, ADDRESS, field(Reg.PAGE_VA), W);
   const lookup = a.at;
   a.arithmetic(7, field(Reg.ATTENTION), 0, false);
   a.branch(Cc.NZ, exits.lookUp);
   a.store64(field(Native.TEMP), RCX);
   a.moveRegister(SCRATCH, ADDRESS);
   a.shift(5, register(SCRATCH), 12, true);
-  a.op([0x31], ADDRESS, register(SCRATCH)); // the low halves
-  a.op([0x85], ADDRESS, register(ADDRESS), W);
+  a.op(0x31, ADDRESS, register(SCRATCH)); // the low halves
+  a.op(0x85, ADDRESS, register(ADDRESS), W);
   const upper = a.branchAhead(Cc.S);
   a.load32(RCX, field(Engine.CODE_TAG));
   a.shift(4, register(RCX), TAG_SHIFT);
-  a.op([0x31], RCX, register(SCRATCH));
+  a.op(0x31, RCX, register(SCRATCH));
   a.bind(upper);
   a.arithmetic(4, register(SCRATCH), JUMP_CACHE_ENTRIES - 1, false);
   a.shift(4, register(SCRATCH), 4);
   const cached = (at: number) => memory(FILE, VCPU_JUMP_CACHE + at - FILE_BIAS, SCRATCH);
-  a.op([0x39], ADDRESS, cached(0), W);
+  a.op(0x39, ADDRESS, cached(0), W);
   const another = a.branchAhead(Cc.NZ);
   a.load32(RCX, cached(JUMP_TAG));
-  a.op([0x3b], RCX, field(Engine.CODE_TAG));
+  a.op(0x3b, RCX, field(Engine.CODE_TAG));
   const valid = a.branchAhead(Cc.Z);
-  a.op([0x3b], RCX, field(Engine.CODE_TAG_GLOBAL));
+  a.op(0x3b, RCX, field(Engine.CODE_TAG_GLOBAL));
   const old = a.branchAhead(Cc.NZ);
   a.bind(valid);
   writeGo(a, stateAddress, exits.out);
@@ -405,21 +405,21 @@ function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
   a.load32(RCX, register(SCRATCH));
   a.shift(5, register(SCRATCH), 2);
   a.load32(SCRATCH, memory(FILE, VCPU_JUMP_CODE - FILE_BIAS, SCRATCH));
-  a.op([0x85], SCRATCH, register(SCRATCH));
+  a.op(0x85, SCRATCH, register(SCRATCH));
   const unknown = a.branchAhead(Cc.Z);
   const go = a.at;
   a.moveRegister(RCX, ADDRESS);
   a.arithmetic(4, register(RCX), -4096);
   a.store64(field(Reg.PAGE_VA), RCX);
   a.load64(RCX, field(Native.TEMP));
-  a.op([0x03], RAX, field(Native.CODE), W);
+  a.op(0x03, RAX, field(Native.CODE), W);
   a.raw(0xff, 0xe0);
   // the decoded entry knows
   a.bind(unknown);
   a.load32(SCRATCH, memory(FILE, VCPU_JUMP_CACHE + JUMP_ENTRY - FILE_BIAS, RCX));
   a.store64(field(Native.TEMP2), RCX);
   a.moveAddress(RCX, stateAddress);
-  a.op([0x81], 7, memory(RCX, Entry.HANDLER, SCRATCH), form(false, [0x66]));
+  a.op(0x81, 7, memory(RCX, Entry.HANDLER, SCRATCH), W16);
   a.raw(REGION_HANDLERS & 0xff, REGION_HANDLERS >> 8);
   const cold = a.branchAhead(Cc.NZ);
   a.load32(SCRATCH, memory(RCX, RegionEntry.LABEL, SCRATCH));

@@ -32,7 +32,7 @@ const isInMemory = ({ kind, reg }: Operand): boolean => kind === "gpr" && HOST_O
 const isByte = (d: Decoded, i: number): boolean => i >= 0 && d.operands[i].kind === "gpr" && d.operands[i].width === 1;
 
 export abstract class SameInstructions extends BlockEmitter {
-  protected readonly raw: Raw = { prefixes: [], w: false, opcode: [], vex: 0, pp: 0, vvvv: 0, reg: 0, immediate: 0 };
+  protected readonly raw: Raw = { prefixes: 0, w: false, opcode: 0, vex: 0, pp: 0, vvvv: 0, reg: 0, immediate: 0 };
 
   protected prepareFlags(flags: number): void {
     if (flags === Flags.READS || flags === Flags.CHANGES) this.bringFlags();
@@ -44,15 +44,15 @@ export abstract class SameInstructions extends BlockEmitter {
   /** Forms without ModRM that have one with it. */
   protected withModrm(): void {
     const raw = this.raw;
-    const [opcode] = raw.opcode;
-    if (raw.opcode.length !== 1 || raw.vex !== 0) return;
+    const { opcode } = raw;
+    if (opcode > 0xff || raw.vex !== 0) return;
     if (opcode < 0x40 && (opcode & 7) >= 4) {
-      raw.opcode = [opcode & 1 ? 0x81 : 0x80];
+      raw.opcode = opcode & 1 ? 0x81 : 0x80;
       raw.reg = opcode >> 3;
     } else if (opcode === 0xa8 || opcode === 0xa9) {
-      raw.opcode = [opcode & 1 ? 0xf7 : 0xf6];
+      raw.opcode = opcode & 1 ? 0xf7 : 0xf6;
       raw.reg = 0;
-    } else if (opcode >= 0x90 && opcode <= 0x97) raw.opcode = [0x87];
+    } else if (opcode >= 0x90 && opcode <= 0x97) raw.opcode = 0x87;
   }
   /** A shift by 0 places changes no flags. */
   protected shiftFlags(d: Decoded, flags: number): number {
@@ -63,10 +63,11 @@ export abstract class SameInstructions extends BlockEmitter {
   }
 
   /** The same instruction with other operands. */
-  protected same(d: Decoded, immediate: Uint8Array): void {
+  /** @param end offset in `bytes` behind the instruction, up to which its immediate goes */
+  protected same(d: Decoded, end: number): void {
     const raw = this.raw;
     const { treatment } = this;
-    if (raw.opcode.length === 1 && raw.opcode[0] >= 0xb0 && raw.opcode[0] <= 0xbf && raw.vex === 0)
+    if (raw.opcode >= 0xb0 && raw.opcode <= 0xbf && raw.vex === 0)
       return this.moveImmediate(d);
     if (treatment.mnemonic === "lea") return this.lea(d);
     this.withModrm();
@@ -97,8 +98,8 @@ export abstract class SameInstructions extends BlockEmitter {
         : this.operandMemory(d, width, access !== "r", locked ? width - 1 : treatment.align);
     }
     this.prepareFlags(flags);
-    this.encode(d, { regAt, rmAt, vAt }, rm, immediate);
-    if (this.maySplit(d, memAt)) this.lastAccess.after = this.a.at;
+    this.encode(d, { regAt, rmAt, vAt }, rm, end);
+    if (this.maySplit(d, memAt)) this.mayLieInTwoPages();
     this.noteFlags(flags);
   }
   /** Can the instruction be done on a copy of its operand in memory? */
@@ -113,7 +114,7 @@ export abstract class SameInstructions extends BlockEmitter {
     d: Decoded,
     { regAt, rmAt, vAt }: Operands,
     memoryOperand: RegisterOrMemory | undefined,
-    immediate: ArrayLike<number>,
+    end: number,
   ): void {
     const { a, raw } = this;
     const homes = this.turnHigh(d, regAt, rmAt);
@@ -131,13 +132,13 @@ export abstract class SameInstructions extends BlockEmitter {
       } else rm = register(this.homeOf(d, rmAt, homes));
     }
     const byte = isByte(d, regAt) || isByte(d, rmAt);
-    const how = form(raw.w, raw.prefixes.length > 0 ? raw.prefixes : undefined, byte);
-    if (raw.vex !== 0) a.vex(raw.vex, raw.pp, raw.opcode[0], regNumber, vNumber, rm, how);
+    const how = form(raw.w, raw.prefixes, byte);
+    if (raw.vex !== 0) a.vex(raw.vex, raw.pp, raw.opcode, regNumber, vNumber, rm, how);
     else {
       if (d.lock) a.byte(0xf0);
       a.op(raw.opcode, regNumber, rm, how);
     }
-    for (let i = 0; i < immediate.length; i++) a.byte(immediate[i]);
+    for (let i = raw.immediate; i < end; i++) a.byte(this.bytes[i]);
     if (homes.inScratch >= 0 && homes.written) a.store64(gprField(homes.inScratch), SCRATCH);
     if (upper >= 0) a.moveImmediate32(field(Reg.GPR + 8 * upper + 4), 0);
     if (turned >= 0) this.rotate(HOST_OF[turned], HOST_OF[turned], 56);
@@ -188,19 +189,19 @@ export abstract class SameInstructions extends BlockEmitter {
     const host = HOST_OF[reg];
     if (width === 1) {
       if (highByte) this.rotate(host, host, 8);
-      a.op([0xc6], 0, this.gpr(reg), B);
+      a.op(0xc6, 0, this.gpr(reg), B);
       a.byte(d.imm32 & 0xff);
       if (highByte) this.rotate(host, host, 56);
       return;
     }
     if (width === 2) {
-      a.op([0xc7], 0, this.gpr(reg), W16);
+      a.op(0xc7, 0, this.gpr(reg), W16);
       a.raw(d.imm32 & 0xff, (d.imm32 >> 8) & 0xff);
       return;
     }
     const value = width === 4 ? BigInt.asUintN(32, d.imm) : BigInt.asIntN(64, d.imm);
     if (value >= -0x8000_0000n && value <= 0x7fff_ffffn) {
-      a.op([0xc7], 0, this.gpr(reg), W);
+      a.op(0xc7, 0, this.gpr(reg), W);
       a.word(Number(value));
     } else if (host === IN_MEMORY) {
       a.moveAddress(SCRATCH, value);
@@ -216,16 +217,16 @@ export abstract class SameInstructions extends BlockEmitter {
     const raw = this.raw;
     const { reg, width } = d.operands[0];
     const host = HOST_OF[reg];
-    const how = form(raw.w, width === 2 ? [0x66] : undefined);
-    if (host !== IN_MEMORY && d.base >= 0 && this.isSimple({ ...d, segment: -1 })) {
-      a.op([0x8d], host, this.simple(d), how);
+    const how = form(raw.w, width === 2 ? 0x66 : 0);
+    if (host !== IN_MEMORY && this.isSimple(d, false)) {
+      a.op(0x8d, host, this.simple(d), how);
       return;
     }
-    this.effective(this.addressOf(d), false);
+    this.effective(d, false);
     if (width === 8) this.copyFrom(reg, ADDRESS);
     else if (width === 4) {
       a.load32(ADDRESS, register(ADDRESS));
       this.copyFrom(reg, ADDRESS);
-    } else a.op([0x89], ADDRESS, this.gpr(reg), W16);
+    } else a.op(0x89, ADDRESS, this.gpr(reg), W16);
   }
 }

@@ -4,7 +4,7 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { Reg } from "../../isa/registers.ts";
 import { Engine } from "../wasm/layout.ts";
 import { Cc, Host, register } from "./assembler.ts";
-import { Place } from "./block-emitter.ts";
+import { Place, StubKind } from "./block-emitter.ts";
 import { KernelInstructions } from "./kernel-instructions.ts";
 import { Native, SCRATCH } from "./layout.ts";
 import { field, TEMP3, W16 } from "./operands.ts";
@@ -24,27 +24,23 @@ export abstract class X87Instructions extends KernelInstructions {
     a.arithmetic(7, field(Engine.X87_TRAP), 0, false);
     this.leaveIf(Cc.NZ);
     a.arithmetic(7, field(Native.X87), 1, false);
-    const [offset, index] = [this.offset, this.index];
     const from = a.branchAhead(Cc.NZ);
-    const back = a.at;
-    this.stubs.push({
-      from,
-      write: () => {
-        a.op([0x0f, 0xb7], SCRATCH, field(Reg.FCW));
-        this.testMasks();
-        const unmasked = a.branchAhead(Cc.NZ);
-        a.call(this.routines.x87Load);
-        a.jump(back);
-        a.bind(unmasked);
-        a.call(this.routines.interpret);
-        a.word(this.infoOf(offset, index));
-      },
-    });
+    this.stub(StubKind.X87, from, this.info, a.at);
     this.x87Checked = true;
+  }
+  protected override writeLoadX87(info: number, back: number): void {
+    const { a } = this;
+    a.op(0x0fb7, SCRATCH, field(Reg.FCW));
+    this.testMasks();
+    const unmasked = a.branchAhead(Cc.NZ);
+    a.call(this.routines.x87Load);
+    a.jump(back);
+    a.bind(unmasked);
+    this.writeInterpret(info);
   }
   /** Are all exceptions masked in the control word in SCRATCH? Then ZF is set. */
   protected testMasks(): void {
-    this.a.op([0xf7], 2, register(SCRATCH)); // not
+    this.a.op(0xf7, 2, register(SCRATCH)); // not
     this.a.test(register(SCRATCH), MASKS);
   }
 
@@ -57,7 +53,7 @@ export abstract class X87Instructions extends KernelInstructions {
     if (d.operandCount > 0 && d.operands[0].kind === "mem") this.x87Memory(d, opcode);
     else if (d.operandCount > 0 && d.operands[0].kind === "gpr") {
       a.raw(opcode, modrm); // fnstsw ax
-      a.op([0x89], SCRATCH, register(Host.R10), W16);
+      a.op(0x89, SCRATCH, register(Host.R10), W16);
     } else {
       if (treatment.flags === Flags.READS) this.bringFlags();
       a.raw(opcode, modrm);
@@ -71,14 +67,14 @@ export abstract class X87Instructions extends KernelInstructions {
     const write = WRITES_MEMORY.test(mnemonic);
     const from = this.operandMemory(d, width, write);
     if (mnemonic === "fldcw") {
-      a.op([0x0f, 0xb7], SCRATCH, from);
+      a.op(0x0fb7, SCRATCH, from);
       a.store32(TEMP3, SCRATCH);
       this.testMasks();
       this.leaveIf(Cc.NZ);
-      a.op([opcode], 5, TEMP3);
+      a.op(opcode, 5, TEMP3);
       return;
     }
-    a.op([opcode], d.row.ext!, from);
-    if (!write) this.lastAccess.after = a.at;
+    a.op(opcode, d.row.ext!, from);
+    if (!write) this.mayLieInTwoPages();
   }
 }
