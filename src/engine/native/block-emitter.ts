@@ -57,12 +57,20 @@ export const StubKind = {
   X87: 4,
 } as const;
 
+/** The code of an access's check, and the offset in it of its last byte's distance from its first. */
+interface Check {
+  readonly bytes: Uint8Array;
+  readonly last: number;
+}
+
 export abstract class BlockEmitter {
   protected readonly a: Assembler;
   protected readonly routines: Routines;
   /** Of the current instruction. */
   protected treatment!: Treatment;
   protected bytes: Uint8Array = new Uint8Array(0);
+  /** By 2 if it writes, and 1 if it has several bytes. */
+  readonly #checks: readonly Check[];
   /** Of Stub.FIELDS numbers each. */
   readonly #stubs = new Int32Array(MOST_STUBS * Stub.FIELDS);
   /** The next one's index. */
@@ -82,6 +90,7 @@ export abstract class BlockEmitter {
   constructor(a: Assembler, routines: Routines) {
     this.a = a;
     this.routines = routines;
+    this.#checks = [false, true].flatMap((write) => [false, true].map((several) => this.#writeCheck(write, several)));
   }
 
   // ——— leaving ———
@@ -285,6 +294,25 @@ export abstract class BlockEmitter {
     this.giveUpFlags();
     return this.a.at;
   }
+  /** Compares ADDRESS with the TLB's entry for it: its page's address, or, where an access runs into the next page, that one's, which another entry has. */
+  #writeCheck(write: boolean, several: boolean): Check {
+    const a = this.a;
+    const start = a.at;
+    let last = 0;
+    a.load32(SCRATCH, register(ADDRESS));
+    a.shift(5, register(SCRATCH), INDEX_SHIFT);
+    a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
+    a.op(0x03, SCRATCH, TLB, W);
+    if (several) {
+      a.arithmetic(0, register(ADDRESS), 1);
+      last = a.at - 1 - start;
+    }
+    a.arithmetic(4, register(ADDRESS), -PAGE);
+    a.op(0x3b, ADDRESS, write ? TLB_WRITE : TLB_READ, W);
+    const bytes = a.bytes.slice(start, a.at);
+    a.at = start;
+    return { bytes, last };
+  }
   /** @param from as from beginAccess: from there on is code that puts the address into ADDRESS  @param again the address, if it can be made at once */
   protected access(
     from: number,
@@ -300,14 +328,9 @@ export abstract class BlockEmitter {
       this.leaveIf(Cc.NZ);
     }
     if (again === undefined) a.store64(TEMP, ADDRESS);
-    a.load32(SCRATCH, register(ADDRESS));
-    a.shift(5, register(SCRATCH), INDEX_SHIFT);
-    a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
-    a.op(0x03, SCRATCH, TLB, W);
-    // an access that runs into the next page compares with that page's address, which another entry has
-    if (size > 1) a.arithmetic(0, register(ADDRESS), size - 1);
-    a.arithmetic(4, register(ADDRESS), -PAGE);
-    a.op(0x3b, ADDRESS, write ? TLB_WRITE : TLB_READ, W);
+    const check = this.#checks[(write ? 2 : 0) + (size > 1 ? 1 : 0)];
+    for (const byte of check.bytes) a.byte(byte);
+    if (size > 1) a.bytes[a.at - check.bytes.length + check.last] = size - 1;
     const info = this.info + (write ? 1 << Info.WRITE : 0) + (size << Info.SIZE);
     const missed = a.branchAhead(Cc.NZ);
     if (again !== undefined) a.lea(ADDRESS, again);

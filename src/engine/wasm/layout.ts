@@ -81,9 +81,9 @@ export const VCPU_BANK_SETS = VCPU_EMPTY_BANK + TLB_BANK_BYTES;
 export const BANK_SET_BYTES = 4096;
 export const VCPU_BYTES = VCPU_BANK_SETS + BANK_SETS * BANK_SET_BYTES;
 
-export const BLOCK_TABLE_ENTRIES = 32768;
+export const BLOCK_TABLE_ENTRIES = 131072;
 /** Fields of an entry of the block table, and the shift of its hash: (key ^ key >> HASH_SHIFT) mod BLOCK_TABLE_ENTRIES. */
-export const BlockEntry = { BYTES: 16, KEY: 0, BLOCK: 8, HASH_SHIFT: 15 } as const;
+export const BlockEntry = { BYTES: 16, KEY: 0, BLOCK: 8, HASH_SHIFT: 17 } as const;
 export const BLOCK_TABLE_BYTES = BLOCK_TABLE_ENTRIES * BlockEntry.BYTES;
 
 /** Records of regions (translator/regions.ts), by handler. */
