@@ -22,11 +22,12 @@ import {
   W16,
 } from "./operands.ts";
 import type { Treatment } from "./supported.ts";
-import type { Routines } from "./routines.ts";
+import { type Routines, writeGoByCache } from "./routines.ts";
 
 const PAGE = 4096;
 /** For the longest block. */
 const MOST_STUBS = 1024;
+const RSP = 4;
 export const LAHF = 0x9f;
 export const SAHF = 0x9e;
 
@@ -55,6 +56,8 @@ export const StubKind = {
   MISSED: 3,
   /** (Info, where the block goes on): the host has not the guest's x87 registers. */
   X87: 4,
+  /** (Info, what is added to RSP): to RIP in ADDRESS, if that is canonical. */
+  GO_TO_CHECKED: 5,
 } as const;
 
 /** The code of an access's check, and the offset in it of its last byte's distance from its first. */
@@ -84,6 +87,8 @@ export abstract class BlockEmitter {
   protected index = 0;
   /** Instructions of the block; known when stubs are written. */
   protected count = 0;
+  /** Is this most likely the kernel's code? */
+  protected kernel = false;
   /** Has the block looked whether SSE instructions trap? */
   protected sseChecked = false;
 
@@ -126,7 +131,12 @@ export abstract class BlockEmitter {
       else if (kind === StubKind.FUEL) this.outOfFuel(a, b);
       else if (kind === StubKind.INTERPRET) this.writeInterpret(a + ahead);
       else if (kind === StubKind.MISSED) this.#writeMissed(first, stubs[first + 3] + ahead);
-      else this.writeLoadX87(a + ahead, b);
+      else if (kind === StubKind.X87) this.writeLoadX87(a + ahead, b);
+      else {
+        this.a.call(this.routines.goToChecked);
+        this.a.word(a + ahead);
+        this.a.word(b);
+      }
     }
   }
   protected abstract writeLoadX87(info: number, back: number): void;
@@ -172,9 +182,23 @@ export abstract class BlockEmitter {
   }
   /** To an offset from the page's beginning. */
   protected goTo(target: number): void {
-    const a = this.a;
-    const at = a.jumpAhead();
-    this.link(at, target);
+    if (target >= 0 && target < PAGE) return this.link(this.a.jumpAhead(), target);
+    this.a.load64(ADDRESS, PAGE_VA);
+    this.a.lea(ADDRESS, memory(ADDRESS, target));
+    this.goByCache();
+  }
+  /** To RIP in ADDRESS, which is canonical. */
+  protected goByCache(): void {
+    writeGoByCache(this.a, this.kernel, (cc) => this.a.branch(cc, this.routines.lookup));
+  }
+  /** To RIP in ADDRESS, which the interpreter does if it is not canonical. @param pop what is added to RSP */
+  protected goByCacheChecked(pop: number): void {
+    const { a } = this;
+    const fail = (cc: number): void => this.stub(StubKind.GO_TO_CHECKED, a.branchAhead(cc), this.info, pop);
+    const rsp = HOST_OF[RSP];
+    writeGoByCache(a, this.kernel, fail, () => {
+      if (pop !== 0) a.lea(rsp, memory(rsp, pop));
+    });
   }
   protected link(at: number, target: number): void {
     if (target >= 0 && target < PAGE) this.sites.push(at, target);

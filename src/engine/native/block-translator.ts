@@ -17,7 +17,7 @@ export class BlockTranslator extends X87Instructions {
   readonly d: Decoded = newDecoded();
 
   /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
-   *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
+   *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions  @param kernel is it most likely the kernel's?
    *  @returns how many instructions it has, 0 if there is no supported one at `from`, the offset behind them in the page, and jumps to places in it */
   translate(
     bytes: Uint8Array,
@@ -25,9 +25,11 @@ export class BlockTranslator extends X87Instructions {
     from: number,
     limit: number,
     most: number,
+    kernel: boolean,
   ): { count: number; end: number; sites: Sites } {
     const { a, d } = this;
     this.bytes = bytes;
+    this.kernel = kernel;
     this.beginStubs();
     this.sites = [];
     this.count = 0;

@@ -161,7 +161,8 @@ export abstract class KernelInstructions extends OwnInstructions {
     this.copyWord(Engine.CODE_TAG, Engine.TAG_SUPERVISOR);
     this.copyWord(Engine.CODE_TAG_GLOBAL, Engine.TAG_GLOBAL);
     a.load64(ADDRESS, field(Reg.LSTAR));
-    a.jump(this.routines.lookup);
+    this.kernel = true;
+    this.goByCache();
     return true;
   }
   /** SYSRET to 64-bit code with neither AC nor TF, while no interrupt waits. */
@@ -194,7 +195,8 @@ export abstract class KernelInstructions extends OwnInstructions {
     this.copyWord(Engine.CODE_TAG, Engine.TAG_USER);
     a.moveImmediate32(field(Engine.CODE_TAG_GLOBAL), NO_TAG);
     a.moveRegister(ADDRESS, RCX);
-    a.jump(this.routines.lookup);
+    this.kernel = false;
+    this.goByCache();
     return true;
   }
   /** All of RFLAGS to SCRATCH. */

@@ -3,6 +3,7 @@
  * Blocks are compiled when they are met. One entry in the arena stands for such a block, with REGION_HANDLERS as handler, and where the code is.
  * Jumps inside a page go from code to code; all others look the place up as the interpreter does. A block whose code has changed begins with a look-up.
  * When there is no room, everything goes. @source docs/native.md */
+import { Reg } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import type { Block, BlockCompiler } from "../wasm/block.ts";
 import type { BlockCache } from "../wasm/blocks.ts";
@@ -60,6 +61,8 @@ export class NativeCode implements HotCode, BlockCompiler {
   /** The jumps of the block that was compiled last. */
   #sites: Sites = [];
   readonly #spanningPage = new Uint8Array(2 * PAGE);
+  /** Address of the register file of the vCPU that runs. */
+  #vcpu = 0;
   code = 0;
   readonly counts: HotCodeCounts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
 
@@ -106,6 +109,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.#host.release();
   }
   select(vcpu: number): void {
+    this.#vcpu = vcpu;
     this.#host.select();
     this.#host.context[Context.FILE / 8] = this.#host.stateAddress + BigInt(vcpu + FILE_BIAS);
   }
@@ -129,13 +133,17 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   install(): void {}
 
+  /** Is RIP in the upper half? */
+  get #inKernel(): boolean {
+    return this.#words[(this.#vcpu + Reg.RIP + 4) >> 2] < 0;
+  }
   get isFull(): boolean {
     const { at, bytes } = this.#assembler;
     return at + MOST_BLOCK_BYTES > this.#coldBegin || this.#translator.cold + MOST_BLOCK_BYTES > bytes.length;
   }
   compile(page: number, from: number): number {
     const before = this.#assembler.at;
-    const { end, count, sites } = this.#translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS);
+    const { end, count, sites } = this.#translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, this.#inKernel);
     if (count === 0) return 0;
     this.code = before;
     this.#sites = sites;
@@ -147,7 +155,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     const page = this.#spanningPage;
     page.set(bytes.subarray(0, MAX_INSTRUCTION), from);
     // its jumps lead to other pages, or to themselves in a page that may be another's
-    const { count } = this.#translator.translate(page, 0, from, from + MAX_INSTRUCTION, 1);
+    const { count } = this.#translator.translate(page, 0, from, from + MAX_INSTRUCTION, 1, this.#inKernel);
     if (count === 0) return false;
     this.code = before;
     this.#count(count, before);
@@ -208,7 +216,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     page.set(bytes, offset);
     this.#assembler.at = this.#begin;
     this.#translator.cold = this.#coldBegin;
-    const { count } = this.#translator.translate(page, 0, offset, offset + bytes.length, 1);
+    const { count } = this.#translator.translate(page, 0, offset, offset + bytes.length, 1, this.#inKernel);
     if (count === 0) return 0;
     const entry = this.#blocks.singleRegion(REGION_HANDLERS, offset, bytes.length);
     this.#words[(entry + RegionEntry.LABEL) >> 2] = this.#begin;

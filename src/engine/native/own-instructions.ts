@@ -117,7 +117,7 @@ export abstract class OwnInstructions extends SameInstructions {
       return true;
     }
     this.loadTarget(d);
-    this.a.jump(this.routines.lookup);
+    this.goByCacheChecked(0);
     return true;
   }
   /** The target of an indirect jump to ADDRESS. */
@@ -130,7 +130,6 @@ export abstract class OwnInstructions extends SameInstructions {
       this.giveUpFlags();
       this.copyTo(ADDRESS, d.operands[0].reg);
     }
-    this.requireCanonical();
   }
   /** The interpreter raises #GP if ADDRESS is not canonical. */
   protected requireCanonical(): void {
@@ -146,6 +145,7 @@ export abstract class OwnInstructions extends SameInstructions {
     const direct = d.operands[0].kind === "rel";
     if (!direct) {
       this.loadTarget(d);
+      this.requireCanonical();
       a.store64(TEMP2, ADDRESS);
     }
     const to = this.stackMemory(RSP, -8, true);
@@ -157,7 +157,7 @@ export abstract class OwnInstructions extends SameInstructions {
     if (direct) this.goTo(next + d.imm32);
     else {
       a.load64(ADDRESS, TEMP2);
-      a.jump(this.routines.lookup);
+      this.goByCache();
     }
     return true;
   }
@@ -165,9 +165,7 @@ export abstract class OwnInstructions extends SameInstructions {
     const a = this.a;
     const from = this.stackMemory(RSP, 0, false);
     a.load64(ADDRESS, from);
-    this.requireCanonical();
-    a.lea(R11, memory(R11, 8 + (d.operandCount > 0 ? d.imm32 & 0xffff : 0)));
-    a.jump(this.routines.lookup);
+    this.goByCacheChecked(8 + (d.operandCount > 0 ? d.imm32 & 0xffff : 0));
     return true;
   }
   protected push(d: Decoded): void {

@@ -1,12 +1,14 @@
 /* Native code that all blocks share: the way in, the ways out, and from one block to another whose place is not known. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
 import {
+  CODE_CACHE_ENTRIES,
   Engine,
   Entry,
   JUMP_CACHE_ENTRIES,
   REGION_HANDLERS,
   VCPU_JUMP_CACHE,
-  VCPU_JUMP_CODE,
+  VCPU_CODE_CACHE,
+  CodeCacheEntry,
   Tlb,
   TLB_ENTRY_BYTES,
   TLB_OTHER,
@@ -39,7 +41,9 @@ export interface Routines {
   readonly lookup: number;
   /** Called; behind the call stands RIP's distance from PAGE_VA, i32. */
   readonly goTo: number;
-  /** The same, where the code at RIP has changed: what the jump cache has must be looked at. */
+  /** Called, with RIP in R13: if it is canonical, what stands behind INFO is added to the guest's RSP, i32, and it goes there; INFO stands behind the call. */
+  readonly goToChecked: number;
+  /** As goTo, where the code at RIP has changed: what the jump cache has must be looked at. */
   readonly gone: number;
   /** Called; INFO and the address where to begin again stand behind the call; R13 is the address. */
   readonly missed: number;
@@ -65,6 +69,9 @@ const PAGE = 4096;
 const JUMP_TAG = 8;
 const JUMP_ENTRY = 12;
 const TAG_SHIFT = 5;
+/** Of the code cache: entries are found by the upper bits of RIP's lower half times this. */
+const HASH = 0x9e3779b1 | 0;
+const HASH_BITS = Math.log2(CODE_CACHE_ENTRIES * CodeCacheEntry.BYTES);
 
 /** What they are to know of the host: addresses of the memories and of clock_gettime(2). */
 export interface HostAddresses {
@@ -180,6 +187,7 @@ function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuel
   readonly out: number;
   readonly miss: number;
   readonly lookUp: number;
+  interpretAt(this: void): void;
 } {
   const out = a.at;
   for (const [host, n] of GUESTS) a.store64(field(Reg.GPR + 8 * n), host);
@@ -202,6 +210,11 @@ function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuel
   const interpret = a.at;
   takeInfo();
   leave(a, Left.INTERPRET, out);
+  // Info is where RAX points to
+  const interpretAt = (): void => {
+    a.byte(0x50); // push rax
+    a.jump(interpret);
+  };
 
   const missed = a.at;
   a.store64(field(Native.ADDRESS), ADDRESS);
@@ -234,7 +247,7 @@ function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuel
   const lookUp = a.at;
   a.store64(field(Reg.RIP), ADDRESS);
   leave(a, Left.LOOK_UP, out);
-  return { out, miss, interpret, missed, fuelOut, lookUp };
+  return { out, miss, interpret, interpretAt, missed, fuelOut, lookUp };
 }
 
 /** If the entry is at its page's other place (TLB_OTHER) it changes places with what is at the first, and the access is made again. */
@@ -363,12 +376,15 @@ function writeClock(a: Assembler, clockAddress: bigint): number {
 function writeLookup(
   a: Assembler,
   stateAddress: bigint,
-  exits: { readonly out: number; readonly lookUp: number },
-): Pick<Routines, "goTo" | "lookup"> {
-  const goTo = a.at;
-  a.byte(0x58); // pop rax
-  a.op(0x63, ADDRESS, memory(SCRATCH, 0), W);
-  a.op(0x03, ADDRESS, field(Reg.PAGE_VA), W);
+  exits: { readonly out: number; readonly lookUp: number; interpretAt(this: void): void },
+): Pick<Routines, "gone" | "goTo" | "goToChecked" | "lookup"> {
+  const takeTarget = (): void => {
+    a.byte(0x58); // pop rax
+    a.op(0x63, ADDRESS, memory(SCRATCH, 0), W);
+    a.op(0x03, ADDRESS, field(Reg.PAGE_VA), W);
+  };
+  const gone = a.at;
+  takeTarget();
   const lookup = a.at;
   a.arithmetic(7, field(Reg.ATTENTION), 0, false);
   a.branch(Cc.NZ, exits.lookUp);
@@ -398,35 +414,79 @@ function writeLookup(
   a.bind(old);
   a.load64(RCX, field(Native.TEMP));
   a.jump(exits.lookUp);
-  return { goTo, lookup };
+
+  const goTo = a.at;
+  takeTarget();
+  const fail = (cc: number): void => a.branch(cc, lookup);
+  a.op(0x85, ADDRESS, register(ADDRESS), W);
+  const kernel = a.branchAhead(Cc.S);
+  writeGoByCache(a, false, fail);
+  a.bind(kernel);
+  writeGoByCache(a, true, fail);
+
+  const goToChecked = a.at;
+  a.byte(0x58);
+  a.store64(field(Native.TEMP2), SCRATCH);
+  a.moveRegister(SCRATCH, ADDRESS);
+  a.shift(7, register(SCRATCH), 47, true);
+  a.arithmetic(0, register(SCRATCH), 1);
+  a.arithmetic(7, register(SCRATCH), 1);
+  a.load64(SCRATCH, field(Native.TEMP2));
+  const invalid = a.branchAhead(Cc.A);
+  a.op(0x63, SCRATCH, memory(SCRATCH, 4), W);
+  a.op(0x03, HOST_OF[RSP], register(SCRATCH), W);
+  a.jump(lookup);
+  a.bind(invalid);
+  exits.interpretAt();
+  return { gone, goTo, goToChecked, lookup };
 }
-/** SCRATCH is the distance of an entry of the jump cache that is the one for ADDRESS; RCX is in TEMP. */
+/** The distance of the code cache's entry for RIP in ADDRESS, to SCRATCH. */
+function loadPlace(a: Assembler): void {
+  a.op(0x69, SCRATCH, register(ADDRESS)); // imul
+  a.word(HASH);
+  a.shift(5, register(SCRATCH), 32 - HASH_BITS);
+  a.arithmetic(4, register(SCRATCH), -CodeCacheEntry.BYTES & ((1 << HASH_BITS) - 1), false);
+}
+const code = (at: number): RegisterOrMemory => memory(FILE, VCPU_CODE_CACHE + at - FILE_BIAS, SCRATCH);
+/** To RIP in ADDRESS, by the code cache: each place has a jump of its own, so that the processor can predict it. Uses SCRATCH and flags.
+ *  @param kernel is RIP most likely in global pages of the kernel?  @param fail writes a jump, if the condition holds, to what is done where RIP is not in the cache;
+ *  ADDRESS is still RIP there  @param before writes what is done before the jump; it may use ADDRESS and flags */
+export function writeGoByCache(a: Assembler, kernel: boolean, fail: (cc: number) => void, before?: () => void): void {
+  a.arithmetic(7, field(Reg.ATTENTION), 0, false);
+  fail(Cc.NZ);
+  loadPlace(a);
+  a.op(0x3b, ADDRESS, code(CodeCacheEntry.RIP), W);
+  fail(Cc.NZ);
+  a.load32(ADDRESS, field(kernel ? Engine.CODE_TAG_GLOBAL : Engine.CODE_TAG));
+  a.op(0x3b, ADDRESS, code(CodeCacheEntry.TAG));
+  a.load64(ADDRESS, code(CodeCacheEntry.RIP));
+  fail(Cc.NZ);
+  a.load64(ADDRESS, code(CodeCacheEntry.PAGE));
+  a.store64(field(Reg.PAGE_VA), ADDRESS);
+  before?.();
+  a.op(0xff, 4, code(CodeCacheEntry.CODE)); // jmp
+}
+/** SCRATCH is the distance of an entry of the jump cache that is the one for ADDRESS, RCX its tag; RCX is in TEMP. What is found is noted in the code cache. */
 function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
-  a.load32(RCX, register(SCRATCH));
-  a.shift(5, register(SCRATCH), 2);
-  a.load32(SCRATCH, memory(FILE, VCPU_JUMP_CODE - FILE_BIAS, SCRATCH));
-  a.op(0x85, SCRATCH, register(SCRATCH));
-  const unknown = a.branchAhead(Cc.Z);
-  const go = a.at;
-  a.moveRegister(RCX, ADDRESS);
-  a.arithmetic(4, register(RCX), -4096);
-  a.store64(field(Reg.PAGE_VA), RCX);
-  a.load64(RCX, field(Native.TEMP));
-  a.op(0x03, RAX, field(Native.CODE), W);
-  a.raw(0xff, 0xe0);
-  // the decoded entry knows
-  a.bind(unknown);
-  a.load32(SCRATCH, memory(FILE, VCPU_JUMP_CACHE + JUMP_ENTRY - FILE_BIAS, RCX));
-  a.store64(field(Native.TEMP2), RCX);
+  a.store32(field(Native.TEMP3), RCX);
+  a.load32(SCRATCH, memory(FILE, VCPU_JUMP_CACHE + JUMP_ENTRY - FILE_BIAS, SCRATCH));
   a.moveAddress(RCX, stateAddress);
   a.op(0x81, 7, memory(RCX, Entry.HANDLER, SCRATCH), W16);
   a.raw(REGION_HANDLERS & 0xff, REGION_HANDLERS >> 8);
   const cold = a.branchAhead(Cc.NZ);
-  a.load32(SCRATCH, memory(RCX, RegionEntry.LABEL, SCRATCH));
-  a.load64(RCX, field(Native.TEMP2));
-  a.shift(5, register(RCX), 2);
-  a.store32(memory(FILE, VCPU_JUMP_CODE - FILE_BIAS, RCX), SCRATCH);
-  a.jump(go);
+  a.load32(RCX, memory(RCX, RegionEntry.LABEL, SCRATCH));
+  a.op(0x03, RCX, field(Native.CODE), W);
+  loadPlace(a);
+  a.store64(code(CodeCacheEntry.RIP), ADDRESS);
+  a.store64(code(CodeCacheEntry.CODE), RCX);
+  a.load32(RCX, field(Native.TEMP3));
+  a.store32(code(CodeCacheEntry.TAG), RCX);
+  a.moveRegister(RCX, ADDRESS);
+  a.arithmetic(4, register(RCX), -4096);
+  a.store64(code(CodeCacheEntry.PAGE), RCX);
+  a.store64(field(Reg.PAGE_VA), RCX);
+  a.load64(RCX, field(Native.TEMP));
+  a.op(0xff, 4, code(CodeCacheEntry.CODE)); // jmp
   a.bind(cold);
   a.moveRegister(RCX, ADDRESS);
   a.arithmetic(4, register(RCX), -4096);
@@ -450,7 +510,6 @@ export function writeRoutines(a: Assembler, { stateAddress, ramAddress, clockAdd
     interpret,
     missed,
     fuelOut,
-    gone: fuelOut,
     clock,
     ramAddress,
     ...writeSplits(a, ramAddress, exits.miss),

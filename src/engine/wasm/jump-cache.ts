@@ -8,12 +8,14 @@ import type { FunctionBuilder, Local } from "../../wasm/function.ts";
 import { STATE } from "./emit-flags.ts";
 import {
   BANK_SETS,
+  CODE_CACHE_ENTRIES,
+  CodeCacheEntry,
   Engine,
   JUMP_CACHE_BYTES,
   JUMP_CACHE_ENTRIES,
   JUMP_PAGES,
+  VCPU_CODE_CACHE,
   VCPU_JUMP_CACHE,
-  VCPU_JUMP_CODE,
   VCPU_JUMP_PAGES,
 } from "./layout.ts";
 
@@ -105,8 +107,6 @@ export function emitAddJump(f: FunctionBuilder, rip: Local, block: Local, isGlob
   f.get(at)
     .get(block)
     .memory("i32.store", VCPU_JUMP_CACHE + BLOCK);
-  f.get(at).get(STATE).op("i32.sub").i32(2).op("i32.shr_u").get(STATE).op("i32.add");
-  f.i32(0).memory("i32.store", VCPU_JUMP_CODE);
 }
 
 /** The hash of pushEntry. */
@@ -121,6 +121,8 @@ export class JumpCache {
   readonly #area: number;
   readonly #entries: number;
   readonly #pages: number;
+  readonly #codes: number;
+  readonly #codesEnd: number;
   /** The last tag given out; tags are even, and with bit 0 set for user code. */
   #last: number;
   readonly #first: number;
@@ -136,6 +138,8 @@ export class JumpCache {
     this.#area = area >> 2;
     this.#entries = (area + VCPU_JUMP_CACHE) >> 2;
     this.#pages = (area + VCPU_JUMP_PAGES) >> 2;
+    this.#codes = (area + VCPU_CODE_CACHE) >> 2;
+    this.#codesEnd = this.#codes + ((CODE_CACHE_ENTRIES * CodeCacheEntry.BYTES) >> 2);
     this.flushAll();
   }
 
@@ -169,7 +173,6 @@ export class JumpCache {
     const tag = words[this.#area + (Engine.CODE_TAG >> 2)];
     const index = indexOf(low, high, tag);
     const entry = this.#entries + index * (ENTRY_BYTES >> 2);
-    words[this.#area + (VCPU_JUMP_CODE >> 2) + index] = 0;
     words[entry] = low;
     words[entry + 1] = high;
     words[entry + (TAG >> 2)] = isGlobal ? words[this.#area + (Engine.TAG_GLOBAL >> 2)] : tag;
@@ -196,6 +199,7 @@ export class JumpCache {
     const words = this.#words;
     words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
     words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
+    words.fill(0, this.#codes, this.#codesEnd);
     this.#last = this.#first + 2 * (BANK_SETS + 1);
     for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#first + 2 * (set + 1);
     words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#last;
@@ -206,6 +210,7 @@ export class JumpCache {
     const words = this.#words;
     words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
     words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
+    words.fill(0, this.#codes, this.#codesEnd);
     this.#set = 0;
     for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#newTag();
     words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#newTag();
@@ -222,6 +227,7 @@ export class JumpCache {
     }
     const noted = this.#words[this.#pages + ((page & (JUMP_PAGES - 1)) >> 5)];
     if ((noted & (1 << (page & 31))) === 0) return;
+    this.#dropCode(page);
     const tag = this.#sets[set]; // user code's differs in a bit that stays inside the piece
     const piece = indexOf(low & -PAGE, high, tag) & -PAGE;
     for (let index = piece; index < piece + PAGE; index++) this.#dropIf(index, page);
@@ -230,6 +236,14 @@ export class JumpCache {
     const beforeHigh = (low & -PAGE) === 0 ? (high - 1) | 0 : high;
     for (let at = before; at < before + MAX_INSTRUCTION; at++) {
       for (const each of [tag, tag | 1]) this.#dropIf(indexOf(at, beforeHigh, each), (page - 1) | 0);
+    }
+  }
+  /** Native code of the page, and of the one before, whose last instruction may reach into it. */
+  #dropCode(page: number): void {
+    const words = this.#words;
+    for (let entry = this.#codes; entry < this.#codesEnd; entry += CodeCacheEntry.BYTES >> 2) {
+      const each = pageOf(words[entry], words[entry + 1]);
+      if (each === page || each === ((page - 1) | 0)) words[entry + (CodeCacheEntry.TAG >> 2)] = 0;
     }
   }
   #dropIf(index: number, page: number): void {

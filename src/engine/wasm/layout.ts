@@ -8,7 +8,7 @@
  *     landings: i32 by hash of a decoded entry, how often a region was left for it
  *     arena: decoded blocks, 32-byte entries
  *
- * vCPU area: register file (registers.ts, 4 KiB) · jump cache · its pages · its native code · TLB banks · an empty bank · bank sets
+ * vCPU area: register file (registers.ts, 4 KiB) · jump cache · its pages · native code by RIP · TLB banks · an empty bank · bank sets
  *
  * TLB bank: 512 entries of 32 bytes, direct-mapped by linear page. A bank belongs to one address space (PCID) and one kind of access rights
  * (user; supervisor; supervisor with RFLAGS.AC, which SMAP lets at user pages), so that a change of either changes a base and flushes nothing.
@@ -72,9 +72,11 @@ export const JUMP_PAGES = 32768;
 
 export const VCPU_JUMP_CACHE = Reg.SIZE;
 export const VCPU_JUMP_PAGES = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
-/** Beside the jump cache, i32 an entry: where the block's native code is, if that is known; 0 else. */
-export const VCPU_JUMP_CODE = VCPU_JUMP_PAGES + JUMP_PAGES / 8;
-export const VCPU_TLB = VCPU_JUMP_CODE + JUMP_CACHE_ENTRIES * 4;
+/** Before the jump cache: native code by RIP. An entry's tag is as in the jump cache; CODE is the code's host address, PAGE that of the linear page. */
+export const VCPU_CODE_CACHE = VCPU_JUMP_PAGES + JUMP_PAGES / 8;
+export const CODE_CACHE_ENTRIES = 2048;
+export const CodeCacheEntry = { BYTES: 32, RIP: 0, TAG: 8, CODE: 16, PAGE: 24 } as const;
+export const VCPU_TLB = VCPU_CODE_CACHE + CODE_CACHE_ENTRIES * CodeCacheEntry.BYTES;
 /** A bank that stays empty: while it is chosen every access is looked at (alignment checks). */
 export const VCPU_EMPTY_BANK = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
 export const VCPU_BANK_SETS = VCPU_EMPTY_BANK + TLB_BANK_BYTES;
