@@ -52,7 +52,8 @@ export const StubKind = {
   INTERPRET: 1,
   /** (offset from the page's beginning) */
   GO_TO: 2,
-  /** (begin and end of the code that loads the address, its retry, Info, end of the access's check and of what uses it, or 0 if it must lie in one page) */
+  /** (begin and end of the code that loads the address, or −1 − the host register that has it, and nothing; where to begin again, Info, end of the access's check and of
+   *  what uses it, or 0 if it must lie in one page) */
   MISSED: 3,
   /** (Info, where the block goes on): the host has not the guest's x87 registers. */
   X87: 4,
@@ -60,11 +61,7 @@ export const StubKind = {
   GO_TO_CHECKED: 5,
 } as const;
 
-/** The code of an access's check, and the offset in it of its last byte's distance from its first. */
-interface Check {
-  readonly bytes: Uint8Array;
-  readonly last: number;
-}
+const segmentBase = (segment: number): RegisterOrMemory => field(segment === 4 ? Reg.FS_BASE : Reg.GS_BASE);
 
 export abstract class BlockEmitter {
   protected readonly a: Assembler;
@@ -72,8 +69,6 @@ export abstract class BlockEmitter {
   /** Of the current instruction. */
   protected treatment!: Treatment;
   protected bytes: Uint8Array = new Uint8Array(0);
-  /** By 2 if it writes, and 1 if it has several bytes. */
-  readonly #checks: readonly Check[];
   /** Of Stub.FIELDS numbers each. */
   readonly #stubs = new Int32Array(MOST_STUBS * Stub.FIELDS);
   /** The next one's index. */
@@ -95,7 +90,6 @@ export abstract class BlockEmitter {
   constructor(a: Assembler, routines: Routines) {
     this.a = a;
     this.routines = routines;
-    this.#checks = [false, true].flatMap((write) => [false, true].map((several) => this.#writeCheck(write, several)));
   }
 
   // ——— leaving ———
@@ -149,7 +143,8 @@ export abstract class BlockEmitter {
     const stubs = this.#stubs;
     const [load, loaded, retry, end, after] = [0, 1, 2, 4, 5].map((n) => stubs[first + n]);
     // the same code once more
-    a.copy(load, loaded);
+    if (load < 0) a.moveRegister(ADDRESS, -1 - load);
+    else a.copy(load, loaded);
     a.call(this.routines.missed);
     a.word(after > 0 ? info | (1 << Info.SPLIT) : info);
     a.word(retry);
@@ -247,14 +242,6 @@ export abstract class BlockEmitter {
   }
 
   // ——— memory ———
-  /** Can the address be one operand of an LEA? */
-  protected isSimple(d: Decoded, segment = true): boolean {
-    if (d.ripRelative || (segment && d.segment >= 4) || d.base < 0) return false;
-    return HOST_OF[d.base] !== IN_MEMORY && (d.index < 0 || HOST_OF[d.index] !== IN_MEMORY);
-  }
-  protected simple(d: Decoded): RegisterOrMemory {
-    return memory(HOST_OF[d.base], d.disp, d.index < 0 ? NONE : HOST_OF[d.index], d.scale);
-  }
   /** The linear address of the memory operand to ADDRESS. Uses SCRATCH; flags of the host stay, but for segments. */
   protected effective(d: Decoded, segment: boolean): void {
     const a = this.a;
@@ -276,13 +263,39 @@ export abstract class BlockEmitter {
       }
       a.lea(ADDRESS, memory(base, d.disp, index, d.scale));
     }
-    if (segment && d.segment >= 4) a.op(0x03, ADDRESS, field(d.segment === 4 ? Reg.FS_BASE : Reg.GS_BASE), W);
+    if (segment && d.segment >= 4) a.op(0x03, ADDRESS, segmentBase(d.segment), W);
   }
-  /** Makes sure that the memory operand is in the TLB. @param align bits that must be 0  @returns where it is */
-  protected operandMemory(d: Decoded, size: number, write: boolean, align = 0): RegisterOrMemory {
-    const from = this.beginAccess();
-    this.effective(d, true);
-    return this.access(from, this.isSimple(d) ? this.simple(d) : undefined, size, write, align);
+  /** Makes sure that the memory operand is in the TLB. @param align bits that must be 0  @param whole is it to be where ADDRESS points to?  @returns where it is */
+  protected operandMemory(d: Decoded, size: number, write: boolean, align = 0, whole = false): RegisterOrMemory {
+    const a = this.a;
+    const base = d.base < 0 ? NONE : HOST_OF[d.base];
+    const index = d.index < 0 ? NONE : HOST_OF[d.index];
+    const simple = base >= 0 && d.index < 0 && d.segment < 4;
+    if (simple && d.disp === 0) this.accessAt(base, size, write, align);
+    else {
+      const from = this.beginAccess();
+      this.effective(d, true);
+      this.access(from, size, write, align);
+    }
+    // ADDRESS is what has to be added to the linear address
+    let rest: RegisterOrMemory;
+    if (d.ripRelative) {
+      a.op(0x03, ADDRESS, PAGE_VA, W);
+      rest = memory(ADDRESS, this.offset + d.length + d.disp, NONE, 0, true);
+    } else if (simple) rest = memory(ADDRESS, d.disp, base, 0, true);
+    else {
+      if (d.base >= 0) a.op(0x03, ADDRESS, this.gpr(d.base), W);
+      rest = memory(ADDRESS, d.disp, index, d.scale, true);
+      if (d.index >= 0 && index === IN_MEMORY) {
+        a.load64(SCRATCH, gprField(d.index));
+        a.lea(ADDRESS, memory(ADDRESS, d.disp, SCRATCH, d.scale));
+        rest = AT_ADDRESS;
+      }
+    }
+    if (d.segment >= 4) a.op(0x03, ADDRESS, segmentBase(d.segment), W);
+    if (!whole || rest === AT_ADDRESS) return rest;
+    a.lea(ADDRESS, { ...rest, gs: false });
+    return AT_ADDRESS;
   }
   /** The same for bit strings: the bit's word is to be in the TLB, and the instruction adds its distance itself. */
   protected bitMemory(d: Decoded, size: number, write: boolean, align: number): RegisterOrMemory {
@@ -299,70 +312,65 @@ export abstract class BlockEmitter {
     this.effective(d, true);
     distance();
     a.op(0x03, ADDRESS, register(SCRATCH), W);
-    const at = this.access(from, undefined, size, write, align);
+    a.store64(TEMP, ADDRESS);
+    this.access(from, size, write, align);
+    a.op(0x03, ADDRESS, TEMP, W);
     distance();
     a.op(0x2b, ADDRESS, register(SCRATCH), W);
-    return at;
+    return AT_ADDRESS;
   }
-  /** The same for an address that is a register and a displacement. */
+  /** The same for the 8 bytes at a register and a displacement. */
   protected stackMemory(n: number, disp: number, write: boolean): RegisterOrMemory {
-    return this.simpleMemory(memory(HOST_OF[n], disp), 8, write);
-  }
-  protected simpleMemory(at: RegisterOrMemory, size: number, write: boolean): RegisterOrMemory {
-    const from = this.beginAccess();
-    this.a.lea(ADDRESS, at);
-    return this.access(from, at, size, write, 0);
+    const base = HOST_OF[n];
+    if (disp === 0) this.accessAt(base, 8, write, 0);
+    else {
+      const from = this.beginAccess();
+      this.a.lea(ADDRESS, memory(base, disp));
+      this.access(from, 8, write, 0);
+    }
+    return memory(ADDRESS, disp, base, 0, true);
   }
   /** What follows brings an address to ADDRESS. */
   protected beginAccess(): number {
     this.giveUpFlags();
     return this.a.at;
   }
-  /** Compares ADDRESS with the TLB's entry for it: its page's address, or, where an access runs into the next page, that one's, which another entry has. */
-  #writeCheck(write: boolean, several: boolean): Check {
+  /** Compares the address in a register with the TLB's entry for it: its page's address, or, where an access runs into the next page, that one's, which another entry has.
+   *  ADDRESS is lost, SCRATCH is the entry then. */
+  #writeCheck(base: number, size: number, write: boolean): void {
     const a = this.a;
-    const start = a.at;
-    let last = 0;
-    a.load32(SCRATCH, register(ADDRESS));
-    a.shift(5, register(SCRATCH), INDEX_SHIFT);
+    a.vex(3, 3, 0xf0, SCRATCH, 0, register(base)); // rorx
+    a.byte(INDEX_SHIFT);
     a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
     a.op(0x03, SCRATCH, TLB, W);
-    if (several) {
-      a.arithmetic(0, register(ADDRESS), 1);
-      last = a.at - 1 - start;
-    }
+    if (base !== ADDRESS) a.lea(ADDRESS, memory(base, size - 1));
+    else if (size > 1) a.arithmetic(0, register(ADDRESS), size - 1);
     a.arithmetic(4, register(ADDRESS), -PAGE);
     a.op(0x3b, ADDRESS, write ? TLB_WRITE : TLB_READ, W);
-    const bytes = a.bytes.slice(start, a.at);
-    a.at = start;
-    return { bytes, last };
   }
-  /** @param from as from beginAccess: from there on is code that puts the address into ADDRESS  @param again the address, if it can be made at once */
-  protected access(
-    from: number,
-    again: RegisterOrMemory | undefined,
-    size: number,
-    write: boolean,
-    align: number,
-  ): RegisterOrMemory {
+  /** Makes sure that an access is in the TLB; ADDRESS is then what has to be added to its linear address to have it in the frames memory. SCRATCH is lost.
+   *  @param from as from beginAccess: from there on is code that puts the address into ADDRESS */
+  protected access(from: number, size: number, write: boolean, align: number): void {
+    this.#access(from, this.a.at, ADDRESS, size, write, align);
+  }
+  /** The same for the address in a host register. */
+  protected accessAt(base: number, size: number, write: boolean, align: number): void {
+    this.beginAccess();
+    this.#access(-1 - base, 0, base, size, write, align);
+  }
+  #access(load: number, loaded: number, base: number, size: number, write: boolean, align: number): void {
     const a = this.a;
-    const loaded = a.at;
+    const retry = load < 0 ? a.at : load;
     if (align !== 0) {
-      a.test(register(ADDRESS), align);
+      a.test(register(base), align);
       this.leaveIf(Cc.NZ);
     }
-    if (again === undefined) a.store64(TEMP, ADDRESS);
-    const check = this.#checks[(write ? 2 : 0) + (size > 1 ? 1 : 0)];
-    for (const byte of check.bytes) a.byte(byte);
-    if (size > 1) a.bytes[a.at - check.bytes.length + check.last] = size - 1;
+    this.#writeCheck(base, size, write);
     const info = this.info + (write ? 1 << Info.WRITE : 0) + (size << Info.SIZE);
     const missed = a.branchAhead(Cc.NZ);
-    if (again !== undefined) a.lea(ADDRESS, again);
-    else a.load64(ADDRESS, TEMP);
-    a.op(0x03, ADDRESS, TLB_ADDEND, W);
+    a.load64(ADDRESS, TLB_ADDEND);
     this.#lastAccess = this.#nextStub;
-    this.stub(StubKind.MISSED, missed, from, loaded, from, info, a.at);
-    return AT_ADDRESS;
+    this.stub(StubKind.MISSED, missed, load, loaded, retry, info, a.at);
   }
   /** The same for an access that lies in two pages: on a copy of its bytes. */
   #writeSplit(end: number, after: number, write: boolean): void {

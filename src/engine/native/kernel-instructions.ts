@@ -262,7 +262,8 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.op(0x85, RCX, register(RCX), W);
     const done = a.branchAhead(Cc.Z);
     const through = (r: number, write: boolean): void => {
-      this.simpleMemory(memory(r, 0), size, write);
+      this.accessAt(r, size, write, 0);
+      a.op(0x03, ADDRESS, register(r), W);
     };
     if (moves) {
       through(RSI, false);

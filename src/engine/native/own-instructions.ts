@@ -258,8 +258,9 @@ export abstract class OwnInstructions extends SameInstructions {
     let { reg } = second;
     let from = HOST_OF[reg];
     if (from === IN_MEMORY) {
-      // a host register gives way: RDI, or if that is an operand, RSI
-      from = HOST_OF[first.kind !== "mem" && first.reg === 7 ? 6 : 7];
+      // a host register gives way that is no part of the other operand
+      const used = first.kind === "mem" ? [d.base, d.index] : [first.reg];
+      from = HOST_OF[[7, 6, 3].find((n) => !used.includes(n))!];
       a.store64(TEMP2, from);
       a.load64(from, gprField(reg));
     } else reg = -1;

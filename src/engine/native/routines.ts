@@ -47,7 +47,7 @@ export interface Routines {
   readonly gone: number;
   /** Called; INFO and the address where to begin again stand behind the call; R13 is the address. */
   readonly missed: number;
-  /** Called where an access lies in two pages: its bytes are in Native.SPLIT then, or will be, and R13 is where that is. */
+  /** Called where an access lies in two pages: its bytes are in Native.SPLIT then, or will be, and R13 is what has to be added to its address to have it there. */
   readonly splitIn: number;
   readonly splitAddress: number;
   /** Called: Native.SPLIT goes to where the access is. */
@@ -343,6 +343,7 @@ function writeSplits(
   a.moveAddress(SCRATCH, -ramAddress);
   a.lea(ADDRESS, field(Native.SPLIT));
   a.op(0x03, ADDRESS, register(SCRATCH), W);
+  a.op(0x2b, ADDRESS, field(Native.ADDRESS), W);
   a.byte(0xc3);
   const splitOut = a.at;
   writeSplitCopy(a, true, miss);

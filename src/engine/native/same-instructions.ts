@@ -1,7 +1,7 @@
 /* Second layer: instructions that stay what they are, with other registers and addresses. @source docs/native.md; SDM vol. 2A ch. 2 */
 import type { Decoded, Operand } from "../../isa/decoded.ts";
 import { Reg } from "../../isa/registers.ts";
-import { B, form, register, type RegisterOrMemory, W } from "./assembler.ts";
+import { B, form, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { BlockEmitter, Place } from "./block-emitter.ts";
 import { ADDRESS, HOST_OF, IN_MEMORY, SCRATCH } from "./layout.ts";
 import { field, gprField, W16 } from "./operands.ts";
@@ -29,6 +29,8 @@ interface Homes {
 }
 const COPY = -2;
 const isInMemory = ({ kind, reg }: Operand): boolean => kind === "gpr" && HOST_OF[reg] === IN_MEMORY;
+/** A register that is turned while the instruction runs must not be part of its address. */
+const isHigh = (d: Decoded, i: number): boolean => i >= 0 && d.operands[i].highByte;
 const isByte = (d: Decoded, i: number): boolean => i >= 0 && d.operands[i].kind === "gpr" && d.operands[i].width === 1;
 
 export abstract class SameInstructions extends BlockEmitter {
@@ -95,7 +97,7 @@ export abstract class SameInstructions extends BlockEmitter {
       const bits = treatment.bits && regAt >= 0;
       rm = bits
         ? this.bitMemory(d, width, access !== "r", locked ? width - 1 : 0)
-        : this.operandMemory(d, width, access !== "r", locked ? width - 1 : treatment.align);
+        : this.operandMemory(d, width, access !== "r", locked ? width - 1 : treatment.align, isHigh(d, regAt));
     }
     this.prepareFlags(flags);
     this.encode(d, { regAt, rmAt, vAt }, rm, end);
@@ -218,8 +220,9 @@ export abstract class SameInstructions extends BlockEmitter {
     const { reg, width } = d.operands[0];
     const host = HOST_OF[reg];
     const how = form(raw.w, width === 2 ? 0x66 : 0);
-    if (host !== IN_MEMORY && this.isSimple(d, false)) {
-      a.op(0x8d, host, this.simple(d), how);
+    const index = d.index < 0 ? NONE : HOST_OF[d.index];
+    if (host !== IN_MEMORY && d.base >= 0 && HOST_OF[d.base] !== IN_MEMORY && (d.index < 0 || index !== IN_MEMORY)) {
+      a.op(0x8d, host, memory(HOST_OF[d.base], d.disp, index, d.scale), how);
       return;
     }
     this.effective(d, false);
