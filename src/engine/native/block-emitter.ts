@@ -77,6 +77,8 @@ export abstract class BlockEmitter {
   #lastAccess = 0;
   protected sites: number[] = [];
   protected flags: number = Place.FILE;
+  /** May the flags be read behind the block? */
+  protected flagsAhead = true;
   /** Of the current instruction: offset in the page, and how many come before it. */
   protected offset = 0;
   protected index = 0;

@@ -7,49 +7,68 @@ import { Place, type Sites, StubKind } from "./block-emitter.ts";
 import { FUEL } from "./operands.ts";
 import { X87Instructions } from "./x87-instructions.ts";
 import { readRaw } from "./raw.ts";
-import { isSupported, treatment, Way } from "./supported.ts";
+import { Flags, isSupported, liveness, treatment, Way } from "./supported.ts";
 
+const PAGE = 4096;
+/** A block must end before its position byte does. */
+export const MOST_INSTRUCTIONS = 64;
+/** So many instructions are looked at, where a block goes on, for one that writes the flags. */
+const MOST_AHEAD = 4;
+
+/** What was written. */
+export interface Written {
+  /** Instructions; 0: there is no supported one. */
+  count: number;
+  /** Offset in the page behind what was looked at from its beginning on. */
+  end: number;
+  /** Offsets in the page of what else was looked at, [from, to). */
+  aheadFrom: number;
+  aheadTo: number;
+  sites: Sites;
+}
 
 export class BlockTranslator extends X87Instructions {
   /** Offset where code goes that seldom runs: apart, so that what often runs is close together. */
   cold = 0;
   readonly #decoder = createDecoder();
-  readonly d: Decoded = newDecoded();
+  /** The block's instructions. */
+  readonly #decoded: Decoded[] = [];
+  /** By instruction: may its flags, or those from before it, be read behind it? */
+  readonly #needed = new Uint8Array(MOST_INSTRUCTIONS);
+  readonly #ahead: Decoded = newDecoded();
+  readonly #written: Written = { count: 0, end: 0, aheadFrom: 0, aheadTo: 0, sites: [] };
 
   /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
-   *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions  @param kernel is it most likely the kernel's?
-   *  @returns how many instructions it has, 0 if there is no supported one at `from`, the offset behind them in the page, and jumps to places in it */
-  translate(
-    bytes: Uint8Array,
-    page: number,
-    from: number,
-    limit: number,
-    most: number,
-    kernel: boolean,
-  ): { count: number; end: number; sites: Sites } {
-    const { a, d } = this;
+   *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
+   *  @param kernel is it most likely the kernel's?  @returns one object, reused */
+  translate(bytes: Uint8Array, page: number, from: number, limit: number, most: number, kernel: boolean): Written {
+    const { a } = this;
+    const written = this.#written;
     this.bytes = bytes;
     this.kernel = kernel;
     this.beginStubs();
-    this.sites = [];
-    this.count = 0;
-    if (!this.#next(page + from, page + limit)) return { count: 0, end: from, sites: this.sites };
+    this.sites = written.sites = [];
+    this.count = written.count = this.#decode(page, from, limit, most);
+    if (this.count === 0) return written;
+    // alone, an instruction has exact flags: it is looked at by itself
+    this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
     this.flags = Place.FILE;
-    a.arithmetic(5, FUEL, 1, false);
-    const fuel = a.at - 1;
+    a.arithmetic(5, FUEL, this.count, false);
     const none = a.branchAhead(Cc.S);
     this.stub(StubKind.FUEL, none, from, a.at);
     this.sseChecked = this.x87Checked = false;
     let ended = false;
     let at = from;
-    do {
+    for (let i = 0; i < this.count; i++) {
+      const d = this.#decoded[i];
       this.offset = at;
-      this.index = this.count++;
+      this.index = i;
+      this.treatment = treatment(d.row);
       if (this.treatment.sse && !this.sseChecked) this.checkSse();
-      ended = this.#instruction(page + at);
+      ended = this.#instruction(d, page + at);
       at += d.length;
-    } while (!ended && !d.row.ends && this.count < most && at < limit && this.#next(page + at, page + limit));
-    a.bytes[fuel] = this.count;
+      if (this.#needed[i] === 0) this.flags = Place.FILE;
+    }
     if (!ended) {
       this.saveFlags();
       this.goTo(at);
@@ -59,14 +78,67 @@ export class BlockTranslator extends X87Instructions {
     this.writeStubs();
     this.cold = a.at;
     a.at = end;
-    return { count: this.count, end: at, sites: this.sites };
+    return written;
   }
-  /** Decodes the next instruction. @returns is it supported? */
-  #next(at: number, limit: number): boolean {
-    const { d } = this;
-    if (this.#decoder.decode(this.bytes, at, limit, d) !== undefined || !isSupported(d)) return false;
-    this.treatment = treatment(d.row);
-    return true;
+  /** @returns how many instructions the block has */
+  #decode(page: number, from: number, limit: number, most: number): number {
+    const decoded = this.#decoded;
+    let count = 0;
+    let at = from;
+    while (count < most && at < limit) {
+      const d = (decoded[count] ??= newDecoded());
+      if (this.#decoder.decode(this.bytes, page + at, page + limit, d) !== undefined || !isSupported(d)) break;
+      at += d.length;
+      count++;
+      if (d.row.ends === true) break;
+    }
+    this.#written.end = at;
+    this.#written.aheadFrom = this.#written.aheadTo = 0;
+    return count;
+  }
+  /** May the flags that the block leaves be read behind it? What that depends on goes to #written. */
+  #flagsAhead(page: number, limit: number): boolean {
+    const written = this.#written;
+    const last = this.#decoded[this.count - 1];
+    const { end } = written;
+    const ends = last.row.ends === true;
+    const relative = ends && last.operandCount > 0 && last.operands[0].kind === "rel";
+    if (ends && (!relative || last.row.mnemonic === "jrcxz")) return true;
+    if (relative) {
+      const target = end + last.imm32;
+      if (target < 0 || target >= PAGE) return true;
+      written.aheadFrom = target;
+      written.aheadTo = this.#lookAhead(page, target, limit);
+      if (this.#found !== Flags.WRITES) return true;
+    }
+    if (relative && last.row.cc === undefined) return false;
+    written.end = this.#lookAhead(page, end, limit);
+    return this.#found !== Flags.WRITES;
+  }
+  /** What the first instruction that has to do with the flags does with them. */
+  #found: number = Flags.READS;
+  /** @returns offset behind what was looked at */
+  #lookAhead(page: number, at: number, limit: number): number {
+    const d = this.#ahead;
+    this.#found = Flags.READS;
+    for (let n = 0; n < MOST_AHEAD && at < limit; n++) {
+      if (this.#decoder.decode(this.bytes, page + at, page + limit, d) !== undefined) return limit;
+      at += d.length;
+      if (!isSupported(d)) return at;
+      const flags = liveness(d);
+      if (flags !== Flags.NONE) this.#found = flags;
+      if (flags !== Flags.NONE || d.row.ends === true) return at;
+    }
+    return at;
+  }
+  #findNeeded(ahead: boolean): void {
+    let needed = ahead;
+    for (let i = this.count - 1; i >= 0; i--) {
+      this.#needed[i] = needed ? 1 : 0;
+      const flags = liveness(this.#decoded[i]);
+      if (flags !== Flags.NONE) needed = flags !== Flags.WRITES;
+    }
+    this.flagsAhead = ahead;
   }
   /** Writes over a block whose code has changed: RIP is at `offset` of its page. @param start as from `translate`
    *  @returns offset of a displacement, for when there is code again */
@@ -85,8 +157,7 @@ export class BlockTranslator extends X87Instructions {
   }
 
   /** @returns has it left? */
-  #instruction(at: number): boolean {
-    const { d } = this;
+  #instruction(d: Decoded, at: number): boolean {
     const { way } = this.treatment;
     if (way === Way.NOTHING) return false;
     if (this.treatment.x87) {

@@ -12,7 +12,7 @@ import { REGION_HANDLERS } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Assembler } from "./assembler.ts";
 import type { Sites } from "./block-emitter.ts";
-import { BlockTranslator } from "./block-translator.ts";
+import { BlockTranslator, MOST_INSTRUCTIONS } from "./block-translator.ts";
 import { entryModule } from "./entry-function.ts";
 import { Context, FILE_BIAS } from "./layout.ts";
 import { type HostAddresses, writeRoutines } from "./routines.ts";
@@ -20,7 +20,6 @@ import { type HostAddresses, writeRoutines } from "./routines.ts";
 const PAGE = 4096;
 /** Room for the longest block. */
 const MOST_BLOCK_BYTES = 64 * 1024;
-const MOST_INSTRUCTIONS = 64;
 const MAX_INSTRUCTION = 15;
 
 /** Memory for machine code, and how it is called: what only the host can give. */
@@ -64,6 +63,8 @@ export class NativeCode implements HotCode, BlockCompiler {
   /** Address of the register file of the vCPU that runs. */
   #vcpu = 0;
   code = 0;
+  aheadFrom = 0;
+  aheadTo = 0;
   readonly counts: HotCodeCounts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
 
   /** @param resolve gives core functions and host functions by name */
@@ -143,12 +144,14 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   compile(page: number, from: number): number {
     const before = this.#assembler.at;
-    const { end, count, sites } = this.#translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, this.#inKernel);
-    if (count === 0) return 0;
+    const written = this.#translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, this.#inKernel);
+    if (written.count === 0) return 0;
     this.code = before;
-    this.#sites = sites;
-    this.#count(count, before);
-    return end;
+    this.#sites = written.sites;
+    this.aheadFrom = written.aheadFrom;
+    this.aheadTo = written.aheadTo;
+    this.#count(written.count, before);
+    return written.end;
   }
   compileSpanning(bytes: Uint8Array, from: number): boolean {
     const before = this.#assembler.at;

@@ -96,7 +96,7 @@ export abstract class OwnInstructions extends SameInstructions {
   }
   protected branch(d: Decoded, cc: number): boolean {
     this.bringFlags();
-    this.saveFlags();
+    if (this.flagsAhead) this.saveFlags();
     const target = this.offset + d.length + d.imm32;
     this.link(this.a.branchAhead(cc), target);
     this.goTo(this.offset + d.length);
@@ -112,7 +112,7 @@ export abstract class OwnInstructions extends SameInstructions {
   }
   protected jump(d: Decoded): boolean {
     if (d.operands[0].kind === "rel") {
-      this.saveFlags();
+      if (this.flagsAhead) this.saveFlags();
       this.goTo(this.offset + d.length + d.imm32);
       return true;
     }

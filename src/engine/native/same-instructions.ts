@@ -6,7 +6,7 @@ import { BlockEmitter, Place } from "./block-emitter.ts";
 import { ADDRESS, HOST_OF, IN_MEMORY, SCRATCH } from "./layout.ts";
 import { field, gprField, W16 } from "./operands.ts";
 import type { Raw } from "./raw.ts";
-import { Flags } from "./supported.ts";
+import { effectOnFlags, Flags } from "./supported.ts";
 
 const RAX = 0;
 
@@ -56,14 +56,6 @@ export abstract class SameInstructions extends BlockEmitter {
       raw.reg = 0;
     } else if (opcode >= 0x90 && opcode <= 0x97) raw.opcode = 0x87;
   }
-  /** A shift by 0 places changes no flags. */
-  protected shiftFlags(d: Decoded, flags: number): number {
-    if (!this.treatment.shift) return flags;
-    const { kind, source } = d.operands[d.operandCount - 1];
-    if (source === "fixed" && kind === "imm") return flags;
-    return kind === "gpr" || (d.imm32 & (d.size === 8 ? 63 : 31)) === 0 ? Flags.CHANGES : flags;
-  }
-
   /** The same instruction with other operands. */
   /** @param end offset in `bytes` behind the instruction, up to which its immediate goes */
   protected same(d: Decoded, end: number): void {
@@ -73,7 +65,7 @@ export abstract class SameInstructions extends BlockEmitter {
       return this.moveImmediate(d);
     if (treatment.mnemonic === "lea") return this.lea(d);
     this.withModrm();
-    const flags = this.shiftFlags(d, treatment.flags);
+    const flags = effectOnFlags(d);
     let [regAt, rmAt, memAt, vAt] = [-1, -1, -1, -1];
     for (let i = 0; i < d.operandCount; i++) {
       const { kind, source } = d.operands[i];

@@ -29,6 +29,8 @@ export interface Treatment {
   readonly way: number;
   readonly flags: number;
   readonly mnemonic: string;
+  /** Reads the flags with the rest of RFLAGS, or LAHF. */
+  readonly readsRflags: boolean;
   /** Of the operands: Semantics.access. */
   readonly access: string;
   /** Bits of an address that must be 0. */
@@ -63,6 +65,7 @@ const OWN = words(
 const KERNEL = words(
   "cli sti pushf stac clac swapgs rdfsbase rdgsbase wrfsbase wrgsbase rdtsc rdtscp syscall sysret movs movsb stos stosb ldmxcsr stmxcsr",
 );
+const READS_RFLAGS = words("pushf lahf syscall sysret");
 const PRIVILEGED = words("swapgs sysret");
 const NOTHING = words("nop endbr64 prefetchw");
 const NOT_SSE = words("maskmovdqu");
@@ -103,6 +106,22 @@ function flagsOf(row: Row, way: number): number {
   if (WRITES.has(mnemonic)) return Flags.WRITES;
   if (row.unit === "x87" && mnemonic.startsWith("fcmov")) return Flags.READS;
   return cc === undefined ? Flags.NONE : Flags.READS;
+}
+
+/** Flags that a shift changes only if it is not by 0. */
+function isShiftOfNone(d: Decoded): boolean {
+  const { kind, source } = d.operands[d.operandCount - 1];
+  if (source === "fixed" && kind === "imm") return false;
+  return kind === "gpr" || (d.imm32 & (d.size === 8 ? 63 : 31)) === 0;
+}
+/** What the instruction does with the flags: a shift by 0, or perhaps by 0, keeps them. */
+export function effectOnFlags(d: Decoded): number {
+  const { flags, shift } = treatment(d.row);
+  return shift && isShiftOfNone(d) ? Flags.CHANGES : flags;
+}
+/** The same, where also those count that read RFLAGS. */
+export function liveness(d: Decoded): number {
+  return treatment(d.row).readsRflags ? Flags.READS : effectOnFlags(d);
 }
 
 const isMemory = (d: Decoded): boolean => d.operands[0].kind === "mem";
@@ -162,6 +181,7 @@ function treatmentOf(row: Row): Treatment {
     way,
     flags: flagsOf(row, way),
     mnemonic: isFromSegment(row) ? "movseg" : mnemonic,
+    readsRflags: READS_RFLAGS.has(mnemonic),
     access: row.semantics.access,
     align: row.aligned === true ? 15 : 0,
     sse: row.unit === "sse",

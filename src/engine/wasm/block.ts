@@ -14,6 +14,9 @@ export interface Block {
   readonly end: number;
   /** Where a relative jump or call goes, from the start of the page. */
   readonly target: number;
+  /** [from, to) in its first page: bytes elsewhere that its native code depends on. */
+  readonly aheadFrom: number;
+  readonly aheadTo: number;
 }
 /** Makes native code of blocks. */
 export interface BlockCompiler {
@@ -21,6 +24,9 @@ export interface BlockCompiler {
   readonly isFull: boolean;
   /** Where the code is that was made last. */
   readonly code: number;
+  /** … and what else it depends on, as in Block. */
+  readonly aheadFrom: number;
+  readonly aheadTo: number;
   /** @param page, from address in the frames memory of the page, and offset in it  @returns offset behind the block in its page; 0: its first instruction is none, or the interpreter's */
   compile(page: number, from: number): number;
   /** The same for one instruction that goes on in the next page. @param bytes of the instruction, as far as it may go */

@@ -35,7 +35,8 @@ const LINE_SHIFT = 6;
 const MAX_INSTRUCTION = 15;
 /** Writes beside the code of a page before its blocks are dropped so that writes become fast again. */
 const QUIET_WRITES = 64;
-const NO_ENDING = { end: BlockEnd.OTHER, target: 0 } as const;
+const NOTHING_AHEAD = { aheadFrom: 0, aheadTo: 0 } as const;
+const NO_ENDING = { end: BlockEnd.OTHER, target: 0, ...NOTHING_AHEAD } as const;
 
 export class BlockCache {
   readonly #words: Int32Array;
@@ -246,7 +247,7 @@ export class BlockCache {
     this.#addTargets();
     const ending = endingOf(ended && !failed ? this.#d : undefined, ended, at - page);
     const [from, to] = [address - page, at - page];
-    this.#add({ key: address, entry: start, entries, from, to, code: 0, ...ending }, into);
+    this.#add({ key: address, entry: start, entries, from, to, code: 0, ...ending, ...NOTHING_AHEAD }, into);
     return start;
   }
   #add(block: Block, into: Map<number, Block>): void {
@@ -263,8 +264,10 @@ export class BlockCache {
     this.#protect(page);
     const to = compiler.compile(page, from);
     if (to === 0) return 0;
-    const { code } = compiler;
-    const block = { key: address, entry: this.#putCompiled(from, code), entries: 1, from, to, code, ...NO_ENDING };
+    const { code, aheadFrom, aheadTo } = compiler;
+    const entry = this.#putCompiled(from, code);
+    const [end, target] = [BlockEnd.OTHER, 0];
+    const block = { key: address, entry, entries: 1, from, to, code, end, target, aheadFrom, aheadTo };
     this.#add(block, this.#blocks);
     compiler.added(block);
     return block.entry;
@@ -333,13 +336,17 @@ export class BlockCache {
     const frame = page / PAGE;
     const list = this.#frames.get(frame)!;
     list.blocks.push(block);
-    for (let line = block.from >> LINE_SHIFT; line <= (block.to - 1) >> LINE_SHIFT; line++) {
-      if (line < 32) list.low |= 1 << line;
-      else list.high |= 1 << (line - 32);
-    }
+    this.#mark(list, block.from, block.to);
+    if (block.aheadTo > 0) this.#mark(list, block.aheadFrom, block.aheadTo);
     this.#ram.setCodeLines(frame, this.executor, list.low, list.high);
   }
 
+  #mark(list: CodeFrame, from: number, to: number): void {
+    for (let line = from >> LINE_SHIFT; line <= (to - 1) >> LINE_SHIFT; line++) {
+      if (line < 32) list.low |= 1 << line;
+      else list.high |= 1 << (line - 32);
+    }
+  }
   #put(handler: number, offset: number, length: number, position: number): number {
     const entry = this.#next;
     this.#next += Entry.BYTES;
@@ -464,7 +471,8 @@ export class BlockCache {
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
     const kept: Block[] = [];
     for (const block of list.blocks) {
-      if (hit && (block.from >= offset + size || block.to <= offset)) kept.push(block);
+      const isApart = (from: number, to: number): boolean => from >= offset + size || to <= offset;
+      if (hit && isApart(block.from, block.to) && isApart(block.aheadFrom, block.aheadTo)) kept.push(block);
       else this.#drop(block);
     }
     list.blocks = kept;
