@@ -8,7 +8,7 @@ import type { GuestRam } from "../../memory/guest-ram.ts";
 import type { Block, BlockCompiler } from "../wasm/block.ts";
 import type { BlockCache } from "../wasm/blocks.ts";
 import type { HotCode, HotCodeCounts } from "../wasm/hot-code.ts";
-import { Engine, REGION_HANDLERS } from "../wasm/layout.ts";
+import { REGION_HANDLERS } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Assembler } from "./assembler.ts";
 import type { Sites } from "./block-emitter.ts";
@@ -57,10 +57,6 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #waiting = new Map<number, number>();
   /** Pairs: offset of a jump's displacement, and the index of the next that waits for the same; −1: none. */
   readonly #jumps: number[] = [];
-  /** Blocks with accesses in groups: address in the frames memory by offset in the code. */
-  readonly #grouped = new Map<number, number>();
-  /** Addresses of blocks that must not have such. */
-  readonly #crossing = new Set<number>();
   /** The jumps of the block that was compiled last. */
   #sites: Sites = [];
   readonly #spanningPage = new Uint8Array(2 * PAGE);
@@ -132,15 +128,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     return true;
   }
   outgrown(): void {}
-  /** A block was left because accesses that it makes sure of together lie in two pages: it has to do without that. */
-  noteCrossing(vcpu: number): void {
-    const word = (vcpu + Engine.CROSSING) >> 2;
-    const key = this.#grouped.get(this.#words[word]);
-    this.#words[word] = 0;
-    if (key === undefined) return;
-    this.#crossing.add(key);
-    this.#blocks.dropBlock(key);
-  }
+  noteCrossing(): void {}
   validate(): number {
     return 0;
   }
@@ -156,7 +144,7 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   compile(page: number, from: number): number {
     const before = this.#assembler.at;
-    const written = this.#translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, this.#inKernel, !this.#crossing.has(page + from));
+    const written = this.#translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, this.#inKernel);
     if (written.count === 0) return 0;
     this.code = before;
     this.#sites = written.sites;
@@ -183,7 +171,6 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   added({ key, from, code }: Block): void {
     const page = key - from;
-    if (this.#translator.hasGroups) this.#grouped.set(code, key);
     const sites = this.#sites;
     for (let i = 0; i < sites.length; i += 2) this.#link(sites[i], page + sites[i + 1]);
     let waiting = this.#waiting.get(key);
@@ -211,8 +198,6 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.counts.dropped += all;
     if (this.isFull) this.counts.evicted += all;
     this.#waiting.clear();
-    this.#grouped.clear();
-    this.#crossing.clear();
     this.#jumps.length = 0;
     this.#assembler.at = this.#begin;
     this.#translator.cold = this.#coldBegin;
