@@ -73,11 +73,12 @@ function missingFeatures(): string[] {
   return NEEDED.filter((flag) => !flags.includes(flag));
 }
 
-/** For the calling thread. @param state, frames memories that do not move  @param codeBytes room for code
+/** For the calling thread. @param state, frames, tables memories that do not move  @param codeBytes room for code
  *  @returns undefined where it can't be had */
 export function nativeHost(
   state: WebAssembly.Memory,
   frames: WebAssembly.Memory,
+  tables: WebAssembly.Memory,
   codeBytes: number,
 ): NativeHost | undefined {
   if (nativeUnavailable() !== undefined) return undefined;
@@ -103,6 +104,7 @@ export function nativeHost(
         if (inForce !== ramAddress) setBase();
         inForce = ramAddress;
       },
+      tablesAddress: addressOf(ffi, tables),
       clockAddress: functions.clock_gettime.pointer,
       call: caller(functions, ffi),
     };
@@ -148,6 +150,6 @@ function addressOf(ffi: typeof nodeFfi, { buffer }: WebAssembly.Memory): bigint 
 
 /** For TranslationOptions.native. */
 export const nativeCode: NativeFactory = (blocks, state, ram, table, resolve, limits) => {
-  const host = nativeHost(state, ram.pool.shared.memory, limits.codeCacheBytes);
+  const host = nativeHost(state, ram.pool.shared.memory, ram.shared.tables, limits.codeCacheBytes);
   return host && new NativeCode(host, blocks, state, ram, table, resolve);
 };

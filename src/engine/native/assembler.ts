@@ -66,7 +66,7 @@ export const D: Form = form(false);
 export const B: Form = form(false, 0, true);
 
 /** Conditions as jcc encodes them. */
-export const Cc = { O: 0, NO: 1, B: 2, AE: 3, Z: 4, NZ: 5, BE: 6, A: 7, S: 8, NS: 9 } as const;
+export const Cc = { O: 0, NO: 1, B: 2, AE: 3, Z: 4, NZ: 5, BE: 6, A: 7, S: 8, NS: 9, LE: 14 } as const;
 
 const [LOAD, STORE, LEA, MOVE_IMMEDIATE, SHIFT, TEST] = [0x8b, 0x89, 0x8d, 0xc7, 0xc1, 0xf7];
 const [ARITHMETIC, ARITHMETIC_SHORT] = [0x81, 0x83];

@@ -84,7 +84,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.#assembler = new Assembler(host.code);
     // an offset of 0 is none
     this.#assembler.at = 16;
-    const routines = writeRoutines(this.#assembler, host);
+    const routines = writeRoutines(this.#assembler, { ...host, codeEntryBytes: 4 * ram.codeWords });
     this.#begin = this.#assembler.at;
     this.#host.context[Context.ENTER / 8] = host.codeAddress + BigInt(routines.enter);
     this.#host.context[Context.CODE / 8] = host.codeAddress;

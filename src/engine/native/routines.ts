@@ -31,6 +31,8 @@ import {
 } from "./layout.ts";
 import { field, TLB, TLB_ADDEND, TLB_READ, TLB_WRITE, W16 } from "./operands.ts";
 
+import { type WalkAddresses, writePageWalk } from "./page-walk.ts";
+
 /** Offsets in the code. */
 export interface Routines {
   /** (RDI: a Context) → Left; a function of the C ABI. */
@@ -78,6 +80,8 @@ export interface HostAddresses {
   readonly stateAddress: bigint;
   readonly ramAddress: bigint;
   readonly clockAddress: bigint;
+  /** Of GuestRam's tables. */
+  readonly tablesAddress: bigint;
 }
 
 /** Host registers that a function of the C ABI may change, with the guest's registers that are in them. */
@@ -183,7 +187,7 @@ function leave(a: Assembler, why: number, out: number): void {
   a.jump(out);
 }
 /** The ways out; at `out` EAX says why, at `lookUp` RIP is in ADDRESS. */
-function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuelOut"> & {
+function writeExits(a: Assembler, host: WalkAddresses): Pick<Routines, "interpret" | "missed" | "fuelOut"> & {
   readonly out: number;
   readonly miss: number;
   readonly lookUp: number;
@@ -223,6 +227,7 @@ function writeExits(a: Assembler): Pick<Routines, "interpret" | "missed" | "fuel
   a.load32(ADDRESS, memory(SCRATCH, 4));
   a.store32(field(Native.TARGET), ADDRESS);
   writeOtherPlace(a);
+  writePageWalk(a, host);
   a.load64(SCRATCH, field(Native.RESUME));
   a.test(field(Native.INFO), 1 << Info.SPLIT);
   const whole = a.branchAhead(Cc.Z);
@@ -499,10 +504,11 @@ function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
 }
 
 /** Writes them. */
-export function writeRoutines(a: Assembler, { stateAddress, ramAddress, clockAddress }: HostAddresses): Routines {
+export function writeRoutines(a: Assembler, host: HostAddresses & WalkAddresses): Routines {
+  const { stateAddress, ramAddress, clockAddress } = host;
   const x87Load = writeX87Load(a);
   const enter = writeEnter(a, stateAddress, x87Load);
-  const exits = writeExits(a);
+  const exits = writeExits(a, host);
   const { interpret, missed, fuelOut } = exits;
   const clock = writeClock(a, clockAddress);
   return {
