@@ -22,7 +22,8 @@ import {
   W16,
 } from "./operands.ts";
 import type { Treatment } from "./supported.ts";
-import { type Routines, writeGoByCache } from "./routines.ts";
+import { writeGoByCache } from "./code-lookup.ts";
+import type { Routines } from "./routines.ts";
 
 const PAGE = 4096;
 /** For the longest block. */

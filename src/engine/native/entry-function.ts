@@ -101,10 +101,7 @@ function refillBoth(f: FunctionBuilder, info: number, refill: number, again: Lab
   f.end().end();
 }
 
-function entryFunction(
-  functions: Record<"call" | "refill" | "interpret", number>,
-  context: number,
-): FunctionBuilder {
+function entryFunction(functions: Record<"call" | "refill" | "interpret", number>, context: number): FunctionBuilder {
   const f = new FunctionBuilder(["i32", "i32"], ["i32"]);
   const [why, info] = [f.local("i32"), f.local("i32")];
   f.get(STATE).memory("i32.load", Reg.MXCSR).i32(MASKS).op("i32.and").i32(MASKS).op("i32.ne").likely(false).if();

@@ -1,7 +1,7 @@
 /* Operands and forms of instructions that the translator writes often. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
 import { Engine, Tlb } from "../wasm/layout.ts";
-import { form, memory, NONE, type RegisterOrMemory } from "./assembler.ts";
+import { type Assembler, form, memory, NONE, type RegisterOrMemory } from "./assembler.ts";
 import { ADDRESS, FILE, FILE_BIAS, Native, SCRATCH } from "./layout.ts";
 
 /** A word of the register file. */
@@ -22,3 +22,10 @@ export const AT_ADDRESS = memory(ADDRESS, 0, NONE, 0, true);
 export const [TLB_READ, TLB_WRITE, TLB_ADDEND] = [Tlb.READ, Tlb.WRITE, Tlb.ADDEND].map((at) => memory(SCRATCH, at));
 export const W16 = form(false, 0x66);
 export const B16 = form(false, 0x66, true);
+
+/** Leaves native code. @param why Left  @param out the way out, where EAX says why */
+export function leave(a: Assembler, why: number, out: number): void {
+  a.byte(0xb8); // mov eax
+  a.word(why);
+  a.jump(out);
+}

@@ -61,8 +61,7 @@ export abstract class SameInstructions extends BlockEmitter {
   protected same(d: Decoded, end: number): void {
     const raw = this.raw;
     const { treatment } = this;
-    if (raw.opcode >= 0xb0 && raw.opcode <= 0xbf && raw.vex === 0)
-      return this.moveImmediate(d);
+    if (raw.opcode >= 0xb0 && raw.opcode <= 0xbf && raw.vex === 0) return this.moveImmediate(d);
     if (treatment.mnemonic === "lea") return this.lea(d);
     this.withModrm();
     const flags = effectOnFlags(d);

@@ -5,12 +5,11 @@
  * when the whole arena is emptied, which happens only between blocks. @source docs/engine.md */
 import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded, type Decoder } from "../../isa/decode.ts";
-import { Reg, Slot } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
 import type { Block, BlockCompiler, CodeFrame } from "./block.ts";
 import { BlockEnd, endingOf } from "./block-end.ts";
-import { AddressForm } from "./emit-handler.ts";
-import { PSEUDO, registerOffset, type HandlerTable } from "./handlers.ts";
+import { EntryWriter } from "./entry-writer.ts";
+import { PSEUDO, type HandlerTable } from "./handlers.ts";
 import {
   arenaOf,
   BLOCK_TABLE_BYTES,
@@ -46,6 +45,7 @@ export class BlockCache {
   readonly #handlers: HandlerTable;
   readonly #decoder: Decoder;
   readonly #d: Decoded = newDecoded();
+  readonly #writer: EntryWriter;
   readonly #blocks = new Map<number, Block>();
   /** Blocks for places where a region begins, for what the interpreter has to do there. */
   readonly #plain = new Map<number, Block>();
@@ -86,6 +86,7 @@ export class BlockCache {
     this.#words = new Int32Array(stateBuffer);
     this.#halves = new Uint16Array(stateBuffer);
     this.#bytes = new Uint8Array(stateBuffer);
+    this.#writer = new EntryWriter(stateBuffer);
     this.#ram = ram;
     this.#handlers = handlers;
     this.#decoder = createDecoder();
@@ -219,7 +220,9 @@ export class BlockCache {
       const failure = this.#decoder.decode(bytes, at, page + PAGE, this.#d);
       if (failure === "needMore") {
         if (n > 0) break;
-        return into === this.#plain ? this.single(address, secondPage) : this.#decodeSpanning(address, secondPage, once);
+        return into === this.#plain
+          ? this.single(address, secondPage)
+          : this.#decodeSpanning(address, secondPage, once);
       }
       if (failure) {
         this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, at - page, n);
@@ -371,74 +374,8 @@ export class BlockCache {
     this.#next += TARGET_ENTRIES * Entry.BYTES;
   }
   #write(offset: number, position: number): void {
-    const d = this.#d;
-    const { handler, form } = this.#handlers.for(d);
-    const entry = this.#put(handler, offset, d.length, position);
-    const half = entry >> 1;
-    this.#bytes[entry + Entry.SCALE] = d.scale;
-    // RSP or RBP is the base, or there is no memory operand but what CALL, PUSH and their like imply
-    if (form === AddressForm.NONE || (d.segment < 0 && (d.base === 4 || d.base === 5)))
-      this.#bytes[entry + Entry.FLAGS] = ENTRY_STACK;
-    for (let i = 0; i < d.operandCount; i++) {
-      const operand = d.operands[i];
-      if (operand.source === "reg") this.#halves[half + Entry.REG_A / 2] = registerOffset(operand);
-      else if (operand.source === "rm" || operand.source === "opcode")
-        this.#halves[half + Entry.REG_B / 2] = registerOffset(operand);
-      else if (operand.source === "vvvv") this.#halves[half + Entry.REG_C / 2] = registerOffset(operand);
-    }
-    if (d.operandCount > 0 && d.operands[0].kind === "rel") this.#writeTarget(entry, offset + d.length);
-    else {
-      this.#writeAddress(entry, offset + d.length, form);
-      this.#writeImmediate(entry);
-    }
-  }
-  /** Relative jumps: the target from the start of the page. */
-  #writeTarget(entry: number, next: number): void {
-    const target = next + this.#d.imm32;
-    const word = (entry + Entry.IMM) >> 2;
-    this.#words[word] = target;
-    this.#words[word + 1] = target < 0 ? -1 : 0;
-    if (target > 0x7fffffff) this.#words[word + 1] = 0;
-    if (target < -0x80000000) this.#words[word + 1] = -1;
-  }
-  #writeImmediate(entry: number): void {
-    const d = this.#d;
-    const word = (entry + Entry.IMM) >> 2;
-    if (d.imm === 0n && d.imm32 === 0) {
-      this.#words[word] = 0;
-      this.#words[word + 1] = 0;
-    } else if (BigInt(d.imm32) === d.imm) {
-      this.#words[word] = d.imm32;
-      this.#words[word + 1] = d.imm32 >> 31;
-    } else {
-      this.#words[word] = Number(BigInt.asIntN(32, d.imm));
-      this.#words[word + 1] = Number(BigInt.asIntN(32, d.imm >> 32n));
-    }
-    // ENTER's second immediate rides in the upper half
-    if (d.imm2 !== 0) this.#words[word + 1] = d.imm2;
-  }
-  #writeAddress(entry: number, next: number, form: number): void {
-    const d = this.#d;
-    const half = entry >> 1;
-    const slot = (n: number): number => Reg.GPR + 8 * n;
-    let disp = d.disp;
-    let base = d.base >= 0 ? slot(d.base) : slot(Slot.ZERO);
-    let index = d.index >= 0 ? slot(d.index) : slot(Slot.ZERO);
-    if (form === AddressForm.NONE) base = slot(4); // implicit operands are the stack's
-    if (d.ripRelative) {
-      base = slot(Slot.PAGE_VA);
-      disp += next;
-      if (disp > 0x7fffffff) {
-        disp -= PAGE;
-        index = slot(Slot.C4096);
-      }
-    }
-    this.#halves[half + Entry.BASE / 2] = base;
-    this.#halves[half + Entry.INDEX / 2] = index;
-    this.#halves[half + Entry.SEGMENT / 2] = slot(
-      d.segment === 4 ? Slot.FS_BASE : d.segment === 5 ? Slot.GS_BASE : Slot.ZERO,
-    );
-    this.#words[(entry + Entry.DISP) >> 2] = disp;
+    const { handler, form } = this.#handlers.for(this.#d);
+    this.#writer.write(this.#put(handler, offset, this.#d.length, position), this.#d, form, offset);
   }
 
   // ——— invalidation ———

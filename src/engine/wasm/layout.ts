@@ -74,7 +74,7 @@ export const VCPU_JUMP_CACHE = Reg.SIZE;
 export const VCPU_JUMP_PAGES = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
 /** Before the jump cache: native code by RIP. An entry's tag is as in the jump cache; CODE is the code's host address, PAGE that of the linear page. */
 export const VCPU_CODE_CACHE = VCPU_JUMP_PAGES + JUMP_PAGES / 8;
-export const CODE_CACHE_ENTRIES = 2048;
+export const CODE_CACHE_ENTRIES = 16384;
 export const CodeCacheEntry = { BYTES: 32, RIP: 0, TAG: 8, CODE: 16, PAGE: 24 } as const;
 export const VCPU_TLB = VCPU_CODE_CACHE + CODE_CACHE_ENTRIES * CodeCacheEntry.BYTES;
 /** A bank that stays empty: while it is chosen every access is looked at (alignment checks). */

@@ -1,0 +1,160 @@
+/* From one block to another whose place is not known: by the code cache, and by the jump cache. @source docs/native.md; wasm/jump-cache.ts */
+import { Reg } from "../../isa/registers.ts";
+import {
+  CODE_CACHE_ENTRIES,
+  CodeCacheEntry,
+  Engine,
+  Entry,
+  JUMP_CACHE_ENTRIES,
+  REGION_HANDLERS,
+  VCPU_CODE_CACHE,
+  VCPU_JUMP_CACHE,
+} from "../wasm/layout.ts";
+import { RegionEntry } from "../wasm/translator/region-entry.ts";
+import { type Assembler, Cc, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
+import { ADDRESS, FILE, FILE_BIAS, HOST_OF, Left, Native, SCRATCH } from "./layout.ts";
+import { field, leave, W16 } from "./operands.ts";
+import type { Routines } from "./routines.ts";
+
+const { RCX } = Host;
+const RSP = 4;
+const JUMP_TAG = 8;
+const JUMP_ENTRY = 12;
+const TAG_SHIFT = 5;
+/** Of the code cache: entries are found by the upper bits of RIP's lower half times this. */
+const HASH = 0x9e3779b1 | 0;
+const HASH_BITS = Math.log2(CODE_CACHE_ENTRIES * CodeCacheEntry.BYTES);
+
+/** To RIP in ADDRESS, by the jump cache. */
+export function writeLookup(
+  a: Assembler,
+  stateAddress: bigint,
+  exits: { readonly out: number; readonly lookUp: number; interpretAt(this: void): void },
+): Pick<Routines, "gone" | "goTo" | "goToChecked" | "lookup"> {
+  const takeTarget = (): void => {
+    a.byte(0x58); // pop rax
+    a.op(0x63, ADDRESS, memory(SCRATCH, 0), W);
+    a.op(0x03, ADDRESS, field(Reg.PAGE_VA), W);
+  };
+  const gone = a.at;
+  takeTarget();
+  const lookup = a.at;
+  a.arithmetic(7, field(Reg.ATTENTION), 0, false);
+  a.branch(Cc.NZ, exits.lookUp);
+  a.store64(field(Native.TEMP), RCX);
+  a.moveRegister(SCRATCH, ADDRESS);
+  a.shift(5, register(SCRATCH), 12, true);
+  a.op(0x31, ADDRESS, register(SCRATCH)); // the low halves
+  a.op(0x85, ADDRESS, register(ADDRESS), W);
+  const upper = a.branchAhead(Cc.S);
+  a.load32(RCX, field(Engine.CODE_TAG));
+  a.shift(4, register(RCX), TAG_SHIFT);
+  a.op(0x31, RCX, register(SCRATCH));
+  a.bind(upper);
+  a.arithmetic(4, register(SCRATCH), JUMP_CACHE_ENTRIES - 1, false);
+  a.shift(4, register(SCRATCH), 4);
+  const cached = (at: number) => memory(FILE, VCPU_JUMP_CACHE + at - FILE_BIAS, SCRATCH);
+  a.op(0x39, ADDRESS, cached(0), W);
+  const another = a.branchAhead(Cc.NZ);
+  a.load32(RCX, cached(JUMP_TAG));
+  a.op(0x3b, RCX, field(Engine.CODE_TAG));
+  const valid = a.branchAhead(Cc.Z);
+  a.op(0x3b, RCX, field(Engine.CODE_TAG_GLOBAL));
+  const old = a.branchAhead(Cc.NZ);
+  a.bind(valid);
+  writeGo(a, stateAddress, exits.out);
+  a.bind(another);
+  a.bind(old);
+  a.load64(RCX, field(Native.TEMP));
+  a.jump(exits.lookUp);
+
+  return { gone, lookup, ...writeGoTo(a, lookup, takeTarget, exits.interpretAt) };
+}
+/** The ways to it: Routines.goTo and goToChecked. */
+function writeGoTo(
+  a: Assembler,
+  lookup: number,
+  takeTarget: () => void,
+  interpretAt: () => void,
+): Pick<Routines, "goTo" | "goToChecked"> {
+  const goTo = a.at;
+  takeTarget();
+  const fail = (cc: number): void => a.branch(cc, lookup);
+  a.op(0x85, ADDRESS, register(ADDRESS), W);
+  const kernel = a.branchAhead(Cc.S);
+  writeGoByCache(a, false, fail);
+  a.bind(kernel);
+  writeGoByCache(a, true, fail);
+
+  const goToChecked = a.at;
+  a.byte(0x58);
+  a.store64(field(Native.TEMP2), SCRATCH);
+  a.moveRegister(SCRATCH, ADDRESS);
+  a.shift(7, register(SCRATCH), 47, true);
+  a.arithmetic(0, register(SCRATCH), 1);
+  a.arithmetic(7, register(SCRATCH), 1);
+  a.load64(SCRATCH, field(Native.TEMP2));
+  const invalid = a.branchAhead(Cc.A);
+  a.op(0x63, SCRATCH, memory(SCRATCH, 4), W);
+  a.op(0x03, HOST_OF[RSP], register(SCRATCH), W);
+  a.jump(lookup);
+  a.bind(invalid);
+  interpretAt();
+  return { goTo, goToChecked };
+}
+/** The distance of the code cache's entry for RIP in ADDRESS, to SCRATCH. */
+function loadPlace(a: Assembler): void {
+  a.op(0x69, SCRATCH, register(ADDRESS)); // imul
+  a.word(HASH);
+  a.shift(5, register(SCRATCH), 32 - HASH_BITS);
+  a.arithmetic(4, register(SCRATCH), -CodeCacheEntry.BYTES & ((1 << HASH_BITS) - 1), false);
+}
+const code = (at: number): RegisterOrMemory => memory(FILE, VCPU_CODE_CACHE + at - FILE_BIAS, SCRATCH);
+/** To RIP in ADDRESS, by the code cache: each place has a jump of its own, so that the processor can predict it. Uses SCRATCH and flags.
+ *  @param kernel is RIP most likely in global pages of the kernel?  @param fail writes a jump, if the condition holds, to what is done where RIP is not in the cache;
+ *  ADDRESS is still RIP there  @param before writes what is done before the jump; it may use ADDRESS and flags */
+export function writeGoByCache(a: Assembler, kernel: boolean, fail: (cc: number) => void, before?: () => void): void {
+  a.arithmetic(7, field(Reg.ATTENTION), 0, false);
+  fail(Cc.NZ);
+  loadPlace(a);
+  a.op(0x3b, ADDRESS, code(CodeCacheEntry.RIP), W);
+  fail(Cc.NZ);
+  a.load32(ADDRESS, field(kernel ? Engine.CODE_TAG_GLOBAL : Engine.CODE_TAG));
+  a.op(0x3b, ADDRESS, code(CodeCacheEntry.TAG));
+  a.load64(ADDRESS, code(CodeCacheEntry.RIP));
+  fail(Cc.NZ);
+  a.load64(ADDRESS, code(CodeCacheEntry.PAGE));
+  a.store64(field(Reg.PAGE_VA), ADDRESS);
+  before?.();
+  a.op(0xff, 4, code(CodeCacheEntry.CODE)); // jmp
+}
+/** SCRATCH is the distance of an entry of the jump cache that is the one for ADDRESS, RCX its tag; RCX is in TEMP. What is found is noted in the code cache. */
+function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
+  a.store32(field(Native.TEMP3), RCX);
+  a.load32(SCRATCH, memory(FILE, VCPU_JUMP_CACHE + JUMP_ENTRY - FILE_BIAS, SCRATCH));
+  a.moveAddress(RCX, stateAddress);
+  a.op(0x81, 7, memory(RCX, Entry.HANDLER, SCRATCH), W16);
+  a.raw(REGION_HANDLERS & 0xff, REGION_HANDLERS >> 8);
+  const cold = a.branchAhead(Cc.NZ);
+  a.load32(RCX, memory(RCX, RegionEntry.LABEL, SCRATCH));
+  a.op(0x03, RCX, field(Native.CODE), W);
+  loadPlace(a);
+  a.store64(code(CodeCacheEntry.RIP), ADDRESS);
+  a.store64(code(CodeCacheEntry.CODE), RCX);
+  a.load32(RCX, field(Native.TEMP3));
+  a.store32(code(CodeCacheEntry.TAG), RCX);
+  a.moveRegister(RCX, ADDRESS);
+  a.arithmetic(4, register(RCX), -4096);
+  a.store64(code(CodeCacheEntry.PAGE), RCX);
+  a.store64(field(Reg.PAGE_VA), RCX);
+  a.load64(RCX, field(Native.TEMP));
+  a.op(0xff, 4, code(CodeCacheEntry.CODE)); // jmp
+  a.bind(cold);
+  a.moveRegister(RCX, ADDRESS);
+  a.arithmetic(4, register(RCX), -4096);
+  a.store64(field(Reg.PAGE_VA), RCX);
+  a.store32(field(Native.ENTRY), SCRATCH);
+  a.store64(field(Reg.RIP), ADDRESS);
+  a.load64(RCX, field(Native.TEMP));
+  leave(a, Left.ENTRY, out);
+}
