@@ -48,6 +48,31 @@ describe("a program that writes its own code", () => {
     assert.deepEqual([g.gpr(RAX), g.gpr(RCX)], [1n, 1n]);
   });
 
+  test("what a jump leads to begins to read the flags that the jump's block leaves", () => {
+    const program = code(`
+        b9 02 00 00 00                  mov ecx, 2
+        eb 00                           jmp again
+      again:
+        85 c9                           test ecx, ecx
+        9c                              pushf
+        5b                              pop rbx
+        39 c0                           cmp eax, eax
+        eb 02                           jmp target
+        0f 0b                           ud2
+      target:
+        31 d2                           xor edx, edx
+        90                              nop
+        90                              nop
+        c7 05 f2 ff ff ff 0f 94 c2 90   mov dword ptr [rip + target], 0x90c2940f
+        ff c9                           dec ecx
+        75 e4                           jnz again
+        f4                              hlt
+    `); // sete dl
+    const g = kernelGuest(program);
+    g.run();
+    assert.deepEqual([g.gpr(RCX), g.gpr(RDX) & 0xffn], [0n, 1n]);
+  });
+
   test("far ahead in the same block, and behind it", () => {
     const program = code(`
         31 c9                           xor ecx, ecx

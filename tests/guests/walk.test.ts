@@ -56,6 +56,44 @@ describe("A and D", () => {
   });
 });
 
+test("more pages than the TLB has room for: each access is to its own, also after one of them is another frame", () => {
+  const [pages, rounds, base] = [1200, 3, 0x1000_0000];
+  const g = new SmallGuest();
+  for (let n = 0; n < pages; n++) g.map(base + n * 0x1000, At.FREE + n * 0x1000, Pte.W);
+  const program = code(`
+      b8 03 00 00 00                  mov eax, ${rounds}
+    round:
+      be 00 00 00 10                  mov esi, ${base}
+      b9 b0 04 00 00                  mov ecx, ${pages}
+    page:
+      01 4e 08                        add [rsi + 8], ecx
+      48 03 56 08                     add rdx, [rsi + 8]
+      81 c6 00 10 00 00               add esi, 4096
+      ff c9                           dec ecx
+      75 ef                           jnz page
+      ff c8                           dec eax
+      75 e1                           jnz round
+      f4                              hlt
+      0f 01 3b                        invlpg [rbx]
+      01 43 08                        add [rbx + 8], eax
+      f4                              hlt
+  `);
+  g.load(program);
+  g.run();
+  let sum = 0n;
+  for (let n = 0; n < pages; n++) {
+    const added = BigInt(pages - n);
+    assert.equal(g.read64(At.FREE + n * 0x1000 + 8), 3n * added, `page ${n}`);
+    sum += (1n + 2n + 3n) * added;
+  }
+  assert.equal(g.gpr(2), sum);
+  g.write64(g.entry(base), BigInt(At.FREE + 5 * 0x1000) | Pte.P | Pte.W);
+  g.regs.setGpr(3, BigInt(base));
+  g.regs.setGpr(RAX, 9n);
+  g.run();
+  assert.equal(g.read64(At.FREE + 5 * 0x1000 + 8), 3n * BigInt(pages - 5) + 9n);
+});
+
 /** Calls VA, loads CR3 from R8, calls VA, loads CR3 from R9, calls VA. RCX collects what it returned. */
 const SWITCHES = code(`
     31 c9                           xor ecx, ecx
