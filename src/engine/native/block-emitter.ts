@@ -123,7 +123,9 @@ export abstract class BlockEmitter {
     for (let at = 0; at < this.#nextStub; at += Stub.FIELDS) {
       this.a.bind(stubs[at + Stub.FROM]);
       const first = at + Stub.FIRST;
-      const [kind, a, b] = [stubs[at], stubs[first], stubs[first + 1]];
+      const kind = stubs[at];
+      const a = stubs[first];
+      const b = stubs[first + 1];
       if (kind === StubKind.GO_TO) this.writeGoTo(a);
       else if (kind === StubKind.FUEL) this.outOfFuel(a, b);
       else if (kind === StubKind.INTERPRET) this.writeInterpret(a + ahead);
@@ -144,13 +146,15 @@ export abstract class BlockEmitter {
   #writeMissed(first: number, info: number): void {
     const { a } = this;
     const stubs = this.#stubs;
-    const [load, loaded, retry, end, after] = [0, 1, 2, 4, 5].map((n) => stubs[first + n]);
+    const load = stubs[first];
+    const end = stubs[first + 4];
+    const after = stubs[first + 5];
     // the same code once more
     if (load < 0) a.moveRegister(ADDRESS, -1 - load);
-    else a.copy(load, loaded);
+    else a.copy(load, stubs[first + 1]);
     a.call(this.routines.missed);
     a.word(after > 0 ? info | (1 << Info.SPLIT) : info);
-    a.word(retry);
+    a.word(stubs[first + 2]);
     if (after > 0) this.#writeSplit(end, after, (info & (1 << Info.WRITE)) !== 0);
   }
   /** What was written last may use its operand in memory on a copy. */

@@ -1,21 +1,41 @@
 /* Takes the right to write to a frame unseen from a vCPU: its TLB entries for writing there. Called by an executor that is about to decode code of the frame, for
  * its own vCPU or, while it is alone (world.ts), for any. */
-import { BANK_MODES, BANK_SETS, TLB_BANK_BYTES, TLB_ENTRY_BYTES, VCPU_TLB } from "./layout.ts";
+import {
+  BANK_MODES,
+  BANK_SET_BYTES,
+  BANK_SETS,
+  BankSet,
+  FEW_ENTRIES,
+  TLB_BANK_BYTES,
+  TLB_ENTRY_BYTES,
+  VCPU_BANK_SETS,
+  VCPU_TLB,
+} from "./layout.ts";
 
 const TWO_32 = 0x1_0000_0000;
 
 /** @param words the state memory  @param area the vCPU's area in it  @param frameAddress byte offset in the frames memory */
 export function protectFrame(words: Int32Array, area: number, frameAddress: number): void {
-  const start = area + VCPU_TLB;
-  const end = start + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
-  for (let entry = start >> 2; entry < end >> 2; entry += TLB_ENTRY_BYTES >> 2) {
-    if (words[entry + 2] & 1) continue; // no write tag
-    const low = (words[entry + 4] + words[entry + 2]) | 0; // low half of addend + page
-    if (low === (frameAddress | 0) && hostOf(words, entry) === frameAddress) {
-      words[entry + 2] = -1;
-      words[entry + 3] = -1;
+  for (let n = 0; n < BANK_SETS; n++) {
+    const set = (area + VCPU_BANK_SETS + n * BANK_SET_BYTES) >> 2;
+    const count = words[set + (BankSet.COUNT >> 2)];
+    // while they are few, those that were filled are listed
+    if (count <= FEW_ENTRIES) {
+      const list = set + (BankSet.LIST >> 2);
+      for (let i = list; i < list + count; i++) protectEntry(words, words[i] >> 2, frameAddress);
+      continue;
     }
+    const start = (area + VCPU_TLB + n * BANK_MODES * TLB_BANK_BYTES) >> 2;
+    const end = start + ((BANK_MODES * TLB_BANK_BYTES) >> 2);
+    for (let entry = start; entry < end; entry += TLB_ENTRY_BYTES >> 2) protectEntry(words, entry, frameAddress);
   }
+}
+function protectEntry(words: Int32Array, entry: number, frameAddress: number): void {
+  if (words[entry + 2] & 1) return; // no write tag
+  const low = (words[entry + 4] + words[entry + 2]) | 0; // low half of addend + page
+  if (low !== (frameAddress | 0) || hostOf(words, entry) !== frameAddress) return;
+  words[entry + 2] = -1;
+  words[entry + 3] = -1;
 }
 /** Where an entry's writes go. */
 function hostOf(words: Int32Array, entry: number): number {
