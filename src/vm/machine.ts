@@ -3,7 +3,7 @@
 import { nativeUnavailable } from "./native-host.ts";
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { libc, MADV_DONTNEED } from "../device/libc.ts";
+import { libc, MADV_DONTNEED, MADV_HUGEPAGE } from "../device/libc.ts";
 import { buildAcpiTables } from "../device/acpi.ts";
 import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "../device/layout.ts";
 import { MAILBOX_BYTES, STOPPED } from "../device/mailbox.ts";
@@ -142,6 +142,7 @@ export class Machine {
     this.#serialOutput = (bytes) => config.serialOutput?.(bytes);
     this.#state = createStateMemory(executors);
     this.#ram = GuestRam.create(FramePool.create(config.memoryBytes), config.memoryBytes, executors);
+    adviseHugePages(this.#ram.pool);
     this.#exits = new SharedArrayBuffer(executors * EXIT_REASONS.length * 8);
     this.#regionCounts = new SharedArrayBuffer(executors * REGION_COUNTS.length * 8);
     this.#threads = new SharedArrayBuffer(executors * 4);
@@ -338,6 +339,12 @@ export class Machine {
       translated: sums(REGION_COUNTS, this.#regionCounts),
     };
   }
+}
+
+/** Large pages of the host for guest memory: frames are handed out one after the other, so that hardly any of it is for nothing, and the host's own TLB reaches further. */
+function adviseHugePages({ bytes, shared }: FramePool): void {
+  const host = libc();
+  host?.madvise(host.addressOf(shared.memory.buffer), bytes.length, MADV_HUGEPAGE);
 }
 
 /** PageReturnOptions.toHost. Where there is no madvise, frames keep the host's memory until another page takes them. */
