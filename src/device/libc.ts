@@ -9,6 +9,7 @@ export const UTIME_OMIT = (1n << 30n) - 2n;
 /** @source Linux include/uapi/asm-generic/mman-common.h */
 export const MADV_DONTNEED = 4;
 export const MADV_HUGEPAGE = 14;
+export const MADV_NOHUGEPAGE = 15;
 /** FALLOC_FL_*. @source linux/falloc.h */
 export const Falloc = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const;
 /** LOCK_*. @source flock(2) */

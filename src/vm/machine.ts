@@ -3,7 +3,7 @@
 import { nativeUnavailable } from "./native-host.ts";
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { libc, MADV_DONTNEED, MADV_HUGEPAGE } from "../device/libc.ts";
+import { libc, MADV_DONTNEED, MADV_HUGEPAGE, MADV_NOHUGEPAGE } from "../device/libc.ts";
 import { buildAcpiTables } from "../device/acpi.ts";
 import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "../device/layout.ts";
 import { MAILBOX_BYTES, STOPPED } from "../device/mailbox.ts";
@@ -350,9 +350,15 @@ function adviseHugePages({ bytes, shared }: FramePool): void {
 /** PageReturnOptions.toHost. Where there is no madvise, frames keep the host's memory until another page takes them. */
 function hostMemoryOf(pool: FramePool): (offset: number, length: number) => void {
   const { buffer } = pool.shared.memory;
+  let huge = true;
   return (offset, length) => {
     const host = libc();
-    host?.madvise(host.addressOf(buffer) + BigInt(offset), length, MADV_DONTNEED);
+    if (!host) return;
+    const start = host.addressOf(buffer);
+    // else the host's khugepaged would make large pages again, and fill what was given back
+    if (huge) host.madvise(start, pool.bytes.length, MADV_NOHUGEPAGE);
+    huge = false;
+    host.madvise(start + BigInt(offset), length, MADV_DONTNEED);
   };
 }
 
