@@ -31,7 +31,7 @@ export interface ExecutorStart {
   region: RegionOptions;
   limits: RegionLimits;
   kvmFeatures: number;
-  /** CPU_FEATURES if there are none. */
+  /** PLAIN_FEATURES if there are none. */
   cpuFeatures: readonly string[] | undefined;
   /** f64 a reason, for each executor. */
   exits: SharedArrayBuffer;

@@ -1,8 +1,9 @@
 /* Machine: one VM: memory, vCPUs, devices and boot put together. Lives on the main thread, which is also its I/O thread; the vCPUs run on
  * executors' worker threads. Knows no engine but by the executors it starts. @source docs/design.md "The machine" */
-import { nativeUnavailable } from "./native-host.ts";
+import { hostCryptoFeatures, nativeUnavailable } from "./native-host.ts";
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
+import { PLAIN_FEATURES } from "../isa/features.ts";
 import { libc, MADV_DONTNEED, MADV_HUGEPAGE, MADV_NOHUGEPAGE } from "../device/libc.ts";
 import { buildAcpiTables } from "../device/acpi.ts";
 import { attachDevices, createDeviceShared, type Devices, type DeviceShared } from "../device/layout.ts";
@@ -76,7 +77,7 @@ export interface MachineConfig {
   devices?: readonly VirtioDevice[];
   /** Mask of KVM_CPUID_FEATURES bits: those of the machine that are not in it are not told. For tests and benchmarks that turn one off. */
   kvmFeatures?: number;
-  /** Other features than CPU_FEATURES for CPUID to tell (the instructions stay): for tests and benchmarks that turn one off. */
+  /** Other features for CPUID to tell than those of isa/features.ts (the instructions stay): for tests and benchmarks that turn one off. */
   cpuFeatures?: readonly string[];
   /** Passes of the translator that are not as in ALL_PASSES: for tests and benchmarks that turn one off. */
   passes?: Partial<RegionPasses>;
@@ -238,6 +239,7 @@ export class Machine {
     new Int32Array(control)[0] = Control.NOT_YET;
     const smp = this.#cpus > 1 ? KVM_FEATURES_SMP : 0;
     const features = KVM_FEATURES_ALWAYS | smp | (count < this.#cpus ? KVM_FEATURES_SHARED : 0);
+    const nativeCode = config.translator !== "wasm" && nativeUnavailable() === undefined;
     const start = {
       state: this.#state,
       ram: this.#ram.shared,
@@ -247,9 +249,9 @@ export class Machine {
       ),
       vcpus: this.#cpus,
       kvmFeatures: features & kvmFeatures,
-      cpuFeatures,
+      cpuFeatures: cpuFeatures ?? (nativeCode ? [...PLAIN_FEATURES, ...hostCryptoFeatures()] : undefined),
       region: { passes: { ...ALL_PASSES, ...passes }, parallel: this.#cpus > 1 },
-      nativeCode: config.translator !== "wasm" && nativeUnavailable() === undefined,
+      nativeCode,
       limits: { ...REGION_LIMITS, ...regionLimits, ...(codeCacheBytes !== undefined && { codeCacheBytes }) },
       exits: this.#exits,
       regionCounts: this.#regionCounts,

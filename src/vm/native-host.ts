@@ -2,6 +2,8 @@
  * @source mmap(2), memfd_create(2), arch_prctl(2), dlopen(3) */
 import { closeSync, readFileSync, writeSync } from "node:fs";
 import type * as nodeFfi from "node:ffi";
+import { CRYPTO_FEATURES } from "../isa/features.ts";
+import { leaveOut } from "../engine/native/supported.ts";
 import { withCLibrary } from "../device/c-library.ts";
 import { sharedObject } from "../engine/native/elf.ts";
 import { NativeCode, type NativeHost } from "../engine/native/native-code.ts";
@@ -64,13 +66,21 @@ function tryOut(functions: Functions, ffi: typeof nodeFfi): string | undefined {
   }
 }
 function missingFeatures(): string[] {
-  let flags: string[] = [];
+  const flags = hostFlags();
+  return NEEDED.filter((flag) => !flags.has(flag));
+}
+/** What the host's processor has, by the names of /proc/cpuinfo. */
+function hostFlags(): ReadonlySet<string> {
   try {
-    flags = /^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.trim().split(" ") ?? [];
+    return new Set(/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.trim().split(" "));
   } catch {
-    // none are known
+    return new Set(); // none are known
   }
-  return NEEDED.filter((flag) => !flags.includes(flag));
+}
+/** Of CRYPTO_FEATURES, what this host's processor has. */
+export function hostCryptoFeatures(): string[] {
+  const flags = hostFlags();
+  return [...CRYPTO_FEATURES].flatMap(([feature, flag]) => (flags.has(flag) ? [feature] : []));
 }
 
 /** For the calling thread. @param state, frames, tables memories that do not move  @param codeBytes room for code
@@ -150,6 +160,8 @@ function addressOf(ffi: typeof nodeFfi, { buffer }: WebAssembly.Memory): bigint 
 
 /** For TranslationOptions.native. */
 export const nativeCode: NativeFactory = (blocks, state, ram, table, resolve, limits) => {
+  const there = hostCryptoFeatures();
+  leaveOut(new Set([...CRYPTO_FEATURES.keys()].filter((feature) => !there.includes(feature))));
   const host = nativeHost(state, ram.pool.shared.memory, ram.shared.tables, limits.codeCacheBytes);
   return host && new NativeCode(host, blocks, state, ram, table, resolve);
 };

@@ -1,6 +1,10 @@
 /* The rows that are not run as cases, each with its reason. Everything else must have cases: instructions.test.ts checks that. */
-import { CPU_FEATURES } from "../../src/isa/features.ts";
+import { CPU_FEATURES, CRYPTO_FEATURES } from "../../src/isa/features.ts";
 import type { Row } from "../../src/isa/row.ts";
+import { hostCryptoFeatures } from "../../src/vm/native-host.ts";
+
+/** Of CRYPTO_FEATURES, what the processor at hand has: it cannot be compared with others. */
+const here = new Set(hostCryptoFeatures());
 
 /** By mnemonic. */
 const EXCLUDED: Readonly<Record<string, string>> = {
@@ -37,5 +41,7 @@ export function exclusionOf(row: Row): string | undefined {
   if (row.operands.some((code) => code === "Mp" || /^(S(?!T)|[CDEFGS]S$)/.test(code)))
     return "loads or stores the host's selectors";
   if (row.feature !== undefined && !CPU_FEATURES.has(row.feature)) return "its CPUID feature is off";
+  if (row.feature !== undefined && CRYPTO_FEATURES.has(row.feature) && !here.has(row.feature))
+    return "this processor does not have it";
   return EXCLUDED[row.mnemonic];
 }

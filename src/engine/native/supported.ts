@@ -197,6 +197,14 @@ function treatmentOf(row: Row): Treatment {
 
 let treatments: Treatment[] | undefined;
 
+/** From now on instructions of these features are the interpreter's: this host has them not. */
+export function leaveOut(features: ReadonlySet<string>): void {
+  treatments = ALL_ROWS.map(treatmentOf).map((t, id) => {
+    const { feature } = ALL_ROWS[id];
+    return feature !== undefined && features.has(feature) ? { ...t, way: Way.NO } : t;
+  });
+}
+
 /** How instructions of that row are treated. */
 export function treatment(row: Row): Treatment {
   treatments ??= ALL_ROWS.map(treatmentOf);

@@ -4,6 +4,7 @@ import type { CallSpec } from "../calls.ts";
 import type { Cpu } from "../cpu.ts";
 import { GuestFault, Vector } from "../cpu.ts";
 import { Reg } from "../registers.ts";
+import { CRYPTO_CALLS } from "../sem/crypto.ts";
 import { INTEGER_CALLS } from "../sem/integer-calls.ts";
 import { SSE_CALLS } from "../sem/sse-calls.ts";
 import { X87_CALLS } from "../x87/calls.ts";
@@ -58,6 +59,7 @@ const SINGLE_CALLS: Record<string, CallSpec> = {
 /** The records by area; no name is in two of them (a test checks). */
 export const CALL_AREAS: readonly Readonly<Record<string, CallSpec>>[] = [
   SINGLE_CALLS,
+  CRYPTO_CALLS,
   CONTROL_CALLS,
   CPUID_CALLS,
   DEBUG_CALLS,

@@ -1,9 +1,9 @@
 /* CpuModel: what the guest is told about its processors. Built once per VM from its shape; CPUID, MSRs and control-register
  * checks read it. @source docs/design.md "The machine" */
-import { CPU_FEATURES } from "../features.ts";
+import { PLAIN_FEATURES } from "../features.ts";
 
 export interface CpuModel {
-  /** Names as in features.ts: the decoder refuses what is not here, CPUID tells what is. */
+  /** Names as in features.ts: what CPUID tells. */
   readonly features: ReadonlySet<string>;
   /** KVM_CPUID_FEATURES bits (leaf 0x40000001 EAX): only what the machine implements. */
   readonly kvmFeatures: number;
@@ -37,7 +37,7 @@ export const TSC_KHZ = 1_000_000;
 export function cpuModel(
   vcpus: number,
   kvmFeatures: number = KvmFeature.NOP_IO_DELAY,
-  features: ReadonlySet<string> = CPU_FEATURES,
+  features: ReadonlySet<string> = PLAIN_FEATURES,
 ): CpuModel {
   return { features, kvmFeatures, vcpus };
 }
