@@ -6,7 +6,7 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { Reg } from "../../isa/registers.ts";
 import { Engine } from "../wasm/layout.ts";
 import { type Assembler, Cc, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
-import { ADDRESS, HOST_OF, IN_MEMORY, INDEX_MASK, INDEX_SHIFT, Info, SCRATCH } from "./layout.ts";
+import { ADDRESS, HOST_OF, IN_MEMORY, INDEX_MASK, INDEX_SHIFT, Info, Native, SCRATCH } from "./layout.ts";
 import {
   AT_ADDRESS,
   field,
@@ -21,6 +21,7 @@ import {
   TLB_WRITE,
   W16,
 } from "./operands.ts";
+import { MergedAccesses, Role } from "./merged-accesses.ts";
 import type { Treatment } from "./supported.ts";
 import { writeGoByCache } from "./code-lookup.ts";
 import type { Routines } from "./routines.ts";
@@ -58,6 +59,8 @@ export const StubKind = {
   MISSED: 3,
   /** (Info, where the block goes on): the host has not the guest's x87 registers. */
   X87: 4,
+  /** (host register that is the base, and from bit 4 on bytes of the group; where they begin; where to begin again; Info; displacement of the access). */
+  GROUP_MISSED: 6,
   /** (Info, what is added to RSP): to RIP in ADDRESS, if that is canonical. */
   GO_TO_CHECKED: 5,
 } as const;
@@ -74,7 +77,7 @@ export abstract class BlockEmitter {
   readonly #stubs = new Int32Array(MOST_STUBS * Stub.FIELDS);
   /** The next one's index. */
   #nextStub = 0;
-  /** That of the last access's. */
+  /** That of the last access's, −1 if it cannot lie in two pages. */
   #lastAccess = 0;
   protected sites: number[] = [];
   protected flags: number = Place.FILE;
@@ -85,6 +88,11 @@ export abstract class BlockEmitter {
   protected index = 0;
   /** Instructions of the block; known when stubs are written. */
   protected count = 0;
+  protected readonly accesses = new MergedAccesses();
+  /** Are the block's accesses made sure of in groups? */
+  protected merges = false;
+  /** Offset in the code of the block. */
+  protected start = 0;
   /** Is this most likely the kernel's code? */
   protected kernel = false;
   /** Has the block looked whether SSE instructions trap? */
@@ -130,6 +138,7 @@ export abstract class BlockEmitter {
       else if (kind === StubKind.FUEL) this.outOfFuel(a, b);
       else if (kind === StubKind.INTERPRET) this.writeInterpret(a + ahead);
       else if (kind === StubKind.MISSED) this.#writeMissed(first, stubs[first + 3] + ahead);
+      else if (kind === StubKind.GROUP_MISSED) this.#writeGroupMissed(first, stubs[first + 3] + ahead);
       else if (kind === StubKind.X87) this.writeLoadX87(a + ahead, b);
       else {
         this.a.call(this.routines.goToChecked);
@@ -157,9 +166,27 @@ export abstract class BlockEmitter {
     a.word(stubs[first + 2]);
     if (after > 0) this.#writeSplit(end, after, (info & (1 << Info.WRITE)) !== 0);
   }
+  /** The group may lie in two pages: then the block has to do without groups. */
+  #writeGroupMissed(first: number, info: number): void {
+    const { a } = this;
+    const stubs = this.#stubs;
+    const [base, bytes] = [stubs[first] & 15, stubs[first] >> 4];
+    a.lea(ADDRESS, memory(base, stubs[first + 1]));
+    a.load32(SCRATCH, register(ADDRESS));
+    a.arithmetic(4, register(SCRATCH), PAGE - 1, false);
+    a.arithmetic(7, register(SCRATCH), PAGE - bytes, false);
+    const crossing = a.branchAhead(Cc.A);
+    a.lea(ADDRESS, memory(base, stubs[first + 4]));
+    a.call(this.routines.missed);
+    a.word(info);
+    a.word(stubs[first + 2]);
+    a.bind(crossing);
+    a.moveImmediate32(field(Engine.CROSSING), this.start);
+    this.writeInterpret(info);
+  }
   /** What was written last may use its operand in memory on a copy. */
   protected mayLieInTwoPages(): void {
-    this.#stubs[this.#lastAccess + Stub.FIRST + 5] = this.a.at;
+    if (this.#lastAccess >= 0) this.#stubs[this.#lastAccess + Stub.FIRST + 5] = this.a.at;
   }
   protected checkSse(): void {
     this.giveUpFlags();
@@ -278,6 +305,7 @@ export abstract class BlockEmitter {
     const base = d.base < 0 ? NONE : HOST_OF[d.base];
     const index = d.index < 0 ? NONE : HOST_OF[d.index];
     const simple = base >= 0 && d.index < 0 && d.segment < 4;
+    if (this.isMerged) return this.#mergedAccess(base, d.disp, size, write);
     if (simple && d.disp === 0) this.accessAt(base, size, write, align);
     else {
       const from = this.beginAccess();
@@ -329,12 +357,34 @@ export abstract class BlockEmitter {
   /** The same for the 8 bytes at a register and a displacement. */
   protected stackMemory(n: number, disp: number, write: boolean): RegisterOrMemory {
     const base = HOST_OF[n];
+    if (this.isMerged) return this.#mergedAccess(base, disp, 8, write);
     if (disp === 0) this.accessAt(base, 8, write, 0);
     else {
       const from = this.beginAccess();
       this.a.lea(ADDRESS, memory(base, disp));
       this.access(from, 8, write, 0);
     }
+    return memory(ADDRESS, disp, base, 0, true);
+  }
+  /** Is the current instruction's access one of a group? */
+  protected get isMerged(): boolean {
+    return this.merges && this.accesses.merged[this.index].role !== Role.NONE;
+  }
+  #mergedAccess(base: number, disp: number, size: number, write: boolean): RegisterOrMemory {
+    const { a } = this;
+    const { role, group, low, bytes } = this.accesses.merged[this.index];
+    const addend = field(Native.ADDENDS + 8 * group);
+    if (role === Role.COVERED) a.load64(ADDRESS, addend);
+    else {
+      const retry = this.beginAccess();
+      if (low !== 0) a.lea(ADDRESS, memory(base, low));
+      this.#writeCheck(low === 0 ? base : ADDRESS, bytes, write);
+      const info = this.info + (write ? 1 << Info.WRITE : 0) + (size << Info.SIZE);
+      this.stub(StubKind.GROUP_MISSED, a.branchAhead(Cc.NZ), base | (bytes << 4), low, retry, info, disp);
+      a.load64(ADDRESS, TLB_ADDEND);
+      a.store64(addend, ADDRESS);
+    }
+    this.#lastAccess = -1;
     return memory(ADDRESS, disp, base, 0, true);
   }
   /** What follows brings an address to ADDRESS. */

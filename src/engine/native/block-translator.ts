@@ -40,8 +40,16 @@ export class BlockTranslator extends X87Instructions {
 
   /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
    *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
-   *  @param kernel is it most likely the kernel's?  @returns one object, reused */
-  translate(bytes: Uint8Array, page: number, from: number, limit: number, most: number, kernel: boolean): Written {
+   *  @param kernel is it most likely the kernel's?  @param merges may accesses be made sure of in groups?  @returns one object, reused */
+  translate(
+    bytes: Uint8Array,
+    page: number,
+    from: number,
+    limit: number,
+    most: number,
+    kernel: boolean,
+    merges = false,
+  ): Written {
     const { a } = this;
     const written = this.#written;
     this.bytes = bytes;
@@ -50,6 +58,8 @@ export class BlockTranslator extends X87Instructions {
     this.sites = written.sites = [];
     this.count = written.count = this.#decode(page, from, limit, most);
     if (this.count === 0) return written;
+    this.start = a.at;
+    this.merges = merges && this.#findGroups();
     // alone, an instruction has exact flags: it is looked at by itself
     this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
     this.flags = Place.FILE;
@@ -130,6 +140,16 @@ export class BlockTranslator extends X87Instructions {
       if (flags !== Flags.NONE || d.row.ends === true) return at;
     }
     return at;
+  }
+  #findGroups(): boolean {
+    const { accesses } = this;
+    accesses.begin();
+    for (let i = 0; i < this.count; i++) accesses.add(i, this.#decoded[i], treatment(this.#decoded[i].row));
+    return accesses.any;
+  }
+  /** Were accesses of the last block made sure of in groups? */
+  get hasGroups(): boolean {
+    return this.merges;
   }
   #findNeeded(ahead: boolean): void {
     let needed = ahead;

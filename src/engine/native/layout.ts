@@ -56,6 +56,8 @@ export const Native = {
   X87_IMAGE: Reg.ENGINE + 0x180,
   /** 16 bytes: what an access that lies in two pages reads or writes. */
   SPLIT: Reg.ENGINE + 0x140,
+  /** i64 each: what has to be added to addresses of a group of accesses (merged-accesses.ts). */
+  ADDENDS: Reg.ENGINE + 0x1f0,
   /** i64: where the code for such an access is. */
   RESUME: Reg.ENGINE + 0x150,
 } as const;

@@ -8,7 +8,7 @@ import type { GuestRam } from "../../memory/guest-ram.ts";
 import type { Block, BlockCompiler } from "../wasm/block.ts";
 import type { BlockCache } from "../wasm/blocks.ts";
 import type { HotCode, HotCodeCounts } from "../wasm/hot-code.ts";
-import { REGION_HANDLERS } from "../wasm/layout.ts";
+import { Engine, REGION_HANDLERS } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Assembler } from "./assembler.ts";
 import type { Sites } from "./block-emitter.ts";
@@ -18,6 +18,8 @@ import { Context, FILE_BIAS } from "./layout.ts";
 import { type HostAddresses, writeRoutines } from "./routines.ts";
 
 const PAGE = 4096;
+/** So often a block may be left because its accesses lie in two pages. */
+const MOST_CROSSINGS = 16;
 /** Room for the longest block. */
 const MOST_BLOCK_BYTES = 64 * 1024;
 const MAX_INSTRUCTION = 15;
@@ -57,6 +59,10 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #waiting = new Map<number, number>();
   /** Pairs: offset of a jump's displacement, and the index of the next that waits for the same; −1: none. */
   readonly #jumps: number[] = [];
+  /** Blocks with accesses in groups: address in the frames memory by offset in the code. */
+  readonly #grouped = new Map<number, number>();
+  /** How often such lay in two pages, by the block's address in the frames memory. */
+  readonly #crossing = new Map<number, number>();
   /** The jumps of the block that was compiled last. */
   #sites: Sites = [];
   readonly #spanningPage = new Uint8Array(2 * PAGE);
@@ -128,7 +134,16 @@ export class NativeCode implements HotCode, BlockCompiler {
     return true;
   }
   outgrown(): void {}
-  noteCrossing(): void {}
+  /** A block was left because accesses that it makes sure of together lie in two pages: if that happens often it has to do without. */
+  noteCrossing(vcpu: number): void {
+    const word = (vcpu + Engine.CROSSING) >> 2;
+    const key = this.#grouped.get(this.#words[word]);
+    this.#words[word] = 0;
+    if (key === undefined) return;
+    const times = (this.#crossing.get(key) ?? 0) + 1;
+    this.#crossing.set(key, times);
+    if (times === MOST_CROSSINGS) this.#blocks.dropBlock(key);
+  }
   validate(): number {
     return 0;
   }
@@ -144,7 +159,15 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   compile(page: number, from: number): number {
     const before = this.#assembler.at;
-    const written = this.#translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, this.#inKernel);
+    const written = this.#translator.translate(
+      this.#bytes,
+      page,
+      from,
+      PAGE,
+      MOST_INSTRUCTIONS,
+      this.#inKernel,
+      (this.#crossing.get(page + from) ?? 0) < MOST_CROSSINGS,
+    );
     if (written.count === 0) return 0;
     this.code = before;
     this.#sites = written.sites;
@@ -171,6 +194,7 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   added({ key, from, code }: Block): void {
     const page = key - from;
+    if (this.#translator.hasGroups) this.#grouped.set(code, key);
     const sites = this.#sites;
     for (let i = 0; i < sites.length; i += 2) this.#link(sites[i], page + sites[i + 1]);
     let waiting = this.#waiting.get(key);
@@ -198,6 +222,8 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.counts.dropped += all;
     if (this.isFull) this.counts.evicted += all;
     this.#waiting.clear();
+    this.#grouped.clear();
+    this.#crossing.clear();
     this.#jumps.length = 0;
     this.#assembler.at = this.#begin;
     this.#translator.cold = this.#coldBegin;

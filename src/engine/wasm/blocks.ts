@@ -430,6 +430,15 @@ export class BlockCache {
     this.#unmark(frame);
     this.onDrop(false);
   }
+  /** A block is to be made anew. */
+  dropBlock(key: number): void {
+    const block = this.#blocks.get(key);
+    const list = this.#frames.get(Math.floor(key / PAGE));
+    if (block === undefined || list === undefined) return;
+    list.blocks = list.blocks.filter((each) => each !== block);
+    this.#drop(block);
+    this.onDrop(false);
+  }
   #unmark(frame: number): void {
     this.#ram.releaseCode(frame, this.executor);
   }
