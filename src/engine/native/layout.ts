@@ -5,8 +5,7 @@ import { Host } from "./assembler.ts";
 
 /** In no host register: in the register file. */
 export const IN_MEMORY = -1;
-/** Host registers of the guest's, by number: those that programs use most. RAX and R13 are the translator's own, R9 is fuel, R15 the register file's address, RSP the
- *  thread's stack. */
+/** Host registers of the guest's, by number. RAX and R13 are the translator's own, R15 is the register file's address, RSP the thread's stack. */
 export const HOST_OF: readonly number[] = [
   Host.R10,
   Host.RCX,
@@ -17,7 +16,7 @@ export const HOST_OF: readonly number[] = [
   Host.RSI,
   Host.RDI,
   Host.R8,
-  IN_MEMORY,
+  Host.R9,
   IN_MEMORY,
   IN_MEMORY,
   Host.R12,
@@ -28,8 +27,6 @@ export const HOST_OF: readonly number[] = [
 export const SCRATCH = Host.RAX;
 /** The address of the current access. */
 export const ADDRESS = Host.R13;
-/** Engine.FUEL, while native code runs. */
-export const FUEL_REGISTER = Host.R9;
 /** The register file's address and FILE_BIAS, so that a displacement of one byte reaches its first 256 bytes. */
 export const FILE = Host.R15;
 export const FILE_BIAS = 0x80;

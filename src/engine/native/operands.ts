@@ -1,15 +1,14 @@
 /* Operands and forms of instructions that the translator writes often. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
 import { Engine, Tlb } from "../wasm/layout.ts";
-import { type Assembler, form, memory, NONE, register, type RegisterOrMemory } from "./assembler.ts";
-import { ADDRESS, FILE, FILE_BIAS, FUEL_REGISTER, Native, SCRATCH } from "./layout.ts";
+import { type Assembler, form, memory, NONE, type RegisterOrMemory } from "./assembler.ts";
+import { ADDRESS, FILE, FILE_BIAS, Native, SCRATCH } from "./layout.ts";
 
 /** A word of the register file. */
 export const field = (offset: number): RegisterOrMemory => memory(FILE, offset - FILE_BIAS);
 const GPR_FIELDS = Array.from({ length: 16 }, (_, n) => field(Reg.GPR + 8 * n));
 export const gprField = (n: number): RegisterOrMemory => GPR_FIELDS[n];
-export const FUEL = register(FUEL_REGISTER);
-export const FUEL_FIELD = field(Engine.FUEL);
+export const FUEL = field(Engine.FUEL);
 export const PAGE_VA = field(Reg.PAGE_VA);
 export const RFLAGS = field(Reg.RFLAGS);
 export const FLAGS = field(Native.FLAGS);

@@ -3,8 +3,8 @@ import { Reg } from "../../isa/registers.ts";
 import { Engine } from "../wasm/layout.ts";
 import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { writeLookup } from "./code-lookup.ts";
-import { ADDRESS, Context, FILE, FUEL_REGISTER, HOST_OF, IN_MEMORY, Left, Native, SCRATCH } from "./layout.ts";
-import { field, FUEL_FIELD, leave } from "./operands.ts";
+import { ADDRESS, Context, FILE, HOST_OF, IN_MEMORY, Left, Native, SCRATCH } from "./layout.ts";
+import { field, leave } from "./operands.ts";
 import type { WalkAddresses } from "./page-walk.ts";
 import { writeMissed, writeSplits } from "./tlb-misses.ts";
 import { writeX87Load, writeX87Save } from "./x87-registers.ts";
@@ -82,7 +82,6 @@ function writeEnter(a: Assembler, stateAddress: bigint, x87Load: number): number
   a.call(x87Load);
   a.bind(none);
   for (const [host, n] of GUESTS) a.load64(host, field(Reg.GPR + 8 * n));
-  a.load32(FUEL_REGISTER, FUEL_FIELD);
   a.load32(RAX, field(Native.TARGET));
   a.op(0x03, RAX, field(Native.CODE), W);
   a.raw(0xff, 0xe0);
@@ -101,7 +100,6 @@ function writeExits(
 } {
   const out = a.at;
   for (const [host, n] of GUESTS) a.store64(field(Reg.GPR + 8 * n), host);
-  a.store32(FUEL_FIELD, FUEL_REGISTER);
   writeX87Save(a);
   for (let n = 0; n < XMMS; n++) a.op(0x0f11, n, field(Reg.XMM + 16 * n));
   a.op(0x0fae, 3, field(Reg.MXCSR));
@@ -141,7 +139,6 @@ function writeExits(
 function writeClock(a: Assembler, clockAddress: bigint): number {
   const clock = a.at;
   for (const [host, n] of VOLATILE) a.store64(field(Reg.GPR + 8 * n), host);
-  a.store32(FUEL_FIELD, FUEL_REGISTER);
   for (let n = 0; n < XMMS; n++) a.op(0x0f11, n, field(Reg.XMM + 16 * n));
   a.moveRegister(ADDRESS, RSP);
   a.arithmetic(4, register(RSP), -16);
@@ -157,7 +154,6 @@ function writeClock(a: Assembler, clockAddress: bigint): number {
   a.moveRegister(RSP, ADDRESS);
   for (let n = 0; n < XMMS; n++) a.op(0x0f10, n, field(Reg.XMM + 16 * n));
   for (const [host, n] of VOLATILE) a.load64(host, field(Reg.GPR + 8 * n));
-  a.load32(FUEL_REGISTER, FUEL_FIELD);
   a.byte(0xc3);
   return clock;
 }
