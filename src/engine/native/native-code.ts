@@ -123,6 +123,9 @@ export class NativeCode implements HotCode, BlockCompiler {
   get translatesAll(): boolean {
     return false;
   }
+  get wantsSamples(): boolean {
+    return false;
+  }
   isRegion(entry: number): boolean {
     return this.#halves[entry >> 1] === REGION_HANDLERS;
   }

@@ -15,6 +15,8 @@ export interface HotCode {
   readonly counts: HotCodeCounts;
   /** Is code translated before it runs for the first time? */
   readonly translatesAll: boolean;
+  /** Is it to be told by `see` where slices end? */
+  readonly wantsSamples: boolean;
   /** Gives back what it has. Nothing may run any more. */
   dispose(): void;
   /** The vCPU that runs from now on. @param vcpu address of its register file */

@@ -28,6 +28,10 @@ import { Retirement } from "./retirement.ts";
 /** Instructions between looks at clock and other threads: some tens of microseconds. Where nothing is translated those are fewer, and more looks find sooner what is hot. */
 const SLICE = 20_000;
 const SLICE_INTERPRETED = 4000;
+/** A look costs a microsecond or two. While no timer is near, those who want something sooner say so by ATTENTION. */
+const SLICE_QUIET = 200_000;
+/** Instructions that surely take longer than a nanosecond, each. */
+const QUIET_PER_NS = 0.3;
 const HALTED = 1;
 const SHUT_DOWN = 3;
 const EXITS = ["budget", "halted", "interrupt", "fault", "mmio", "port", "shutdown"];
@@ -50,6 +54,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly retirement: Retirement;
   /** Of the fuel of a slice that an interrupt ended early, what is left for the next: where it is used up is looked at, also in a guest that is interrupted more often. */
   #fuel = SLICE;
+  /** Host time of what is next to be done by the clock. */
+  #next = Infinity;
   /** A #PF ends what runs: single steps, and tests of one instruction. */
   #stopsAtFaults = false;
   /** In tests: what a region's way to the interpreter runs. */
@@ -107,7 +113,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
         try {
           const exit = this.look();
           if (exit) return exit;
-          left -= this.#slice(Math.min(left, this.#fuel));
+          left -= this.#slice(Math.min(left, this.#fuelFor(untilNs)));
         } finally {
           world.leave();
         }
@@ -144,6 +150,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.#engine.forget();
     const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
     if (deadline >= 0n && this.#host.nanos() >= Number(deadline)) this.#ports.deadlinePassed();
+    this.#next = deadline < 0n ? Infinity : Number(deadline);
     if (this.regs.get32(Reg.PENDING_DEBUG) & DR6_BS) singleStepTrap(this);
     if (!this.#deliverNmi()) this.#deliverInterrupt();
     let state = this.regs.get32(Reg.RUN_STATE);
@@ -157,6 +164,14 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     return { kind: "halted" };
   }
 
+  /** Of a slice that begins now. */
+  #fuelFor(untilNs: number): number {
+    if (this.#fuel < SLICE || this.#engine.regions.wantsSamples) return this.#fuel;
+    const next = Math.min(this.#next, untilNs);
+    if (next === Infinity) return SLICE_QUIET;
+    const quiet = (next - this.#host.nanos()) * QUIET_PER_NS;
+    return Math.max(SLICE, Math.min(quiet, SLICE_QUIET)) | 0;
+  }
   /** What else was wanted of one that has just halted comes when it is run again; that it is to be run, executors see by ATTENTION. */
   #comeOut(): Exit {
     if (this.regs.get32(Reg.RUN_STATE) === HALTED) Atomics.or(this.#words, this.#attention, Attention.LOOK);
@@ -466,7 +481,11 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     return this.#ports.readMsr(index);
   }
   writeDeviceMsr(index: number, value: bigint): boolean {
-    return this.#ports.writeMsr(index, value);
+    const known = this.#ports.writeMsr(index, value);
+    // a timer that passes before this slice was to end
+    const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
+    if (deadline >= 0n && Number(deadline) < this.#next) Atomics.or(this.#words, this.#attention, Attention.LOOK);
+    return known;
   }
   portIn(port: number, size: 1 | 2 | 4): number {
     this.exits["port"]++;

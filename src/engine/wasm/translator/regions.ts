@@ -154,6 +154,7 @@ export class Regions implements HotCode {
   get translatesAll(): boolean {
     return this.#limits.threshold === 0;
   }
+  readonly wantsSamples = true;
   select(): void {}
   dispose(): void {}
   isRegion(entry: number): boolean {
