@@ -81,8 +81,6 @@ export abstract class BlockEmitter {
   #lastAccess = 0;
   protected sites: number[] = [];
   protected flags: number = Place.FILE;
-  /** What the block's last jump does not lead to is written right behind it. */
-  protected fallsThrough = false;
   /** May the flags be read behind the block? */
   protected flagsAhead = true;
   /** Of the current instruction: offset in the page, and how many come before it. */

@@ -25,8 +25,6 @@ export interface Written {
   aheadFrom: number;
   aheadTo: number;
   sites: Sites;
-  /** Offset in the page of what must be written next, since the block falls into it; 0: nothing. */
-  next: number;
 }
 
 export class BlockTranslator extends X87Instructions {
@@ -38,12 +36,11 @@ export class BlockTranslator extends X87Instructions {
   /** By instruction: may its flags, or those from before it, be read behind it? */
   readonly #needed = new Uint8Array(MOST_INSTRUCTIONS);
   readonly #ahead: Decoded = newDecoded();
-  readonly #written: Written = { count: 0, end: 0, aheadFrom: 0, aheadTo: 0, sites: [], next: 0 };
+  readonly #written: Written = { count: 0, end: 0, aheadFrom: 0, aheadTo: 0, sites: [] };
 
   /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
    *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
-   *  @param kernel is it most likely the kernel's?  @param merges may accesses be made sure of in groups?  @param isNew may the block fall into what is at this
-   *  offset of the page, to be written next?  @returns one object, reused */
+   *  @param kernel is it most likely the kernel's?  @param merges may accesses be made sure of in groups?  @returns one object, reused */
   translate(
     bytes: Uint8Array,
     page: number,
@@ -52,7 +49,6 @@ export class BlockTranslator extends X87Instructions {
     most: number,
     kernel: boolean,
     merges = false,
-    isNew?: (offset: number) => boolean,
   ): Written {
     const { a } = this;
     const written = this.#written;
@@ -63,8 +59,6 @@ export class BlockTranslator extends X87Instructions {
     this.count = written.count = this.#decode(page, from, limit, most);
     if (this.count === 0) return written;
     this.start = a.at;
-    written.next = isNew === undefined ? 0 : this.#fallsInto(page, limit, isNew);
-    this.fallsThrough = written.next > 0;
     this.merges = merges && this.#findGroups();
     // alone, an instruction has exact flags: it is looked at by itself
     this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
@@ -146,13 +140,6 @@ export class BlockTranslator extends X87Instructions {
       if (flags !== Flags.NONE || d.row.ends === true) return at;
     }
     return at;
-  }
-  /** Behind a conditional jump the code goes on without another jump, if there is none yet and it begins with something supported. */
-  #fallsInto(page: number, limit: number, isNew: (offset: number) => boolean): number {
-    const { end } = this.#written;
-    if (this.#decoded[this.count - 1].row.cc === undefined || end >= limit || !isNew(end)) return 0;
-    const d = this.#ahead;
-    return this.#decoder.decode(this.bytes, page + end, page + limit, d) === undefined && isSupported(d) ? end : 0;
   }
   #findGroups(): boolean {
     const { accesses } = this;

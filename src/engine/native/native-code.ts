@@ -20,9 +20,7 @@ import { type HostAddresses, writeRoutines } from "./routines.ts";
 const PAGE = 4096;
 /** So often a block may be left because its accesses lie in two pages. */
 const MOST_CROSSINGS = 16;
-/** Blocks that fall into each other are written one after the other: so many, so that not much is translated that never runs. */
-const MOST_CHAINED = 3;
-/** Room for these, of the longest. */
+/** Room for the longest block. */
 const MOST_BLOCK_BYTES = 64 * 1024;
 const MAX_INSTRUCTION = 15;
 
@@ -73,9 +71,6 @@ export class NativeCode implements HotCode, BlockCompiler {
   code = 0;
   aheadFrom = 0;
   aheadTo = 0;
-  next = 0;
-  /** Blocks that fall into the one that is written next. */
-  #chained = 0;
   readonly counts: HotCodeCounts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
 
   /** @param resolve gives core functions and host functions by name */
@@ -167,9 +162,6 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   compile(page: number, from: number): number {
     const before = this.#assembler.at;
-    const merges = (this.#crossing.get(page + from) ?? 0) < MOST_CROSSINGS;
-    const isNew = (offset: number): boolean =>
-      this.#chained < MOST_CHAINED && this.#blocks.blockAt(page + offset) === undefined;
     const written = this.#translator.translate(
       this.#bytes,
       page,
@@ -177,16 +169,13 @@ export class NativeCode implements HotCode, BlockCompiler {
       PAGE,
       MOST_INSTRUCTIONS,
       this.#inKernel,
-      merges,
-      isNew,
+      (this.#crossing.get(page + from) ?? 0) < MOST_CROSSINGS,
     );
     if (written.count === 0) return 0;
     this.code = before;
     this.#sites = written.sites;
     this.aheadFrom = written.aheadFrom;
     this.aheadTo = written.aheadTo;
-    this.next = written.next;
-    this.#chained = written.next > 0 ? this.#chained + 1 : 0;
     this.#count(written.count, before);
     return written.end;
   }

@@ -99,7 +99,7 @@ export abstract class OwnInstructions extends SameInstructions {
     if (this.flagsAhead) this.saveFlags();
     const target = this.offset + d.length + d.imm32;
     this.link(this.a.branchAhead(cc), target);
-    if (!this.fallsThrough) this.goTo(this.offset + d.length);
+    this.goTo(this.offset + d.length);
     return true;
   }
   protected jumpIfZero(d: Decoded): boolean {

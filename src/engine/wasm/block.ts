@@ -27,8 +27,6 @@ export interface BlockCompiler {
   /** … and what else it depends on, as in Block. */
   readonly aheadFrom: number;
   readonly aheadTo: number;
-  /** Offset in its page of a block that has to be compiled next, because the last one falls into it; 0: none. */
-  readonly next: number;
   /** @param page, from address in the frames memory of the page, and offset in it  @returns offset behind the block in its page; 0: its first instruction is none, or the interpreter's */
   compile(page: number, from: number): number;
   /** The same for one instruction that goes on in the next page. @param bytes of the instruction, as far as it may go */

@@ -273,7 +273,6 @@ export class BlockCache {
     const block = { key: address, entry, entries: 1, from, to, code, end, target, aheadFrom, aheadTo };
     this.#add(block, this.#blocks);
     compiler.added(block);
-    if (compiler.next > 0) this.#compileBlock(page + compiler.next, compiler);
     return block.entry;
   }
   /** An entry that leads to native code. */
