@@ -77,6 +77,8 @@ export const SWITCHES: readonly FeatureSwitch[] = [
   cpu("xsave", "pipe"),
   cpu("rdrand", "boot", ["rdrand", "rdseed"]),
   cpu("ssse3", "copy", ["ssse3", "sse4.1", "sse4.2"]),
+  cpu("aes", "openssl-aes"),
+  cpu("sha", "openssl-sha256"),
   native("sort"),
   native("sqlite3"),
   native("mmap"),
