@@ -24,14 +24,8 @@ import { Engine, FAULT_PENDING } from "./layout.ts";
 import { Mmu, type FlushScope } from "./mmu.ts";
 import type { DevicePorts } from "./physical.ts";
 import { Retirement } from "./retirement.ts";
+import { Slices } from "./slices.ts";
 
-/** Instructions between looks at clock and other threads: some tens of microseconds. Where nothing is translated those are fewer, and more looks find sooner what is hot. */
-const SLICE = 20_000;
-const SLICE_INTERPRETED = 4000;
-/** A look costs a microsecond or two. While no timer is near, those who want something sooner say so by ATTENTION. */
-const SLICE_QUIET = 200_000;
-/** Instructions that surely take longer than a nanosecond, each. */
-const QUIET_PER_NS = 0.3;
 const HALTED = 1;
 const SHUT_DOWN = 3;
 const EXITS = ["budget", "halted", "interrupt", "fault", "mmio", "port", "shutdown"];
@@ -52,10 +46,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   readonly #delivery: Delivery;
   readonly #host: HostSources;
   readonly retirement: Retirement;
-  /** Of the fuel of a slice that an interrupt ended early, what is left for the next: where it is used up is looked at, also in a guest that is interrupted more often. */
-  #fuel = SLICE;
-  /** Host time of what is next to be done by the clock. */
-  #next = Infinity;
+  readonly #slices: Slices;
   /** A #PF ends what runs: single steps, and tests of one instruction. */
   #stopsAtFaults = false;
   /** In tests: what a region's way to the interpreter runs. */
@@ -75,6 +66,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   ) {
     this.#engine = engine;
     this.#host = host;
+    this.#slices = new Slices(host);
     this.address = address;
     this.model = model;
     this.#ports = ports;
@@ -113,7 +105,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
         try {
           const exit = this.look();
           if (exit) return exit;
-          left -= this.#slice(Math.min(left, this.#fuelFor(untilNs)));
+          left -= this.#slice(Math.min(left, this.#slices.fuel(untilNs, this.#engine.regions.wantsSamples)));
         } finally {
           world.leave();
         }
@@ -148,9 +140,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     const wanted = Atomics.exchange(this.#words, this.#attention, 0);
     if (wanted & Attention.COME_OUT) return this.#comeOut();
     this.#engine.forget();
-    const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
-    if (deadline >= 0n && this.#host.nanos() >= Number(deadline)) this.#ports.deadlinePassed();
-    this.#next = deadline < 0n ? Infinity : Number(deadline);
+    if (this.#slices.isOver(this.regs.view.getBigInt64(Reg.DEADLINE, true))) this.#ports.deadlinePassed();
     if (this.regs.get32(Reg.PENDING_DEBUG) & DR6_BS) singleStepTrap(this);
     if (!this.#deliverNmi()) this.#deliverInterrupt();
     let state = this.regs.get32(Reg.RUN_STATE);
@@ -164,14 +154,6 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     return { kind: "halted" };
   }
 
-  /** Of a slice that begins now. */
-  #fuelFor(untilNs: number): number {
-    if (this.#fuel < SLICE || this.#engine.regions.wantsSamples) return this.#fuel;
-    const next = Math.min(this.#next, untilNs);
-    if (next === Infinity) return SLICE_QUIET;
-    const quiet = (next - this.#host.nanos()) * QUIET_PER_NS;
-    return Math.max(SLICE, Math.min(quiet, SLICE_QUIET)) | 0;
-  }
   /** What else was wanted of one that has just halted comes when it is run again; that it is to be run, executors see by ATTENTION. */
   #comeOut(): Exit {
     if (this.regs.get32(Reg.RUN_STATE) === HALTED) Atomics.or(this.#words, this.#attention, Attention.LOOK);
@@ -220,8 +202,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     } catch (error) {
       return this.#fault(error);
     }
-    const rest = regs.get32(Engine.FUEL) | 0;
-    this.#fuel = rest > 0 ? rest : rest < 0 && this.#look() ? SLICE : SLICE_INTERPRETED;
+    this.#slices.ended(regs.get32(Engine.FUEL) | 0, () => this.#look());
     this.entry = 0;
     return Math.max(this.retirement.retire(), 1);
   }
@@ -483,8 +464,8 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   writeDeviceMsr(index: number, value: bigint): boolean {
     const known = this.#ports.writeMsr(index, value);
     // a timer that passes before this slice was to end
-    const deadline = this.regs.view.getBigInt64(Reg.DEADLINE, true);
-    if (deadline >= 0n && Number(deadline) < this.#next) Atomics.or(this.#words, this.#attention, Attention.LOOK);
+    if (this.#slices.isSooner(this.regs.view.getBigInt64(Reg.DEADLINE, true)))
+      Atomics.or(this.#words, this.#attention, Attention.LOOK);
     return known;
   }
   portIn(port: number, size: 1 | 2 | 4): number {
