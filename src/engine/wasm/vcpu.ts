@@ -26,8 +26,7 @@ import type { DevicePorts } from "./physical.ts";
 import { Retirement } from "./retirement.ts";
 import { Slices } from "./slices.ts";
 
-const HALTED = 1;
-const SHUT_DOWN = 3;
+const [HALTED, SHUT_DOWN] = [1, 3];
 const EXITS = ["budget", "halted", "interrupt", "fault", "mmio", "port", "shutdown"];
 
 export class WasmVcpu implements EngineVcpu, Cpu {
@@ -78,7 +77,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.#kicked = (address >> 2) + Word.KICKED;
     const counted: DevicePorts = {
       mmioRead: (gpa, size) => (this.exits["mmio"]++, ports.mmioRead(gpa, size)),
-      mmioWrite: (gpa, size, value) => (this.exits["mmio"]++, ports.mmioWrite(gpa, size, value)),
+      mmioWrite: (gpa, size, value) => (this.exits["mmio"]++, ports.mmioWrite(gpa, size, value), this.#noteTimer()),
     };
     this.mmu = new Mmu(address, buffer, this.regs, ram, counted, engine.blocks);
     this.#delivery = new Delivery(address, this.#words, new Int32Array(ram.pool.shared.memory.buffer), this.mmu);
@@ -257,10 +256,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     const rip = regs.get64(Reg.RIP);
     const held = this.#shadow() === Shadow.MOV_SS;
     const matched = hasBreakpoints(regs) && !held ? matchCodeBreakpoint(regs, rip) : 0;
-    if (matched) {
-      codeBreakpointFault(this, matched);
-      return 1;
-    }
+    if (matched) return (codeBreakpointFault(this, matched), 1);
     const stepping = (regs.get32(Reg.RFLAGS) & Rflags.TF) !== 0;
     const pending = regs.get32(Reg.PENDING_DEBUG);
     regs.set32(Reg.PENDING_DEBUG, 0);
@@ -360,10 +356,10 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     this.entry = 0;
     if (this.#resume) return this.#resume();
     const { view } = this.regs;
-    this.#engine.regions.noteCrossing(this.address);
+    const { blocks, regions } = this.#engine;
+    regions.noteCrossing(this.address);
     const [low, high] = [view.getInt32(Reg.RIP, true), view.getInt32(Reg.RIP + 4, true)];
     const [address, nextPage] = this.#fetch();
-    const { blocks, regions } = this.#engine;
     this.#engine.dropStaleCode();
     let entry = blocks.find(address, nextPage);
     if (regions.isRegion(entry)) {
@@ -463,10 +459,13 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   }
   writeDeviceMsr(index: number, value: bigint): boolean {
     const known = this.#ports.writeMsr(index, value);
-    // a timer that passes before this slice was to end
-    if (this.#slices.isSooner(this.regs.view.getBigInt64(Reg.DEADLINE, true)))
-      Atomics.or(this.#words, this.#attention, Attention.LOOK);
+    this.#noteTimer();
     return known;
+  }
+  /** The guest may have set a timer that passes before this slice was to end. */
+  #noteTimer(): void {
+    const sooner = this.#slices.isSooner(this.regs.view.getBigInt64(Reg.DEADLINE, true));
+    if (sooner) Atomics.or(this.#words, this.#attention, Attention.LOOK);
   }
   portIn(port: number, size: 1 | 2 | 4): number {
     this.exits["port"]++;
