@@ -4,12 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Reg } from "../../src/isa/registers.ts";
 import { Random } from "../instructions/random.ts";
-import { TRANSLATE_ALL, TRANSLATION } from "../../src/engine/wasm/engine.ts";
+import { TRANSLATION } from "../../src/engine/wasm/engine.ts";
 import { nativeCode, nativeUnavailable } from "../../src/vm/native-host.ts";
 import { DEFINED_PIECES, FRAMES, makeRandom, quietProgram, randomProgram } from "./random-program.ts";
-import { At, type SmallGuest } from "./small-guest.ts";
+import { At, type GuestOptions, type SmallGuest } from "./small-guest.ts";
 
 const MOST_STEPS = 2000;
+const [RSP, RDI] = [4, 7];
+const NATIVE = { ...TRANSLATION, native: nativeCode };
 
 /** Everything that a program can have changed. */
 function state(g: SmallGuest): unknown {
@@ -21,7 +23,9 @@ function state(g: SmallGuest): unknown {
     cr2: g.cr2,
     retired: g.retired,
     xmm: [0, 8, 16, 24].map((at) => regs.get64(Reg.XMM + at)),
-    memory: [At.DATA, At.STACK - 4096, ...FRAMES].map((at) => Buffer.from(g.read(at, 4096)).toString("latin1")),
+    memory: [At.DATA, At.DATA + 4096, At.STACK - 8192, At.STACK - 4096, ...FRAMES].map((at) =>
+      Buffer.from(g.read(at, 4096)).toString("latin1"),
+    ),
   };
 }
 
@@ -45,20 +49,29 @@ test("run loop and single steps agree", () => {
   assert.ok(ended > 200, `only ${ended} programs ended`);
 });
 
-for (const [name, translation] of [
-  ["from the beginning", TRANSLATE_ALL],
-  ["where it is hot", { ...TRANSLATION, limits: { ...TRANSLATION.limits, threshold: 1 } }],
-] as const) {
+/** Where data and stack are: each in a page of its own, or near the end of one, so that what one block touches lies in two. */
+const PLACES = [
+  ["each access in one page", () => [At.DATA, At.STACK - 1024]],
+  ["accesses in two pages", (n: number) => [At.DATA + 4096 - 1 - (n % 32), At.STACK - 4096 + 4 * (n % 16)]],
+] as const;
+for (const [name, place] of PLACES) {
   test(`native code and single steps agree: ${name}`, { skip: nativeUnavailable() ?? false }, () => {
-    for (let seed = 1; seed <= 40; seed++) {
+    for (let seed = 1; seed <= 80; seed++) {
       const random = new Random(seed);
       const bytes = quietProgram(random, DEFINED_PIECES);
-      const stepped = makeRandom(bytes, seed);
+      const make = (options: GuestOptions = {}): SmallGuest => {
+        const g = makeRandom(bytes, seed, options);
+        const [data, stack] = place(seed);
+        g.regs.setGpr(RDI, BigInt(data));
+        g.regs.setGpr(RSP, BigInt(stack));
+        return g;
+      };
+      const stepped = make();
       stepped.regs.set64(Reg.DR + 24, 0x7_0000n);
       stepped.regs.set64(Reg.DR + 56, 0x480n);
       assert.equal(stepped.exit(10 * MOST_STEPS).kind, "halted");
       const expected = state(stepped);
-      const free = makeRandom(bytes, seed, { translation: { ...translation, native: nativeCode } });
+      const free = make({ translation: NATIVE });
       for (let runs = 0; runs < 10 * MOST_STEPS; runs++) if (free.exit(1 + random.below(300)).kind === "halted") break;
       assert.deepEqual(state(free), expected, `seed ${seed}`);
     }
