@@ -99,6 +99,11 @@ const QUIET_PIECES = PIECES.filter(
 export const DEFINED_PIECES = QUIET_PIECES.filter(
   (piece) => !UNDEFINING.some((bytes) => bytes.every((byte, i) => piece[i] === byte)),
 );
+/** Of these the ones that push, pop, or go by RDI. */
+export const TOUCHING_PIECES = DEFINED_PIECES.filter((piece) => {
+  const isStack = (piece[0]! & 0xf0) === 0x50 || piece[1] === 0x58;
+  return isStack || (piece.at(-1)! & 0xc7) === 7 || (piece.length > 2 && (piece.at(-2)! & 0xc7) === 0x47);
+});
 /** Jumps whose target is a few bytes on, whatever is there. */
 const JUMPS = [0x70, 0x72, 0x74, 0x75, 0x77, 0x78, 0x7c, 0x7f, 0xeb];
 
