@@ -115,7 +115,7 @@ export class WasmEngine {
       host: { ...host },
       mere: { state, ram: frames, tables: ram.shared.tables, handlers: this.handlers.table },
     };
-    const hot = this.handlers.hot();
+    const hot = this.handlers.hot(translation.native === undefined);
     const calls = Object.keys(CALLS).map((name) => CALL_PREFIX + name);
     for (const name of calls) imports.host[name] = this.#call(name.slice(CALL_PREFIX.length));
     const core = coreModule(

@@ -107,8 +107,8 @@ export class HandlerTable {
     this.#host = host;
   }
 
-  /** The handlers for the run loop: the pseudo-handlers and those of HOT_SHAPES. They get the first indices. */
-  hot(): HotHandler[] {
+  /** The handlers for the run loop: the pseudo-handlers and, where most code is interpreted, those of HOT_SHAPES. They get the first indices. */
+  hot(interprets: boolean): HotHandler[] {
     const sample = sampleReader();
     const pseudo = (index: number, emit: (e: EmitHandler) => void): HotHandler => ({
       index,
@@ -120,6 +120,7 @@ export class HandlerTable {
       pseudo(PSEUDO.UNDEFINED, (e) => e.raise("#UD")),
       pseudo(PSEUDO.TOO_LONG, (e) => e.raise("#GP")),
     ];
+    if (!interprets) return handlers;
     for (const hex of HOT_SHAPES) {
       const { key, emit } = sample(hex);
       if (this.#known.has(key)) continue;
