@@ -1,10 +1,11 @@
 /* Third layer: instructions with implied operands, and those that jump. @source docs/native.md; SDM vol. 2 */
 import { ALL_ROWS } from "../../isa/tables/index.ts";
+import { Reg } from "../../isa/registers.ts";
 import type { Decoded } from "../../isa/decoded.ts";
 import { B, Cc, form, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { LAHF, Place, SAHF } from "./block-emitter.ts";
 import { ADDRESS, HOST_OF, IN_MEMORY, SCRATCH } from "./layout.ts";
-import { B16, gprField, PAGE_VA, TEMP2 } from "./operands.ts";
+import { B16, field, gprField, PAGE_VA, TEMP2 } from "./operands.ts";
 import { readRaw } from "./raw.ts";
 import { Flags } from "./supported.ts";
 import { SameInstructions } from "./same-instructions.ts";
@@ -36,7 +37,7 @@ export abstract class OwnInstructions extends SameInstructions {
     cmc: (d) => this.changeCarry(d),
     clc: (d) => this.changeCarry(d),
     stc: (d) => this.changeCarry(d),
-    pause: () => this.a.raw(0xf3, 0x90),
+    pause: () => this.pause(),
     mfence: () => this.a.raw(0x0f, 0xae, 0xf0),
     lfence: () => {},
     sfence: () => {},
@@ -53,6 +54,13 @@ export abstract class OwnInstructions extends SameInstructions {
     const { id } = d.row;
     const way = (this.#wayOf[id] ??= this.ways[this.treatment.mnemonic]);
     return way(d, at) === true;
+  }
+  /** Loops that wait have it, and what they wait for may be an interrupt. */
+  protected pause(): void {
+    this.giveUpFlags();
+    this.a.arithmetic(7, field(Reg.ATTENTION), 0, false);
+    this.leaveIf(Cc.NZ);
+    this.a.raw(0xf3, 0x90);
   }
   protected extendToD(size: number): void {
     this.a.moveRegister(SCRATCH, R10);

@@ -15,9 +15,9 @@ const slices = (): Slices => {
 test("slices are long while no timer is near, and short before one", () => {
   const s = slices();
   assert.equal(s.isOver(-1n), false);
-  assert.equal(s.fuel(Infinity, false), 200_000);
+  assert.equal(s.fuel(Infinity, false), 100_000);
   assert.equal(s.isOver(BigInt(now + 10_000 * MICROSECOND)), false);
-  assert.equal(s.fuel(Infinity, false), 200_000);
+  assert.equal(s.fuel(Infinity, false), 100_000);
   now += 9_800 * MICROSECOND;
   assert.equal(s.fuel(Infinity, false), 60_000);
   now += 199 * MICROSECOND;

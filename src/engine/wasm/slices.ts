@@ -5,7 +5,7 @@ import type { HostSources } from "../engine.ts";
 const SLICE = 20_000;
 const SLICE_INTERPRETED = 4000;
 /** A look costs a microsecond or two. While no timer is near, those who want something sooner say so by ATTENTION. */
-const SLICE_QUIET = 200_000;
+const SLICE_QUIET = 100_000;
 /** Instructions that surely take longer than a nanosecond, each. */
 const QUIET_PER_NS = 0.3;
 
