@@ -73,7 +73,7 @@ function compile(): Uint8Array {
         " ",
       );
     const link = `-Wl,-N,-Ttext=0x${CODE.toString(16)},--oformat=binary,--build-id=none,-estart`;
-    execFileSync("gcc", [...flags, link, "-o", out, join(import.meta.dirname, "programs/loops.c")], {
+    execFileSync("gcc", [...flags, link, "-o", out, join(import.meta.dirname, "loops.c")], {
       stdio: ["ignore", "inherit", "inherit"],
     });
     return Uint8Array.from(readFileSync(out));
