@@ -5,6 +5,7 @@ import type * as nodeFfi from "node:ffi";
 import { CRYPTO_FEATURES } from "../isa/features.ts";
 import { leaveOut } from "../engine/native/supported.ts";
 import { withCLibrary } from "../device/c-library.ts";
+import { MADV_HUGEPAGE } from "../device/libc.ts";
 import { sharedObject } from "../engine/native/elf.ts";
 import { NativeCode, type NativeHost } from "../engine/native/native-code.ts";
 import type { NativeFactory } from "../engine/wasm/engine.ts";
@@ -14,7 +15,6 @@ const PROT_READ_WRITE = 3;
 const MAP_CODE = 0x2 | 0x20 | 0x4000; // private, anonymous, without reserve
 const MAP_LOW = 0x2 | 0x20 | 0x40; // private, anonymous, below 2 GiB
 const LOW_BYTES = 4096n;
-const MADV_HUGEPAGE = 14;
 const MFD_CLOEXEC = 1;
 const SYS_ARCH_PRCTL = 158n;
 const ARCH_SET_GS = 0x1001n;
@@ -66,11 +66,14 @@ function tryOut(functions: Functions, ffi: typeof nodeFfi): string | undefined {
   }
 }
 function missingFeatures(): string[] {
-  const flags = hostFlags();
-  return NEEDED.filter((flag) => !flags.has(flag));
+  return NEEDED.filter((flag) => !hostFlags().has(flag));
 }
+let flags: ReadonlySet<string> | undefined;
 /** What the host's processor has, by the names of /proc/cpuinfo. */
 function hostFlags(): ReadonlySet<string> {
+  return (flags ??= readFlags());
+}
+function readFlags(): ReadonlySet<string> {
   try {
     return new Set(/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.trim().split(" "));
   } catch {
@@ -79,8 +82,7 @@ function hostFlags(): ReadonlySet<string> {
 }
 /** Of CRYPTO_FEATURES, what this host's processor has. */
 export function hostCryptoFeatures(): string[] {
-  const flags = hostFlags();
-  return [...CRYPTO_FEATURES].flatMap(([feature, flag]) => (flags.has(flag) ? [feature] : []));
+  return [...CRYPTO_FEATURES].flatMap(([feature, flag]) => (hostFlags().has(flag) ? [feature] : []));
 }
 
 /** For the calling thread. @param state, frames, tables memories that do not move  @param codeBytes room for code
@@ -161,7 +163,8 @@ function addressOf(ffi: typeof nodeFfi, { buffer }: WebAssembly.Memory): bigint 
 /** For TranslationOptions.native. */
 export const nativeCode: NativeFactory = (blocks, state, ram, table, resolve, limits) => {
   const there = hostCryptoFeatures();
-  leaveOut(new Set([...CRYPTO_FEATURES.keys()].filter((feature) => !there.includes(feature))));
+  const absent = [...CRYPTO_FEATURES.keys()].filter((feature) => !there.includes(feature));
+  if (absent.length > 0) leaveOut(new Set(absent));
   const host = nativeHost(state, ram.pool.shared.memory, ram.shared.tables, limits.codeCacheBytes);
   return host && new NativeCode(host, blocks, state, ram, table, resolve);
 };

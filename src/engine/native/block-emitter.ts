@@ -86,7 +86,7 @@ export abstract class BlockEmitter {
   /** Of the current instruction: offset in the page, and how many come before it. */
   protected offset = 0;
   protected index = 0;
-  /** Instructions of the block; known when stubs are written. */
+  /** Instructions of the block. */
   protected count = 0;
   protected readonly accesses = new MergedAccesses();
   /** Are the block's accesses made sure of in groups? */
@@ -104,9 +104,9 @@ export abstract class BlockEmitter {
   }
 
   // ——— leaving ———
-  /** Info of the current instruction; `writeStubs` adds how many come before the block's end. */
+  /** Info of the current instruction. */
   protected get info(): number {
-    return this.offset - (this.index << Info.AHEAD);
+    return this.offset | ((this.count - this.index) << Info.AHEAD);
   }
   /** Notes code that is to be written out of line. @param from offset of the displacement of the jump to it  @param a, b, c, d, e see StubKind */
   protected stub(kind: number, from: number, a: number, b = 0, c = 0, d = 0, e = 0): void {
@@ -127,7 +127,6 @@ export abstract class BlockEmitter {
   }
   protected writeStubs(): void {
     const stubs = this.#stubs;
-    const ahead = this.count << Info.AHEAD;
     for (let at = 0; at < this.#nextStub; at += Stub.FIELDS) {
       this.a.bind(stubs[at + Stub.FROM]);
       const first = at + Stub.FIRST;
@@ -136,13 +135,13 @@ export abstract class BlockEmitter {
       const b = stubs[first + 1];
       if (kind === StubKind.GO_TO) this.writeGoTo(a);
       else if (kind === StubKind.FUEL) this.outOfFuel(a, b);
-      else if (kind === StubKind.INTERPRET) this.writeInterpret(a + ahead);
-      else if (kind === StubKind.MISSED) this.#writeMissed(first, stubs[first + 3] + ahead);
-      else if (kind === StubKind.GROUP_MISSED) this.#writeGroupMissed(first, stubs[first + 3] + ahead);
-      else if (kind === StubKind.X87) this.writeLoadX87(a + ahead, b);
+      else if (kind === StubKind.INTERPRET) this.writeInterpret(a);
+      else if (kind === StubKind.MISSED) this.#writeMissed(first, stubs[first + 3]);
+      else if (kind === StubKind.GROUP_MISSED) this.#writeGroupMissed(first, stubs[first + 3]);
+      else if (kind === StubKind.X87) this.writeLoadX87(a, b);
       else {
         this.a.call(this.routines.goToChecked);
-        this.a.word(a + ahead);
+        this.a.word(a);
         this.a.word(b);
       }
     }
@@ -379,7 +378,7 @@ export abstract class BlockEmitter {
       const retry = this.beginAccess();
       if (low !== 0) a.lea(ADDRESS, memory(base, low));
       this.#writeCheck(low === 0 ? base : ADDRESS, bytes, write);
-      const info = this.info + (write ? 1 << Info.WRITE : 0) + (size << Info.SIZE);
+      const info = this.info | (write ? 1 << Info.WRITE : 0) | (size << Info.SIZE);
       this.stub(StubKind.GROUP_MISSED, a.branchAhead(Cc.NZ), base | (bytes << 4), low, retry, info, disp);
       a.load64(ADDRESS, TLB_ADDEND);
       a.store64(addend, ADDRESS);
@@ -423,7 +422,7 @@ export abstract class BlockEmitter {
       this.leaveIf(Cc.NZ);
     }
     this.#writeCheck(base, size, write);
-    const info = this.info + (write ? 1 << Info.WRITE : 0) + (size << Info.SIZE);
+    const info = this.info | (write ? 1 << Info.WRITE : 0) | (size << Info.SIZE);
     const missed = a.branchAhead(Cc.NZ);
     a.load64(ADDRESS, TLB_ADDEND);
     this.#lastAccess = this.#nextStub;

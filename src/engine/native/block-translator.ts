@@ -1,4 +1,4 @@
-/* Translates a decoded block into native code: mostly the same instructions, with the guest's registers in others, and each access to memory through the TLB.
+/* Translates a block of guest code into native code: mostly the same instructions, with the guest's registers in others, and each access to memory through the TLB.
  * @source docs/native.md */
 import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded } from "../../isa/decode.ts";

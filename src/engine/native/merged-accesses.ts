@@ -6,7 +6,7 @@ import { HOST_OF, IN_MEMORY } from "./layout.ts";
 import { type Treatment, Way } from "./supported.ts";
 
 /** So many groups a block may have (Native.ADDENDS). */
-export const MOST_GROUPS = 8;
+const MOST_GROUPS = 8;
 /** Further apart, they are likely to lie in two pages. */
 const MOST_BYTES = 256;
 /** Sums of what is added stay small. */

@@ -1,8 +1,8 @@
 /* Operands and forms of instructions that the translator writes often. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
 import { Engine, Tlb } from "../wasm/layout.ts";
-import { type Assembler, form, memory, NONE, type RegisterOrMemory } from "./assembler.ts";
-import { ADDRESS, FILE, FILE_BIAS, Native, SCRATCH } from "./layout.ts";
+import { type Assembler, form, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
+import { ADDRESS, FILE, FILE_BIAS, Info, Native, SCRATCH } from "./layout.ts";
 
 /** A word of the register file. */
 export const field = (offset: number): RegisterOrMemory => memory(FILE, offset - FILE_BIAS);
@@ -23,6 +23,18 @@ export const [TLB_READ, TLB_WRITE, TLB_ADDEND] = [Tlb.READ, Tlb.WRITE, Tlb.ADDEN
 export const W16 = form(false, 0x66);
 export const B16 = form(false, 0x66, true);
 
+/** The size of the access that INFO is about. */
+export function loadSize(a: Assembler, to: number): void {
+  a.load32(to, field(Native.INFO));
+  a.shift(5, register(to), Info.SIZE);
+  a.arithmetic(4, register(to), 2 ** Info.SIZE_BITS - 1, false);
+}
+/** To Native.TARGET. */
+export function goToTarget(a: Assembler): void {
+  a.load32(SCRATCH, field(Native.TARGET));
+  a.op(0x03, SCRATCH, field(Native.CODE), W);
+  a.raw(0xff, 0xe0); // jmp rax
+}
 /** Leaves native code. @param why Left  @param out the way out, where EAX says why */
 export function leave(a: Assembler, why: number, out: number): void {
   a.byte(0xb8); // mov eax

@@ -5,9 +5,9 @@ import { Reg, Rflags } from "../../isa/registers.ts";
 import { CodeEntry, Tables } from "../../memory/guest-ram.ts";
 import { BankSet, Engine, FEW_ENTRIES, LARGE_HALF, Tlb, TLB_ENTRY_BYTES, TLB_OTHER } from "../wasm/layout.ts";
 import { Pte } from "../wasm/walk.ts";
-import { type Assembler, Cc, Host, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
-import { ADDRESS, INDEX_MASK, INDEX_SHIFT, Info, Native, SCRATCH } from "./layout.ts";
-import { field, RFLAGS, TLB } from "./operands.ts";
+import { type Assembler, Cc, Host, memory, NONE, register, W } from "./assembler.ts";
+import { ADDRESS, INDEX_MASK, INDEX_SHIFT, Info, Native } from "./layout.ts";
+import { field, goToTarget, loadSize, RFLAGS, TLB } from "./operands.ts";
 
 const PAGE = 4096;
 const FRAME = 0x3fff_ffff_f000n;
@@ -64,10 +64,6 @@ class PageWalkWriter {
     this.#a.moveAddress(ADDRESS, mask);
     this.#a.op(0x21, ADDRESS, register(to), W);
   }
-  /** Of 32 bits. */
-  #bit(of: RegisterOrMemory, mask: number): void {
-    this.#a.test(of, mask);
-  }
 
   write(): void {
     const a = this.#a;
@@ -79,9 +75,7 @@ class PageWalkWriter {
     this.#findPage();
     this.#enter();
     this.#restore();
-    a.load32(SCRATCH, field(Native.TARGET));
-    a.op(0x03, SCRATCH, field(Native.CODE), W);
-    a.raw(0xff, 0xe0); // jmp rax
+    goToTarget(a);
     for (const at of this.#failures) a.bind(at);
     this.#restore();
   }
@@ -97,9 +91,7 @@ class PageWalkWriter {
     a.shift(7, register(RAX), 16, true);
     a.op(0x39, RAX, register(RSI), W);
     this.#failIf(Cc.NZ);
-    a.load32(RCX, field(Native.INFO));
-    a.shift(5, register(RCX), Info.SIZE);
-    a.arithmetic(4, register(RCX), 2 ** Info.SIZE_BITS - 1, false);
+    loadSize(a, RCX);
     a.load32(RAX, register(RSI));
     a.arithmetic(4, register(RAX), PAGE - 1, false);
     a.op(0x03, RAX, register(RCX));
@@ -112,7 +104,7 @@ class PageWalkWriter {
     a.moveAddress(RDI, this.#host.tablesAddress);
     // what must be P and nothing else
     a.moveAddress(RBX, RESERVED | XD | 1n);
-    this.#bit(field(Reg.EFER), EFER_NXE);
+    a.test(field(Reg.EFER), EFER_NXE);
     const hasXd = a.branchAhead(Cc.Z);
     a.moveAddress(RBX, RESERVED | 1n);
     a.bind(hasXd);
@@ -134,7 +126,7 @@ class PageWalkWriter {
       a.arithmetic(7, register(ADDRESS), 1);
       this.#failIf(Cc.NZ);
       if (level === 1) break;
-      this.#bit(register(RCX), Pte.PS);
+      a.test(register(RCX), Pte.PS);
       const large = LARGE.find((each) => each.level === level);
       if (large) {
         const table = a.branchAhead(Cc.Z);
@@ -147,7 +139,7 @@ class PageWalkWriter {
     }
     a.moveImmediate32(register(RBX), PAGE - 1);
     for (const at of leaves) a.bind(at);
-    this.#bit(register(RDX), Pte.A);
+    a.test(register(RDX), Pte.A);
     this.#failIf(Cc.Z);
     a.op(0x21, RCX, register(RDX), W);
   }
@@ -155,7 +147,7 @@ class PageWalkWriter {
   #large(shift: number, bits: number): void {
     const a = this.#a;
     const size = 2 ** shift;
-    this.#bit(register(RCX), (size - 1) & ~0x1fff);
+    a.test(register(RCX), (size - 1) & ~0x1fff);
     this.#failIf(Cc.NZ);
     a.moveRegister(ADDRESS, RSI);
     a.shift(5, register(ADDRESS), 63, true);
@@ -184,25 +176,25 @@ class PageWalkWriter {
     const a = this.#a;
     a.arithmetic(7, field(Reg.CPL), 3, false);
     const supervisor = a.branchAhead(Cc.NZ);
-    this.#bit(register(RDX), Pte.US);
+    a.test(register(RDX), Pte.US);
     this.#failIf(Cc.Z);
     const user = a.jumpAhead();
     a.bind(supervisor);
-    this.#bit(register(RDX), Pte.US);
+    a.test(register(RDX), Pte.US);
     const own = a.branchAhead(Cc.Z);
-    this.#bit(field(Reg.CR4), CR4_SMAP);
+    a.test(field(Reg.CR4), CR4_SMAP);
     const open = a.branchAhead(Cc.Z);
-    this.#bit(RFLAGS, Rflags.AC);
+    a.test(RFLAGS, Rflags.AC);
     this.#failIf(Cc.Z);
     for (const at of [user, own, open]) a.bind(at);
-    this.#bit(register(RCX), Pte.A);
+    a.test(register(RCX), Pte.A);
     this.#failIf(Cc.Z);
     a.load32(RAX, register(RCX));
     a.shift(5, register(RAX), Math.log2(Pte.D / Pte.RW));
     a.op(0x21, RAX, register(RDX));
-    this.#bit(field(Native.INFO), 1 << Info.WRITE);
+    a.test(field(Native.INFO), 1 << Info.WRITE);
     const read = a.branchAhead(Cc.Z);
-    this.#bit(register(RDX), Pte.RW);
+    a.test(register(RDX), Pte.RW);
     this.#failIf(Cc.Z);
     a.bind(read);
   }
@@ -220,7 +212,7 @@ class PageWalkWriter {
   /** RBX: the tag for writes; it is one only if no code is known of the frame, and this vCPU is known to write there. */
   #claimWrite(): void {
     const a = this.#a;
-    this.#bit(register(RDX), Pte.RW);
+    a.test(register(RDX), Pte.RW);
     const readOnly = a.branchAhead(Cc.Z);
     a.op(0x69, RCX, register(RAX)); // imul
     a.word(this.#host.codeEntryBytes);
@@ -230,10 +222,10 @@ class PageWalkWriter {
     this.#failIf(Cc.Z);
     a.moveRegister(RBX, RSI);
     a.arithmetic(4, register(RBX), -PAGE);
-    this.#bit(memory(RDI, CodeEntry.HOLDERS, RCX), CodeEntry.HOLDERS_MASK);
+    a.test(memory(RDI, CodeEntry.HOLDERS, RCX), CodeEntry.HOLDERS_MASK);
     const writable = a.branchAhead(Cc.Z);
     a.bind(readOnly);
-    this.#bit(field(Native.INFO), 1 << Info.WRITE);
+    a.test(field(Native.INFO), 1 << Info.WRITE);
     this.#failIf(Cc.NZ);
     a.op(0xc7, 0, register(RBX), W);
     a.word(-1);

@@ -4,7 +4,7 @@ import { Engine } from "../wasm/layout.ts";
 import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { writeLookup } from "./code-lookup.ts";
 import { ADDRESS, Context, FILE, HOST_OF, IN_MEMORY, Left, Native, SCRATCH } from "./layout.ts";
-import { field, leave } from "./operands.ts";
+import { field, goToTarget, leave } from "./operands.ts";
 import type { WalkAddresses } from "./page-walk.ts";
 import { writeMissed, writeSplits } from "./tlb-misses.ts";
 import { writeX87Load, writeX87Save } from "./x87-registers.ts";
@@ -82,9 +82,7 @@ function writeEnter(a: Assembler, stateAddress: bigint, x87Load: number): number
   a.call(x87Load);
   a.bind(none);
   for (const [host, n] of GUESTS) a.load64(host, field(Reg.GPR + 8 * n));
-  a.load32(RAX, field(Native.TARGET));
-  a.op(0x03, RAX, field(Native.CODE), W);
-  a.raw(0xff, 0xe0);
+  goToTarget(a);
   return enter;
 }
 

@@ -2,7 +2,7 @@
 import { Tlb, TLB_ENTRY_BYTES, TLB_OTHER } from "../wasm/layout.ts";
 import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { ADDRESS, INDEX_MASK, INDEX_SHIFT, Info, Left, Native, SCRATCH } from "./layout.ts";
-import { field, leave, TLB, TLB_READ, TLB_WRITE, TLB_ADDEND } from "./operands.ts";
+import { field, goToTarget, leave, loadSize, TLB, TLB_READ, TLB_WRITE, TLB_ADDEND } from "./operands.ts";
 import { type WalkAddresses, writePageWalk } from "./page-walk.ts";
 import type { Routines } from "./routines.ts";
 
@@ -72,17 +72,10 @@ function writeOtherPlace(a: Assembler): void {
     a.store64(memory(SCRATCH, word), ADDRESS);
   }
   for (const r of [RDX, RCX]) a.byte(0x58 | r);
-  a.load32(SCRATCH, field(Native.TARGET));
-  a.op(0x03, SCRATCH, field(Native.CODE), W);
-  a.raw(0xff, 0xe0);
+  goToTarget(a);
   a.bind(noWrite);
   a.bind(noRead);
   for (const r of [RDX, RCX]) a.byte(0x58 | r);
-}
-function loadSize(a: Assembler, to: number): void {
-  a.load32(to, field(Native.INFO));
-  a.shift(5, register(to), Info.SIZE);
-  a.arithmetic(4, register(to), 2 ** Info.SIZE_BITS - 1, false);
 }
 /** Copies bytes between Native.SPLIT and where the access is. What is not in the TLB any more is a miss. */
 function writeSplitCopy(a: Assembler, out: boolean, miss: number): void {

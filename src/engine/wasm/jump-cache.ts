@@ -194,12 +194,16 @@ export class JumpCache {
     this.#words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#newTag();
     this.select(this.#set, this.#words[this.#area + (Reg.CPL >> 2)] === 3);
   }
-  /** Nothing that was put in is found any more. */
-  flushAll(): void {
+  #empty(): void {
     const words = this.#words;
     words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
     words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
     words.fill(0, this.#codes, this.#codesEnd);
+  }
+  /** Nothing that was put in is found any more. */
+  flushAll(): void {
+    const words = this.#words;
+    this.#empty();
     this.#last = this.#first + 2 * (BANK_SETS + 1);
     for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#first + 2 * (set + 1);
     words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#last;
@@ -208,9 +212,7 @@ export class JumpCache {
   /** Another executor has filled it meanwhile. Unlike after flushAll, tags go on from the last one given out here. */
   reset(): void {
     const words = this.#words;
-    words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
-    words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
-    words.fill(0, this.#codes, this.#codesEnd);
+    this.#empty();
     this.#set = 0;
     for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#newTag();
     words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#newTag();

@@ -380,6 +380,7 @@ export class WasmVcpu implements EngineVcpu, Cpu {
   }
   /** The slice ended here: perhaps it is hot. @returns as Regions.see */
   #look(): boolean {
+    if (!this.#engine.regions.wantsSamples) return true;
     this.#engine.regions.install();
     return this.landed(1);
   }

@@ -13,15 +13,16 @@ function times(a: number, b: number): number {
 }
 const SBOX = new Uint8Array(256);
 const INVERSE_SBOX = new Uint8Array(256);
-for (let n = 0; n < 256; n++) {
-  let inverse = 1;
-  // n to the 254th power
-  for (let i = 0; i < 254; i++) inverse = times(inverse, n);
+const substitute = (n: number, inverse: number): void => {
   let value = 0x63;
   for (let turn = 0; turn < 5; turn++) value ^= ((inverse << turn) | (inverse >> (8 - turn))) & 0xff;
   SBOX[n] = value;
   INVERSE_SBOX[value] = n;
-}
+};
+substitute(0, 0);
+// 3 generates all others, and 0xf6 is its inverse
+for (let i = 0, n = 1, inverse = 1; i < 255; i++, n = times(n, 3), inverse = times(inverse, 0xf6))
+  substitute(n, inverse);
 const FORWARD = [2, 3, 1, 1];
 const BACKWARD = [14, 11, 13, 9];
 

@@ -184,8 +184,8 @@ function settleFunction(result: number, aux: number): FunctionBuilder {
   return f;
 }
 
-/** Translated code was left for code that is none: code that goes on in this way often is hot. @param at i32 local that is written  @param hot as often as this */
-export function countLanding(f: FunctionBuilder, entry: number, at: number, landed: number, hot = HOT_LANDINGS): void {
+/** Translated code was left for code that is none: code that goes on in this way often is hot. @param at i32 local that is written */
+function countLanding(f: FunctionBuilder, entry: number, at: number, landed: number): void {
   f.get(entry).i32(Math.log2(Entry.BYTES)).op("i32.shr_u");
   f.i32(LANDINGS - 1)
     .op("i32.and")
@@ -193,7 +193,7 @@ export function countLanding(f: FunctionBuilder, entry: number, at: number, land
     .op("i32.shl");
   f.get(STATE).memory("i32.load", Engine.BLOCK_TABLE).op("i32.add").tee(at);
   f.get(at).memory("i32.load", LANDINGS_FROM_TABLE).i32(1).op("i32.add").memory("i32.store", LANDINGS_FROM_TABLE);
-  f.get(at).memory("i32.load", LANDINGS_FROM_TABLE).i32(hot).op("i32.ge_u").likely(false).if();
+  f.get(at).memory("i32.load", LANDINGS_FROM_TABLE).i32(HOT_LANDINGS).op("i32.ge_u").likely(false).if();
   f.get(at).i32(0).memory("i32.store", LANDINGS_FROM_TABLE);
   f.get(STATE).call(landed).end();
 }
