@@ -19,8 +19,10 @@ const MOST_AHEAD = 4;
 export interface Written {
   /** Instructions; 0: there is no supported one. */
   count: number;
+  /** Offset of its code. */
+  code: number;
   /** Offset in the page behind what was looked at from its beginning on. */
-  end: number;
+  to: number;
   /** Offsets in the page of what else was looked at, [from, to). */
   aheadFrom: number;
   aheadTo: number;
@@ -36,7 +38,7 @@ export class BlockTranslator extends X87Instructions {
   /** By instruction: may its flags, or those from before it, be read behind it? */
   readonly #needed = new Uint8Array(MOST_INSTRUCTIONS);
   readonly #ahead: Decoded = newDecoded();
-  readonly #written: Written = { count: 0, end: 0, aheadFrom: 0, aheadTo: 0, sites: [] };
+  readonly #written: Written = { count: 0, code: 0, to: 0, aheadFrom: 0, aheadTo: 0, sites: [] };
 
   /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
    *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
@@ -58,7 +60,7 @@ export class BlockTranslator extends X87Instructions {
     this.sites = written.sites = [];
     this.count = written.count = this.#decode(page, from, limit, most);
     if (this.count === 0) return written;
-    this.start = a.at;
+    this.start = written.code = a.at;
     this.merges = merges && this.#findGroups();
     // alone, an instruction has exact flags: it is looked at by itself
     this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
@@ -102,7 +104,7 @@ export class BlockTranslator extends X87Instructions {
       count++;
       if (d.row.ends === true) break;
     }
-    this.#written.end = at;
+    this.#written.to = at;
     this.#written.aheadFrom = this.#written.aheadTo = 0;
     return count;
   }
@@ -110,7 +112,7 @@ export class BlockTranslator extends X87Instructions {
   #flagsAhead(page: number, limit: number): boolean {
     const written = this.#written;
     const last = this.#decoded[this.count - 1];
-    const { end } = written;
+    const end = written.to;
     const ends = last.row.ends === true;
     const relative = ends && last.operandCount > 0 && last.operands[0].kind === "rel";
     if (ends && (!relative || last.row.mnemonic === "jrcxz")) return true;
@@ -122,7 +124,7 @@ export class BlockTranslator extends X87Instructions {
       if (this.#found !== Flags.WRITES) return true;
     }
     if (relative && last.row.cc === undefined) return false;
-    written.end = this.#lookAhead(page, end, limit);
+    written.to = this.#lookAhead(page, end, limit);
     return this.#found !== Flags.WRITES;
   }
   /** What the first instruction that has to do with the flags does with them. */

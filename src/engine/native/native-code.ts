@@ -5,14 +5,14 @@
  * When there is no room, everything goes. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import type { Block, BlockCompiler } from "../wasm/block.ts";
+import type { Block, BlockCompiler, Compiled } from "../wasm/block.ts";
 import type { BlockCache } from "../wasm/blocks.ts";
 import type { HotCode, HotCodeCounts } from "../wasm/hot-code.ts";
 import { Engine, REGION_HANDLERS } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Assembler } from "./assembler.ts";
 import type { Sites } from "./block-emitter.ts";
-import { BlockTranslator, MOST_INSTRUCTIONS } from "./block-translator.ts";
+import { BlockTranslator, MOST_INSTRUCTIONS, type Written } from "./block-translator.ts";
 import { entryModule } from "./entry-function.ts";
 import { Context, FILE_BIAS } from "./layout.ts";
 import { type HostAddresses, writeRoutines } from "./routines.ts";
@@ -68,9 +68,6 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #spanningPage = new Uint8Array(2 * PAGE);
   /** Address of the register file of the vCPU that runs. */
   #vcpu = 0;
-  code = 0;
-  aheadFrom = 0;
-  aheadTo = 0;
   readonly counts: HotCodeCounts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
 
   /** @param resolve gives core functions and host functions by name */
@@ -160,8 +157,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     const { at, bytes } = this.#assembler;
     return at + MOST_BLOCK_BYTES > this.#coldBegin || this.#translator.cold + MOST_BLOCK_BYTES > bytes.length;
   }
-  compile(page: number, from: number): number {
-    const before = this.#assembler.at;
+  compile(page: number, from: number): Compiled | undefined {
     const written = this.#translator.translate(
       this.#bytes,
       page,
@@ -171,29 +167,24 @@ export class NativeCode implements HotCode, BlockCompiler {
       this.#inKernel,
       (this.#crossing.get(page + from) ?? 0) < MOST_CROSSINGS,
     );
-    if (written.count === 0) return 0;
-    this.code = before;
+    if (written.count === 0) return undefined;
     this.#sites = written.sites;
-    this.aheadFrom = written.aheadFrom;
-    this.aheadTo = written.aheadTo;
-    this.#count(written.count, before);
-    return written.end;
+    this.#count(written);
+    return written;
   }
-  compileSpanning(bytes: Uint8Array, from: number): boolean {
-    const before = this.#assembler.at;
+  compileSpanning(bytes: Uint8Array, from: number): number {
     const page = this.#spanningPage;
     page.set(bytes.subarray(0, MAX_INSTRUCTION), from);
     // its jumps lead to other pages, or to themselves in a page that may be another's
-    const { count } = this.#translator.translate(page, 0, from, from + MAX_INSTRUCTION, 1, this.#inKernel);
-    if (count === 0) return false;
-    this.code = before;
-    this.#count(count, before);
-    return true;
+    const written = this.#translator.translate(page, 0, from, from + MAX_INSTRUCTION, 1, this.#inKernel);
+    if (written.count === 0) return 0;
+    this.#count(written);
+    return written.code;
   }
-  #count(instructions: number, before: number): void {
+  #count({ count, code }: Written): void {
     this.counts.regions++;
-    this.counts.instructions += instructions;
-    this.counts.bytes += this.#assembler.at - before;
+    this.counts.instructions += count;
+    this.counts.bytes += this.#assembler.at - code;
   }
   added({ key, from, code }: Block): void {
     const page = key - from;

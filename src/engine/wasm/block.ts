@@ -18,19 +18,16 @@ export interface Block {
   readonly aheadFrom: number;
   readonly aheadTo: number;
 }
+/** What a compiler has made of a block; as in Block. */
+export type Compiled = Pick<Block, "code" | "to" | "aheadFrom" | "aheadTo">;
 /** Makes native code of blocks. */
 export interface BlockCompiler {
   /** There may be no room for another block: all of them have to go. */
   readonly isFull: boolean;
-  /** Where the code is that was made last. */
-  readonly code: number;
-  /** … and what else it depends on, as in Block. */
-  readonly aheadFrom: number;
-  readonly aheadTo: number;
-  /** @param page, from address in the frames memory of the page, and offset in it  @returns offset behind the block in its page; 0: its first instruction is none, or the interpreter's */
-  compile(page: number, from: number): number;
-  /** The same for one instruction that goes on in the next page. @param bytes of the instruction, as far as it may go */
-  compileSpanning(bytes: Uint8Array, from: number): boolean;
+  /** @param page, from address in the frames memory of the page, and offset in it  @returns undefined: its first instruction is none, or the interpreter's */
+  compile(page: number, from: number): Compiled | undefined;
+  /** The same for one instruction that goes on in the next page. @param bytes of the instruction, as far as it may go  @returns Block.code */
+  compileSpanning(bytes: Uint8Array, from: number): number;
   /** The block can be found from now on. */
   added(block: Block): void;
   /** Its bytes have changed, or will. */
