@@ -10,6 +10,8 @@ import { MEMORY_MIB, type VmOptions } from "./vm-options.ts";
 
 export type EngineName = "mere" | "qemu";
 
+/** An engine that does not end by then is killed. */
+const LATEST_END_MS = 10_000;
 const TICK_MS = 10;
 /** thread=multi: a host thread for each vCPU. */
 const QEMU_MACHINE = ["-accel", "tcg,thread=multi", "-cpu", "max", "-M", "pc", "-m", `${MEMORY_MIB}`];
@@ -118,12 +120,14 @@ export class Vm {
     return readFileSync(`/proc/${this.child.pid ?? "self"}/${name}`, "utf8");
   }
 
-  /** Ends it and waits. */
+  /** Asks it to end, so that it keeps what it keeps for the next run, and waits. */
   async close(): Promise<void> {
     if (this.child.exitCode !== null || this.child.signalCode !== null || this.child.pid === undefined) return;
     const ended = new Promise<void>((resolve) => this.child.once("exit", () => resolve()));
-    this.child.kill("SIGKILL");
+    this.child.kill("SIGTERM");
+    const late = setTimeout(() => this.child.kill("SIGKILL"), LATEST_END_MS);
     await ended;
+    clearTimeout(late);
   }
 
   /** What it said besides, for messages. */

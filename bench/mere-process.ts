@@ -2,6 +2,7 @@
  * node mere-process.ts OPTIONS, which are VmOptions as JSON. Started by bench/engines.ts. */
 import { readFile } from "node:fs/promises";
 import { openDisk } from "../src/disk/open.ts";
+import { keptCodeDirectory } from "../src/image/cache.ts";
 import { type Machine, createMachine } from "../src/vm/machine.ts";
 import { benchNetwork } from "./network.ts";
 import { MEMORY_MIB, type VmOptions } from "./vm-options.ts";
@@ -15,6 +16,7 @@ let rest = "";
 const machine: Machine = await createMachine({
   cpus: options.cpus,
   memoryBytes: MEMORY_MIB * 1024 * 1024,
+  keptCode: keptCodeDirectory(),
   kernel: await readFile(options.kernel),
   initrd: await readFile(options.initrd),
   commandLine: append === undefined ? options.commandLine : `${options.commandLine} ${append}`,
@@ -30,6 +32,7 @@ const machine: Machine = await createMachine({
     for (const line of lines) process.stdout.write(`${machine.stats().retired}\t${line}\n`);
   },
 });
+process.once("SIGTERM", () => void machine.stop());
 machine.start();
 const end = await machine.wait();
 if (end.detail !== undefined) console.error(end.detail);

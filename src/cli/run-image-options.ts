@@ -164,6 +164,7 @@ function machineOptions(values: RunValues & ImageValues): VmOptions {
     ...(values.name !== undefined && { name: values.name }),
     ...(values.memory !== undefined && { memory: values.memory }),
     ...(values.codeCache !== undefined && { codeCache: values.codeCache }),
+    ...(values.keptCode !== undefined && { keptCode: values.keptCode }),
     ...(values.translator !== undefined && { translator: values.translator }),
     ...(kernel !== undefined && { kernel: typeof kernel === "object" ? kernel.file : kernel }),
     network: {

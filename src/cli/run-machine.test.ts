@@ -37,6 +37,7 @@ const options: RunOptions = {
   cpus: 1,
   memoryBytes: 2 ** 26,
   codeCacheBytes: 2 ** 28,
+  keptCode: false,
   translator: undefined,
   disks: [],
   stats: false,

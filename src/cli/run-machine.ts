@@ -1,6 +1,7 @@
 /* What `mere run` does: makes the machine, carries bytes between it and the terminal, and ends with the right status. On the main thread. */
 import { openDisk } from "../disk/open.ts";
 import { release } from "../host/guest-kernel.ts";
+import { keptCodeDirectory } from "../image/cache.ts";
 import { ExitRecordFilter } from "../image/exit-record.ts";
 import type { Machine, MachineConfig } from "../vm/machine.ts";
 import { ExitStatus } from "./cli-error.ts";
@@ -69,6 +70,7 @@ function machineConfig(
     cpus: options.cpus,
     memoryBytes: options.memoryBytes,
     codeCacheBytes: options.codeCacheBytes,
+    keptCode: options.keptCode ? keptCodeDirectory() : undefined,
     ...(options.translator !== undefined && { translator: options.translator }),
     kernel: guest.kernel,
     initrd: guest.initrd,

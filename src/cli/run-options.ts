@@ -19,6 +19,7 @@ export interface RunOptions {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly codeCacheBytes: number;
+  readonly keptCode: boolean;
   readonly translator: TranslatorKind | undefined;
   /** In order: the first is /dev/vda. */
   readonly disks: readonly DiskOption[];
@@ -61,6 +62,7 @@ export interface RunValues {
   readonly cpus: number;
   readonly memory?: number;
   readonly codeCache?: number;
+  readonly keptCode?: boolean;
   readonly translator?: TranslatorKind;
   readonly kernel?: KernelChoice;
   readonly initrd?: string;
@@ -88,6 +90,7 @@ export function addRunOptions(command: Command): Command {
     .option("--code-cache <size>", `memory for translated code, about (default: ${DEFAULT_CODE_CACHE})`, (text) =>
       parseCodeCache("--code-cache", text),
     )
+    .option("--no-kept-code", "translate all code anew, and keep none of it for the next run")
     .option(
       "--translator <kind>",
       "what hot code becomes: native (default where this host can) or wasm",
@@ -138,6 +141,7 @@ export function resolveRunOptions(values: RunValues, command: readonly string[])
     cpus: values.cpus,
     memoryBytes: values.memory ?? parseMemory("--memory", DEFAULT_MEMORY),
     codeCacheBytes: values.codeCache ?? parseCodeCache("--code-cache", DEFAULT_CODE_CACHE),
+    keptCode: values.keptCode ?? true,
     translator: values.translator,
     disks: checkDisks(values.disk ?? []),
     stats: values.stats ?? false,

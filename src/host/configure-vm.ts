@@ -1,5 +1,6 @@
 /* Runs a script in a VM whose root is a raw disk, which it changes: how images of Debian packages are configured by the packages' own scripts, and images are
  * changed by what a user says. The VM has no network and nobody else sees it. On the main thread. */
+import { keptCodeDirectory } from "../image/cache.ts";
 import { setTimeout } from "node:timers/promises";
 import { AgentClient } from "../agent/client.ts";
 import { FsDevice } from "../device/virtio/fs.ts";
@@ -52,6 +53,7 @@ export async function configureInVm(
   const machine = await createMachine({
     cpus: 1,
     memoryBytes: MEMORY_BYTES,
+    keptCode: keptCodeDirectory(cacheDir),
     ...files,
     disks: [root],
     devices: [vsock, ...(share ? [new FsDevice({ tag: shareTag(0), server: share })] : [])],

@@ -15,6 +15,7 @@ import { type Machine, createMachine } from "../vm/machine.ts";
 import { disksDirectory } from "./disks-directory.ts";
 import { HostError } from "./host-error.ts";
 import { type BootFiles, bootFiles } from "./boot-files.ts";
+import { keptCodeDirectory } from "../image/cache.ts";
 import { kernelChoice, release } from "./guest-kernel.ts";
 import type { CreateProgress, HostPlaces } from "./host.ts";
 import { agentConfig } from "./agent-config.ts";
@@ -87,6 +88,7 @@ export async function assembleMachine(
     cpus: config.cpus,
     memoryBytes: config.memoryBytes,
     codeCacheBytes: config.codeCacheBytes,
+    keptCode: config.keptCode ? keptCodeDirectory(around.places.cacheDirectory) : undefined,
     ...(config.translator !== null && { translator: config.translator }),
     ...files,
     disks,

@@ -20,6 +20,8 @@ export interface VmOptions {
   readonly memory?: number | string;
   /** Memory for translated code, as `memory`; 256 MiB if absent. */
   readonly codeCache?: number | string;
+  /** Keep translated code for later runs, and use what earlier ones have kept; true if absent. */
+  readonly keptCode?: boolean;
   /** What hot code becomes: the host processor's own instructions, or WebAssembly, which works everywhere and keeps V8's walls around it; "native" where this host can if absent. */
   readonly translator?: "native" | "wasm";
   /** The VM's main process: words after the image's entrypoint; an empty list is the image's own command. The VM ends with it. Absent: no main process, the
@@ -116,6 +118,7 @@ export interface VmConfig {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly codeCacheBytes: number;
+  readonly keptCode: boolean;
   readonly translator: TranslatorKind | null;
   readonly command: readonly string[] | null;
   readonly entrypoint: readonly string[] | null;
@@ -318,6 +321,7 @@ export function resolveVmOptions(options: VmOptions): VmConfig {
     cpus,
     memoryBytes: sizeWithin("The memory", options.memory, MEMORY),
     codeCacheBytes: sizeWithin("The code cache", options.codeCache, CODE_CACHE),
+    keptCode: options.keptCode ?? true,
     translator: checkTranslator(options.translator),
     command: checkWords("The command", options.command),
     entrypoint: checkWords("The entrypoint", options.entrypoint),

@@ -19,6 +19,11 @@ export function defaultCacheDir(): string {
   return join(base !== undefined && base.startsWith("/") ? base : join(homedir(), ".cache"), "mere");
 }
 
+/** Where native code is kept between runs (docs/native.md). */
+export function keptCodeDirectory(cacheDir: string = defaultCacheDir()): string {
+  return join(cacheDir, "code");
+}
+
 /** Moves a finished result to its place. Another process that pulls the same may be there first: what it put there is as good. */
 export async function putInPlace(result: string, directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });

@@ -10,7 +10,7 @@ import type { TranslatorConnection } from "./translator-thread.ts";
 export const EXIT_REASONS = ["interrupt", "halted", "mmio", "port", "fault", "budget", "shutdown"] as const;
 export type ExitReason = (typeof EXIT_REASONS)[number];
 /** What the translator has done, in the order of the shared counters: Regions.counts. */
-export const REGION_COUNTS = ["regions", "instructions", "bytes", "dropped", "evicted", "declined"] as const;
+export const REGION_COUNTS = ["regions", "instructions", "bytes", "dropped", "evicted", "declined", "kept"] as const;
 
 /** Values of the control word. STOP_AND_TELL: with the processor's state, which takes a while to put into words.
  *  NOT_YET: the machine is still being made; the executor prepares its engine meanwhile. */
@@ -27,6 +27,8 @@ export interface ExecutorStart {
   vcpus: number;
   /** Hot code becomes native code; there is no translator then. */
   nativeCode: boolean;
+  /** Directory of kept native code; undefined: none is kept. */
+  keptCode: string | undefined;
   translator: TranslatorConnection | undefined;
   region: RegionOptions;
   limits: RegionLimits;

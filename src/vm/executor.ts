@@ -23,7 +23,7 @@ import {
 } from "./executor-protocol.ts";
 import { hypercalls } from "./hypercalls.ts";
 import { collectGarbage } from "./idle-collection.ts";
-import { nativeCode } from "./native-host.ts";
+import { nativeCodeKeptIn } from "./native-host.ts";
 import { describeVcpu } from "./state-dump.ts";
 import { threadNumber } from "./thread-time.ts";
 import { ConnectedTranslator } from "./translator-thread.ts";
@@ -94,7 +94,7 @@ class Executor {
       limits: start.limits,
       region: start.region,
       ...(start.translator && { translator: new ConnectedTranslator(start.translator) }),
-      ...(start.nativeCode && { native: nativeCode }),
+      ...(start.nativeCode && { native: nativeCodeKeptIn(start.keptCode) }),
     };
     this.#engine = new WasmEngine(start.state, ram, translation, start.executor);
     Atomics.wait(this.#control, 0, Control.NOT_YET);

@@ -1,5 +1,6 @@
 /* Machine: one VM: memory, vCPUs, devices and boot put together. Lives on the main thread, which is also its I/O thread; the vCPUs run on
  * executors' worker threads. Knows no engine but by the executors it starts. @source docs/design.md "The machine" */
+import { keptDirectory } from "./kept-files.ts";
 import { hostCryptoFeatures, nativeUnavailable } from "./native-host.ts";
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
@@ -83,6 +84,8 @@ export interface MachineConfig {
   passes?: Partial<RegionPasses>;
   /** Memory for translated code, about; 256 MiB if absent. */
   codeCacheBytes?: number;
+  /** Directory where native code is kept between runs; it is not if absent. */
+  keptCode?: string | undefined;
   /** What hot code becomes; "native" where this host can, if absent. */
   translator?: TranslatorKind;
   /** Limits of the translator that are not as in REGION_LIMITS: for tests and benchmarks; a threshold of Infinity leaves all to the interpreter. */
@@ -234,7 +237,7 @@ export class Machine {
   }
 
   #startExecutors(count: number, config: MachineConfig): Executors {
-    const { kvmFeatures = ~0, cpuFeatures, passes, regionLimits, codeCacheBytes } = config;
+    const { kvmFeatures = ~0, cpuFeatures, passes, regionLimits, codeCacheBytes, keptCode } = config;
     const control = new SharedArrayBuffer(4);
     new Int32Array(control)[0] = Control.NOT_YET;
     const smp = this.#cpus > 1 ? KVM_FEATURES_SMP : 0;
@@ -252,6 +255,7 @@ export class Machine {
       cpuFeatures: cpuFeatures ?? (nativeCode ? [...PLAIN_FEATURES, ...hostCryptoFeatures()] : undefined),
       region: { passes: { ...ALL_PASSES, ...passes }, parallel: this.#cpus > 1 },
       nativeCode,
+      keptCode: nativeCode && keptCode !== undefined ? keptDirectory(keptCode, hostCryptoFeatures()) : undefined,
       limits: { ...REGION_LIMITS, ...regionLimits, ...(codeCacheBytes !== undefined && { codeCacheBytes }) },
       exits: this.#exits,
       regionCounts: this.#regionCounts,

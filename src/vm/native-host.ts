@@ -8,10 +8,14 @@ import { withCLibrary } from "../device/c-library.ts";
 import { MADV_HUGEPAGE } from "../device/libc.ts";
 import { sharedObject } from "../engine/native/elf.ts";
 import { NativeCode, type NativeHost } from "../engine/native/native-code.ts";
+import { isWholeFile, NewKeptCode, openKeptFiles } from "./kept-files.ts";
 import type { NativeFactory } from "../engine/wasm/engine.ts";
 
 const PROT_READ_WRITE_EXECUTE = 7;
 const PROT_READ_WRITE = 3;
+const PROT_READ = 1;
+const MAP_FILE = 0x2 | 0x10; // private, at that address
+const PAGE = 4096;
 const MAP_CODE = 0x2 | 0x20 | 0x4000; // private, anonymous, without reserve
 const MAP_LOW = 0x2 | 0x20 | 0x40; // private, anonymous, below 2 GiB
 const LOW_BYTES = 4096n;
@@ -85,19 +89,23 @@ export function hostCryptoFeatures(): string[] {
   return [...CRYPTO_FEATURES].flatMap(([feature, flag]) => (hostFlags().has(flag) ? [feature] : []));
 }
 
-/** For the calling thread. @param state, frames, tables memories that do not move  @param codeBytes room for code
+/** For the calling thread. @param state, frames, tables memories that do not move  @param codeBytes room for code  @param kept directory of kept code; undefined: none is kept
  *  @returns undefined where it can't be had */
 export function nativeHost(
   state: WebAssembly.Memory,
   frames: WebAssembly.Memory,
   tables: WebAssembly.Memory,
   codeBytes: number,
+  kept: string | undefined,
 ): NativeHost | undefined {
   if (nativeUnavailable() !== undefined) return undefined;
   return withCLibrary(SIGNATURES, ({ functions, ffi }) => {
-    const memory = mapCode(functions, codeBytes);
+    const files = kept === undefined ? [] : openKeptFiles(kept);
+    const allBytes = files.reduce((bytes, file) => bytes + wholePages(file.bytes), wholePages(codeBytes));
+    const memory = mapCode(functions, allBytes);
     if (memory === undefined) return undefined;
     const { address, low, release } = memory;
+    const code = new Uint8Array(ffi.toArrayBuffer(address, allBytes, false));
     // what often runs is close together, but of many pages
     functions.madvise(address, BigInt(codeBytes), MADV_HUGEPAGE);
     const ramAddress = addressOf(ffi, frames);
@@ -105,7 +113,12 @@ export function nativeHost(
     setBase();
     inForce = ramAddress;
     return {
-      code: new Uint8Array(ffi.toArrayBuffer(address, codeBytes, false)),
+      code,
+      codeBytes,
+      kept:
+        kept === undefined
+          ? undefined
+          : Object.assign(new NewKeptCode(kept), { mapped: mapFiles(functions, files, code, address, codeBytes) }),
       codeAddress: address,
       context: new BigUint64Array(ffi.toArrayBuffer(low, Number(LOW_BYTES), false)),
       contextAddress: Number(low),
@@ -121,6 +134,25 @@ export function nativeHost(
       call: caller(functions, ffi),
     };
   });
+}
+const wholePages = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
+/** Maps files behind the room for code. @returns where those are that are whole */
+function mapFiles(
+  { mmap }: Functions,
+  files: readonly { readonly fd: number; readonly bytes: number }[],
+  code: Uint8Array,
+  address: bigint,
+  codeBytes: number,
+): number[] {
+  const mapped: number[] = [];
+  let at = wholePages(codeBytes);
+  for (const { fd, bytes } of files) {
+    const there = bytes > 0 && mmap(address + BigInt(at), BigInt(bytes), PROT_READ, MAP_FILE, fd, 0n) !== FAILED;
+    closeSync(fd);
+    if (there && isWholeFile(code.subarray(at), bytes)) mapped.push(at);
+    at += wholePages(bytes);
+  }
+  return mapped;
 }
 /** Memory for code, and 4 KiB below 2 GiB. */
 function mapCode(
@@ -160,11 +192,14 @@ function addressOf(ffi: typeof nodeFfi, { buffer }: WebAssembly.Memory): bigint 
   return ffi.getRawPointer(buffer as unknown as ArrayBuffer);
 }
 
-/** For TranslationOptions.native. */
-export const nativeCode: NativeFactory = (blocks, state, ram, table, resolve, limits) => {
-  const there = hostCryptoFeatures();
-  const absent = [...CRYPTO_FEATURES.keys()].filter((feature) => !there.includes(feature));
-  if (absent.length > 0) leaveOut(new Set(absent));
-  const host = nativeHost(state, ram.pool.shared.memory, ram.shared.tables, limits.codeCacheBytes);
-  return host && new NativeCode(host, blocks, state, ram, table, resolve);
-};
+/** For TranslationOptions.native. @param kept directory of kept code; undefined: none is kept */
+export const nativeCodeKeptIn =
+  (kept: string | undefined): NativeFactory =>
+  (blocks, state, ram, table, resolve, limits) => {
+    const there = hostCryptoFeatures();
+    const absent = [...CRYPTO_FEATURES.keys()].filter((feature) => !there.includes(feature));
+    if (absent.length > 0) leaveOut(new Set(absent));
+    const host = nativeHost(state, ram.pool.shared.memory, ram.shared.tables, limits.codeCacheBytes, kept);
+    return host && new NativeCode(host, blocks, state, ram, table, resolve);
+  };
+export const nativeCode: NativeFactory = nativeCodeKeptIn(undefined);

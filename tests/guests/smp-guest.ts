@@ -124,6 +124,7 @@ export class SmpGuest {
     const threads = new SharedArrayBuffer(4 * executors);
     const told = {
       nativeCode,
+      keptCode: undefined,
       quickDisks: [],
       threads,
       kvmFeatures: 0,

@@ -65,6 +65,9 @@ export const W: Form = form(true);
 export const D: Form = form(false);
 export const B: Form = form(false, 0, true);
 
+/** So many displacements are noted (Assembler.relatives): more than the longest block has, most likely. */
+export const MOST_RELATIVES = 8192;
+
 /** Conditions as jcc encodes them. */
 export const Cc = { O: 0, NO: 1, B: 2, AE: 3, Z: 4, NZ: 5, BE: 6, A: 7, S: 8, NS: 9, LE: 14 } as const;
 
@@ -76,6 +79,9 @@ export class Assembler {
   readonly #view: DataView;
   /** Offset of the next byte. */
   at = 0;
+  /** Where displacements relative to RIP stand, of jumps and calls, or −1 − where an offset in the code does: `relativeCount` of them, or more than there is room for. */
+  readonly relatives = new Int32Array(MOST_RELATIVES);
+  relativeCount = 0;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
@@ -209,28 +215,36 @@ export class Assembler {
     this.raw(0x48 | (to >> 3), 0xb8 | (to & 7));
     this.quad(value);
   }
+  /** A displacement from behind it to an offset in the code. */
+  #relative(to: number): void {
+    this.relatives[this.relativeCount++] = this.at;
+    this.word(to - (this.at + 4));
+  }
+  /** An offset in the code as a number. */
+  codeOffset(value: number): void {
+    this.relatives[this.relativeCount++] = -1 - this.at;
+    this.word(value);
+  }
   jump(to: number): void {
     this.byte(0xe9);
-    this.word(to - (this.at + 4));
+    this.#relative(to);
   }
   call(to: number): void {
     this.byte(0xe8);
-    this.word(to - (this.at + 4));
+    this.#relative(to);
   }
   /** A jump whose target is not known yet. @returns offset of its displacement, for `bind` */
   jumpAhead(): number {
-    this.byte(0xe9);
-    this.word(0);
+    this.jump(0);
     return this.at - 4;
   }
   branchAhead(cc: number): number {
-    this.raw(0x0f, 0x80 | cc);
-    this.word(0);
+    this.branch(cc, 0);
     return this.at - 4;
   }
   branch(cc: number, to: number): void {
     this.raw(0x0f, 0x80 | cc);
-    this.word(to - (this.at + 4));
+    this.#relative(to);
   }
   /** The jump whose displacement is at that offset goes to an offset, or to here. */
   bind(displacement: number, to = this.at): void {

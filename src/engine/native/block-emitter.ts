@@ -162,7 +162,7 @@ export abstract class BlockEmitter {
     else a.copy(load, stubs[first + 1]);
     a.call(this.routines.missed);
     a.word(after > 0 ? info | (1 << Info.SPLIT) : info);
-    a.word(stubs[first + 2]);
+    a.codeOffset(stubs[first + 2]);
     if (after > 0) this.#writeSplit(end, after, (info & (1 << Info.WRITE)) !== 0);
   }
   /** The group may lie in two pages: then the block has to do without groups. */
@@ -178,9 +178,10 @@ export abstract class BlockEmitter {
     a.lea(ADDRESS, memory(base, stubs[first + 4]));
     a.call(this.routines.missed);
     a.word(info);
-    a.word(stubs[first + 2]);
+    a.codeOffset(stubs[first + 2]);
     a.bind(crossing);
-    a.moveImmediate32(field(Engine.CROSSING), this.start);
+    a.op(0xc7, 0, field(Engine.CROSSING));
+    a.codeOffset(this.start);
     this.writeInterpret(info);
   }
   /** What was written last may use its operand in memory on a copy. */

@@ -26,8 +26,20 @@ export interface Written {
   /** Offsets in the page of what else was looked at, [from, to). */
   aheadFrom: number;
   aheadTo: number;
+  /** Are accesses made sure of in groups? */
+  grouped: boolean;
   sites: Sites;
 }
+
+export const newWritten = (): Written => ({
+  count: 0,
+  code: 0,
+  to: 0,
+  aheadFrom: 0,
+  aheadTo: 0,
+  grouped: false,
+  sites: [],
+});
 
 export class BlockTranslator extends X87Instructions {
   /** Offset where code goes that seldom runs: apart, so that what often runs is close together. */
@@ -38,7 +50,7 @@ export class BlockTranslator extends X87Instructions {
   /** By instruction: may its flags, or those from before it, be read behind it? */
   readonly #needed = new Uint8Array(MOST_INSTRUCTIONS);
   readonly #ahead: Decoded = newDecoded();
-  readonly #written: Written = { count: 0, code: 0, to: 0, aheadFrom: 0, aheadTo: 0, sites: [] };
+  readonly #written = newWritten();
 
   /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
    *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
@@ -61,7 +73,8 @@ export class BlockTranslator extends X87Instructions {
     this.count = written.count = this.#decode(page, from, limit, most);
     if (this.count === 0) return written;
     this.start = written.code = a.at;
-    this.merges = merges && this.#findGroups();
+    a.relativeCount = 0;
+    this.merges = written.grouped = merges && this.#findGroups();
     // alone, an instruction has exact flags: it is looked at by itself
     this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
     this.flags = Place.FILE;
@@ -148,10 +161,6 @@ export class BlockTranslator extends X87Instructions {
     accesses.begin();
     for (let i = 0; i < this.count; i++) accesses.add(i, this.#decoded[i], treatment(this.#decoded[i].row));
     return accesses.any;
-  }
-  /** Were accesses of the last block made sure of in groups? */
-  get hasGroups(): boolean {
-    return this.merges;
   }
   #findNeeded(ahead: boolean): void {
     let needed = ahead;

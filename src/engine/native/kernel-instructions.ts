@@ -6,7 +6,7 @@ import { Attributes } from "../../isa/system/descriptors.ts";
 import { Engine } from "../wasm/layout.ts";
 import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { Place } from "./block-emitter.ts";
-import { ADDRESS, HOST_OF, IN_MEMORY, SCRATCH } from "./layout.ts";
+import { ADDRESS, HOST_OF, IN_MEMORY, Native, SCRATCH } from "./layout.ts";
 import { field, FLAGS, FUEL, gprField, PAGE_VA, RFLAGS, TEMP, TEMP2, TEMP3, TLB, W16 } from "./operands.ts";
 import { OwnInstructions } from "./own-instructions.ts";
 import type { Routines } from "./routines.ts";
@@ -307,7 +307,7 @@ export abstract class KernelInstructions extends OwnInstructions {
   protected runElements(size: number, moves: boolean): void {
     const a = this.a;
     a.moveRegister(SCRATCH, moves ? RSI : R10);
-    a.moveAddress(RDI, this.routines.ramAddress);
+    a.load64(RDI, field(Native.RAM));
     if (moves) {
       a.load64(RSI, TEMP3);
       a.op(0x03, RSI, register(RDI), W);

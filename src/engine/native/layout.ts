@@ -50,6 +50,8 @@ export const Native = {
   TEMP3: Reg.ENGINE + 0x130,
   /** i64: host address of the executor's code. */
   CODE: Reg.ENGINE + 0x138,
+  /** i64: that of the frames memory. */
+  RAM: Reg.ENGINE + 0x160,
   /** i32: 1 while the host's x87 registers are the guest's; 2 if they were when native code was left. */
   X87: Reg.ENGINE + 0x158,
   /** 108 bytes, as FNSAVE writes them. */

@@ -11,9 +11,9 @@ import type { HotCode, HotCodeCounts } from "../wasm/hot-code.ts";
 import { Engine, REGION_HANDLERS } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Assembler } from "./assembler.ts";
-import type { Sites } from "./block-emitter.ts";
-import { BlockTranslator, MOST_INSTRUCTIONS, type Written } from "./block-translator.ts";
+import { BlockTranslator, MOST_INSTRUCTIONS, newWritten, type Written } from "./block-translator.ts";
 import { entryModule } from "./entry-function.ts";
+import { KeptCode, type KeptFiles } from "./kept-code.ts";
 import { Context, FILE_BIAS } from "./layout.ts";
 import { type HostAddresses, writeRoutines } from "./routines.ts";
 
@@ -26,8 +26,12 @@ const MAX_INSTRUCTION = 15;
 
 /** Memory for machine code, and how it is called: what only the host can give. */
 export interface NativeHost extends HostAddresses {
-  /** Executable. */
+  /** Executable, of the executor's own; behind it are the files of kept code. */
   readonly code: Uint8Array;
+  /** Bytes for the executor's own. */
+  readonly codeBytes: number;
+  /** Undefined: none is kept. */
+  readonly kept: KeptFiles | undefined;
   readonly codeAddress: bigint;
   /** A Context, and its host address, below 2 GiB. */
   readonly context: BigUint64Array;
@@ -63,12 +67,22 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #grouped = new Map<number, number>();
   /** How often such lay in two pages, by the block's address in the frames memory. */
   readonly #crossing = new Map<number, number>();
-  /** The jumps of the block that was compiled last. */
-  #sites: Sites = [];
+  readonly #kept: KeptCode | undefined;
+  /** The block that was compiled last. */
+  #written: Written = newWritten();
+  readonly #loaded: Written = newWritten();
   readonly #spanningPage = new Uint8Array(2 * PAGE);
   /** Address of the register file of the vCPU that runs. */
   #vcpu = 0;
-  readonly counts: HotCodeCounts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
+  readonly counts: HotCodeCounts = {
+    regions: 0,
+    instructions: 0,
+    bytes: 0,
+    dropped: 0,
+    evicted: 0,
+    declined: 0,
+    kept: 0,
+  };
 
   /** @param resolve gives core functions and host functions by name */
   constructor(
@@ -84,7 +98,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.#words = new Int32Array(state.buffer);
     this.#halves = new Uint16Array(state.buffer);
     this.#bytes = ram.pool.bytes;
-    this.#assembler = new Assembler(host.code);
+    this.#assembler = new Assembler(host.code.subarray(0, host.codeBytes));
     // an offset of 0 is none
     this.#assembler.at = 16;
     const routines = writeRoutines(this.#assembler, { ...host, codeEntryBytes: 4 * ram.codeWords });
@@ -93,7 +107,8 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.#host.context[Context.CODE / 8] = host.codeAddress;
     unused.register(this, () => host.release(), this);
     this.#translator = new BlockTranslator(this.#assembler, routines);
-    this.#coldBegin = host.code.length >> 1;
+    this.#kept = host.kept && new KeptCode(host.code, this.#assembler, this.#begin, host.kept);
+    this.#coldBegin = host.codeBytes >> 1;
     this.#translator.cold = this.#coldBegin;
     const names = ["refill", "interpret"];
     const functions = Object.fromEntries(names.map((name) => [name, resolve(name)]));
@@ -110,6 +125,7 @@ export class NativeCode implements HotCode, BlockCompiler {
 
   dispose(): void {
     unused.unregister(this);
+    this.#kept?.finish();
     this.#host.release();
   }
   select(vcpu: number): void {
@@ -158,18 +174,34 @@ export class NativeCode implements HotCode, BlockCompiler {
     return at + MOST_BLOCK_BYTES > this.#coldBegin || this.#translator.cold + MOST_BLOCK_BYTES > bytes.length;
   }
   compile(page: number, from: number): Compiled | undefined {
-    const written = this.#translator.translate(
-      this.#bytes,
-      page,
-      from,
-      PAGE,
-      MOST_INSTRUCTIONS,
-      this.#inKernel,
-      (this.#crossing.get(page + from) ?? 0) < MOST_CROSSINGS,
-    );
+    const written = this.#load(page, from) ?? this.#translate(page, from);
     if (written.count === 0) return undefined;
-    this.#sites = written.sites;
+    this.#written = written;
     this.#count(written);
+    return written;
+  }
+  /** Has the block to do without groups of accesses? */
+  #isSplit(address: number): boolean {
+    return (this.#crossing.get(address) ?? 0) >= MOST_CROSSINGS;
+  }
+  /** Takes a block from what is kept. */
+  #load(page: number, from: number): Written | undefined {
+    const kept = this.#kept;
+    if (kept === undefined || this.#isSplit(page + from)) return undefined;
+    const record = kept.find(this.#bytes, page, from, this.#inKernel);
+    if (record === 0) return undefined;
+    const written = this.#loaded;
+    this.#translator.cold = kept.load(record, this.#translator.cold, written);
+    this.counts.kept++;
+    return written;
+  }
+  #translate(page: number, from: number): Written {
+    const translator = this.#translator;
+    const { cold } = translator;
+    const [kernel, isSplit] = [this.#inKernel, this.#isSplit(page + from)];
+    const written = translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, kernel, !isSplit);
+    if (written.count > 0 && !isSplit)
+      this.#kept?.note(this.#bytes, page, from, kernel, written, cold, translator.cold);
     return written;
   }
   compileSpanning(bytes: Uint8Array, from: number): number {
@@ -188,8 +220,8 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   added({ key, from, code }: Block): void {
     const page = key - from;
-    if (this.#translator.hasGroups) this.#grouped.set(code, key);
-    const sites = this.#sites;
+    const { grouped, sites } = this.#written;
+    if (grouped) this.#grouped.set(code, key);
     for (let i = 0; i < sites.length; i += 2) this.#link(sites[i], page + sites[i + 1]);
     let waiting = this.#waiting.get(key);
     if (waiting === undefined) return;

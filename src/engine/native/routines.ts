@@ -34,8 +34,6 @@ export interface Routines {
   readonly interpret: number;
   /** Called; nanoseconds of the host's monotonic clock in RAX. */
   readonly clock: number;
-  /** Of the frames memory. */
-  readonly ramAddress: bigint;
   /** Called; INFO of a block that has no fuel stands behind the call. */
   readonly fuelOut: number;
 }
@@ -60,7 +58,7 @@ const [SECONDS, NANOSECONDS] = [0, 8];
 const GUESTS = HOST_OF.flatMap((host, n) => (host === IN_MEMORY ? [] : [[host, n] as const]));
 
 /** @returns offset of the way in */
-function writeEnter(a: Assembler, stateAddress: bigint, x87Load: number): number {
+function writeEnter(a: Assembler, { stateAddress, ramAddress }: HostAddresses, x87Load: number): number {
   const enter = a.at;
   for (const r of SAVED) {
     if (r >= 8) a.byte(0x41);
@@ -73,6 +71,8 @@ function writeEnter(a: Assembler, stateAddress: bigint, x87Load: number): number
   a.load32(RCX, field(Engine.TLB));
   a.op(0x03, RAX, register(RCX), W);
   a.store64(field(Native.TLB), RAX);
+  a.moveAddress(RAX, ramAddress);
+  a.store64(field(Native.RAM), RAX);
   a.op(0x0fae, 2, field(Reg.MXCSR)); // ldmxcsr
   for (let n = 0; n < XMMS; n++) a.op(0x0f10, n, field(Reg.XMM + 16 * n));
   a.load64(RCX, memory(RDI, Context.CODE));
@@ -160,7 +160,7 @@ function writeClock(a: Assembler, clockAddress: bigint): number {
 export function writeRoutines(a: Assembler, host: HostAddresses & WalkAddresses): Routines {
   const { stateAddress, ramAddress, clockAddress } = host;
   const x87Load = writeX87Load(a);
-  const enter = writeEnter(a, stateAddress, x87Load);
+  const enter = writeEnter(a, host, x87Load);
   const exits = writeExits(a, host);
   const { interpret, missed, fuelOut } = exits;
   const clock = writeClock(a, clockAddress);
@@ -171,7 +171,6 @@ export function writeRoutines(a: Assembler, host: HostAddresses & WalkAddresses)
     missed,
     fuelOut,
     clock,
-    ramAddress,
     ...writeSplits(a, ramAddress, exits.miss),
     ...writeLookup(a, stateAddress, exits),
   };

@@ -9,6 +9,8 @@ export interface HotCodeCounts {
   dropped: number;
   evicted: number;
   declined: number;
+  /** Of those installed, the ones that were kept from an earlier run. */
+  kept: number;
 }
 
 export interface HotCode {

@@ -122,7 +122,7 @@ export class Regions implements HotCode {
   #nextId = 1;
   #looks = 0;
   /** What was installed so far; dropped for whatever reason, and of these for want of room. */
-  readonly counts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0 };
+  readonly counts = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0, declined: 0, kept: 0 };
 
   constructor(
     blocks: BlockCache,

@@ -1,0 +1,348 @@
+/* Native code of blocks, kept for later: records in files, which are mapped behind the executor's own code, and the records of blocks that were not there. A record is found by the first
+ * bytes of the guest's code and their place in the page, and is used only where all bytes of the guest's that the code depends on are the same. It has the code as the translator wrote
+ * it, before any jump to another block was filled in, and where that must be changed to stand elsewhere. @source docs/native.md "Kept code" */
+import type { Written } from "./block-translator.ts";
+import { type Assembler, MOST_RELATIVES } from "./assembler.ts";
+
+const PAGE = 4096;
+/** The key's share of the guest's code. */
+const HASHED_BYTES = 16;
+const [HASH_START, HASH_FACTOR] = [0x811c9dc5 | 0, 0x01000193];
+/** Records are written to their file in pieces of this size. */
+const CHUNK_BYTES = 1 << 20;
+/** A run keeps no more than this. */
+const MOST_BYTES = 128 << 20;
+
+/** A file: its header, of u32; records, each a multiple of 4 bytes; the index, SLOT_BYTES a slot: u32 hash and u32 offset of the record in the file, 0 none, the slots after
+ *  hash % slots tried one after the other. */
+export const Header = { MAGIC: 0, RECORDS: 1, INDEX: 2, SLOTS: 3, BYTES: 32 } as const;
+export const MAGIC = 0x314b_434d;
+export const SLOT_BYTES = 8;
+
+/** A record's numbers, u16 each; behind them those of the displacements' places, by kind, those of `sites`, the guest's bytes, and the code. */
+const Field = {
+  /** u32 each: the key's hash; sum of all words behind it. */
+  HASH: 0,
+  SUM: 2,
+  /** u32 words that it has. */
+  WORDS: 4,
+  FROM: 5,
+  TO: 6,
+  AHEAD_FROM: 7,
+  AHEAD_TO: 8,
+  /** Instructions, and Mark. */
+  COUNT: 9,
+  /** Bytes of code that often runs, and of the other. */
+  HOT: 10,
+  COLD: 11,
+  /** Numbers of places: one of each Kind. */
+  KINDS: 12,
+  SITES: 17,
+  NUMBERS: 18,
+} as const;
+const Mark = { COUNT: 0xff, KERNEL: 0x100, GROUPS: 0x200 } as const;
+/** What a place in the code has: a displacement from the one part to the other or to what all blocks share, or the offset of something in the hot part. */
+const Kind = { HOT_TO_COLD: 0, HOT_TO_SHARED: 1, COLD_TO_HOT: 2, COLD_TO_SHARED: 3, OFFSET: 4 } as const;
+const KINDS = 5;
+const NO_KIND = -1;
+
+/** Files, as the host gives them. */
+export interface KeptFiles {
+  /** Offsets in the memory for code, multiples of 4, of those that are mapped there. */
+  readonly mapped: readonly number[];
+  /** New records go to a file of their own. */
+  append(records: Uint8Array): void;
+  /** There will be no more of them. @param index as in a file  @param records how many they are */
+  finish(index: Uint8Array, records: number): void;
+}
+
+/** Hash of what a block is found by. */
+function hashOf(bytes: Uint8Array, page: number, from: number, kernel: boolean): number {
+  let hash = Math.imul(HASH_START ^ (from | (kernel ? PAGE : 0)), HASH_FACTOR);
+  const end = page + Math.min(from + HASHED_BYTES, PAGE);
+  for (let at = page + from; at < end; at++) hash = Math.imul(hash ^ bytes[at], HASH_FACTOR);
+  return hash ^ (hash >>> 15);
+}
+/** An index of records. @param places their hashes and offsets, by turns */
+export function indexOf(places: Int32Array, records: number): Uint8Array {
+  const slots = 2 ** Math.ceil(Math.log2(2 * records + 1));
+  const words = new Int32Array(2 * slots);
+  for (let i = 0; i < 2 * records; i += 2) {
+    let slot = places[i] & (slots - 1);
+    while (words[2 * slot + 1] !== 0) slot = (slot + 1) & (slots - 1);
+    words[2 * slot] = places[i];
+    words[2 * slot + 1] = places[i + 1];
+  }
+  return new Uint8Array(words.buffer);
+}
+/** How many words the record has that begins at word `at`; 0: there is none. */
+export function recordWords(words: Int32Array, at: number): number {
+  return words[at + (Field.WORDS >> 1)] & 0xffff;
+}
+/** The same for records that are the same. */
+export function recordKey(words: Int32Array, at: number): string {
+  return `${words[at + (Field.HASH >> 1)]} ${words[at + (Field.SUM >> 1)]}`;
+}
+/** Sum of a record's words behind the sum: files of a machine that lost its power may have gaps. */
+function sumOf(words: Int32Array, at: number): number {
+  const end = at + recordWords(words, at);
+  let sum = 1;
+  for (let i = at + (Field.WORDS >> 1); i < end; i++) sum = (Math.imul(sum, 31) + words[i]) | 0;
+  return sum;
+}
+
+/** What has to be added at a place of that kind. @param hot, cold where the parts of the code are */
+function distance(kind: number, hot: number, cold: number): number {
+  if (kind === Kind.HOT_TO_COLD) return cold - hot;
+  if (kind === Kind.HOT_TO_SHARED) return -hot;
+  if (kind === Kind.COLD_TO_HOT) return hot - cold;
+  return kind === Kind.COLD_TO_SHARED ? -cold : hot;
+}
+/** Short pieces. @returns offset behind the copy */
+function copy(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): number {
+  while (start < end) to[at++] = from[start++];
+  return at;
+}
+
+/** New records. */
+class Chunk {
+  readonly bytes = new Uint8Array(CHUNK_BYTES);
+  readonly halves = new Uint16Array(this.bytes.buffer);
+  readonly words = new Int32Array(this.bytes.buffer);
+  readonly view = new DataView(this.bytes.buffer);
+  used = 0;
+}
+
+export class KeptCode {
+  readonly #a: Assembler;
+  readonly #files: KeptFiles;
+  readonly #bytes: Uint8Array;
+  readonly #halves: Uint16Array;
+  readonly #words: Int32Array;
+  readonly #view: DataView;
+  /** New records that are in no file yet. */
+  #chunk: Chunk | undefined;
+  /** Of each of the assembler's `relatives`. */
+  readonly #kinds = new Int8Array(MOST_RELATIVES);
+  /** Bytes of new records. */
+  #total = 0;
+  /** Of new records: hash and offset in their file. */
+  #places = new Int32Array(2048);
+  #records = 0;
+
+  /** End of what all blocks share. */
+  readonly #shared: number;
+
+  /** @param memory with the executor's code at its beginning, and the files  @param shared end of what all blocks share */
+  constructor(memory: Uint8Array, a: Assembler, shared: number, files: KeptFiles) {
+    this.#shared = shared;
+    this.#a = a;
+    this.#files = files;
+    const { buffer, byteOffset, length } = memory;
+    this.#bytes = memory;
+    this.#halves = new Uint16Array(buffer, byteOffset, length >> 1);
+    this.#words = new Int32Array(buffer, byteOffset, length >> 2);
+    this.#view = new DataView(buffer, byteOffset, length);
+  }
+
+  /** @returns offset of the record for a block of the guest's, 0: there is none. @param page, from as for BlockCompiler.compile */
+  find(guest: Uint8Array, page: number, from: number, kernel: boolean): number {
+    const words = this.#words;
+    const hash = hashOf(guest, page, from, kernel);
+    for (const file of this.#files.mapped) {
+      const slots = words[(file >> 2) + Header.SLOTS];
+      const index = (file + words[(file >> 2) + Header.INDEX]) >> 2;
+      for (let slot = hash & (slots - 1); words[index + 2 * slot + 1] !== 0; slot = (slot + 1) & (slots - 1)) {
+        if (words[index + 2 * slot] !== hash) continue;
+        const record = file + words[index + 2 * slot + 1];
+        if (this.#isOf(record, guest, page, from, kernel)) return record;
+      }
+    }
+    return 0;
+  }
+  #isOf(record: number, guest: Uint8Array, page: number, from: number, kernel: boolean): boolean {
+    const halves = this.#halves;
+    const at = record >> 1;
+    if (halves[at + Field.FROM] !== from || ((halves[at + Field.COUNT] & Mark.KERNEL) !== 0) !== kernel) return false;
+    const [to, aheadFrom] = [halves[at + Field.TO], halves[at + Field.AHEAD_FROM]];
+    const bytes = this.#bytes;
+    let kept = this.#guestBytes(record);
+    for (let i = page + from; i < page + to; i++) if (guest[i] !== bytes[kept++]) return false;
+    const end = page + halves[at + Field.AHEAD_TO];
+    for (let i = page + aheadFrom; i < end; i++) if (guest[i] !== bytes[kept++]) return false;
+    return sumOf(this.#words, record >> 2) === this.#words[(record >> 2) + (Field.SUM >> 1)];
+  }
+  /** Where the guest's bytes stand. */
+  #guestBytes(record: number): number {
+    const halves = this.#halves;
+    const at = record >> 1;
+    let places = 2 * halves[at + Field.SITES];
+    for (let kind = 0; kind < KINDS; kind++) places += halves[at + Field.KINDS + kind];
+    return record + 2 * (Field.NUMBERS + places);
+  }
+  /** Writes the code of a record where the assembler is, and at `cold`. @param written gets what is known of it  @returns offset behind what was written at `cold` */
+  load(record: number, cold: number, written: Written): number {
+    const halves = this.#halves;
+    const at = record >> 1;
+    const from = halves[at + Field.FROM];
+    written.count = halves[at + Field.COUNT] & Mark.COUNT;
+    written.grouped = (halves[at + Field.COUNT] & Mark.GROUPS) !== 0;
+    written.to = halves[at + Field.TO];
+    written.aheadFrom = halves[at + Field.AHEAD_FROM];
+    written.aheadTo = halves[at + Field.AHEAD_TO];
+    const hot = (written.code = this.#a.at);
+    const hotBytes = halves[at + Field.HOT];
+    const coldBytes = halves[at + Field.COLD];
+    const guestBytes = written.to - from + written.aheadTo - written.aheadFrom;
+    const code = this.#guestBytes(record) + guestBytes;
+    this.#bytes.copyWithin(hot, code, code + hotBytes);
+    this.#bytes.copyWithin(cold, code + hotBytes, code + hotBytes + coldBytes);
+    let places = at + Field.NUMBERS;
+    for (let kind = 0; kind < KINDS; kind++) {
+      const base = kind === Kind.HOT_TO_COLD || kind === Kind.HOT_TO_SHARED ? hot : cold;
+      places = this.#move(places, halves[at + Field.KINDS + kind], base, distance(kind, hot, cold));
+    }
+    const sites: number[] = (written.sites = []);
+    for (let n = halves[at + Field.SITES]; n > 0; n--) {
+      sites.push(hot + halves[places], halves[places + 1]);
+      places += 2;
+    }
+    this.#a.at = hot + hotBytes;
+    return cold + coldBytes;
+  }
+  /** Adds to numbers in the code. @param places index of the first's place  @returns index behind them */
+  #move(places: number, count: number, base: number, by: number): number {
+    const view = this.#view;
+    const end = places + count;
+    for (let i = places; i < end; i++) {
+      const at = base + this.#halves[i];
+      view.setInt32(at, view.getInt32(at, true) + by, true);
+    }
+    return end;
+  }
+
+  /** Keeps a block that the translator has just written. @param cold, coldEnd where its cold part is */
+  note(
+    guest: Uint8Array,
+    page: number,
+    from: number,
+    kernel: boolean,
+    written: Written,
+    cold: number,
+    coldEnd: number,
+  ): void {
+    const { code, to, aheadFrom, aheadTo, sites, count } = written;
+    const a = this.#a;
+    const [hotBytes, coldBytes] = [a.at - code, coldEnd - cold];
+    const guestBytes = to - from + aheadTo - aheadFrom;
+    const most = 2 * (Field.NUMBERS + a.relativeCount + sites.length) + guestBytes + hotBytes + coldBytes;
+    if (a.relativeCount > a.relatives.length || most >= 0x1_0000 || this.#total + most > MOST_BYTES) return;
+    const chunk = (this.#chunk ??= new Chunk());
+    if (chunk.used + most + 4 > CHUNK_BYTES) this.#flush();
+    const begin = chunk.used;
+    const { halves, words, bytes } = chunk;
+    const at = begin >> 1;
+    halves[at + Field.FROM] = from;
+    halves[at + Field.TO] = to;
+    halves[at + Field.AHEAD_FROM] = aheadFrom;
+    halves[at + Field.AHEAD_TO] = aheadTo;
+    halves[at + Field.COUNT] = count | (kernel ? Mark.KERNEL : 0) | (written.grouped ? Mark.GROUPS : 0);
+    halves[at + Field.HOT] = hotBytes;
+    halves[at + Field.COLD] = coldBytes;
+    halves[at + Field.SITES] = sites.length >> 1;
+    this.#classify(code, cold);
+    let end = 2 * this.#notePlaces(halves, at, written, cold);
+    end = copy(guest, page + from, page + to, bytes, end);
+    end = copy(guest, page + aheadFrom, page + aheadTo, bytes, end);
+    const copied = end;
+    end = copy(this.#bytes, code, a.at, bytes, end);
+    end = copy(this.#bytes, cold, coldEnd, bytes, end);
+    this.#moveToZero(chunk.view, copied, code, cold);
+    while (end % 4 !== 0) bytes[end++] = 0;
+    halves[at + Field.WORDS] = (end - begin) >> 2;
+    const word = begin >> 2;
+    const hash = hashOf(guest, page, from, kernel);
+    words[word + (Field.HASH >> 1)] = hash;
+    words[word + (Field.SUM >> 1)] = sumOf(words, word);
+    chunk.used = end;
+    this.#addPlace(hash, end - begin);
+  }
+  /** Which Kind the places are of that have to be changed. */
+  #classify(code: number, cold: number): void {
+    const { relatives, relativeCount, at: end } = this.#a;
+    const view = this.#view;
+    const kinds = this.#kinds;
+    for (let i = 0; i < relativeCount; i++) {
+      const at = relatives[i];
+      if (at < 0) {
+        kinds[i] = Kind.OFFSET;
+        continue;
+      }
+      const isHot = at < cold;
+      const target = at + 4 + view.getInt32(at, true);
+      if (target < this.#shared) kinds[i] = isHot ? Kind.HOT_TO_SHARED : Kind.COLD_TO_SHARED;
+      else if (isHot) kinds[i] = target < cold ? NO_KIND : Kind.HOT_TO_COLD;
+      else kinds[i] = target >= code && target < end ? Kind.COLD_TO_HOT : NO_KIND;
+    }
+  }
+  /** @returns index in `halves` behind what it wrote */
+  #notePlaces(halves: Uint16Array, record: number, { code, sites }: Written, cold: number): number {
+    const { relatives, relativeCount } = this.#a;
+    const kinds = this.#kinds;
+    let next = record + Field.NUMBERS;
+    for (let kind = 0; kind < KINDS; kind++) {
+      const first = next;
+      for (let i = 0; i < relativeCount; i++) {
+        if (kinds[i] !== kind) continue;
+        const at = relatives[i] < 0 ? -1 - relatives[i] : relatives[i];
+        halves[next++] = at < cold ? at - code : at - cold;
+      }
+      halves[record + Field.KINDS + kind] = next - first;
+    }
+    for (let i = 0; i < sites.length; i += 2) {
+      halves[next++] = sites[i] - code;
+      halves[next++] = sites[i + 1];
+    }
+    return next;
+  }
+  /** Makes a copy of a block's code what it would be with both parts at 0. */
+  #moveToZero(view: DataView, copied: number, code: number, cold: number): void {
+    const { relatives, relativeCount, at: end } = this.#a;
+    const kinds = this.#kinds;
+    const coldCopied = copied + end - code;
+    for (let i = 0; i < relativeCount; i++) {
+      const kind = kinds[i];
+      if (kind === NO_KIND) continue;
+      const by = distance(kind, code, cold);
+      const at = relatives[i] < 0 ? -1 - relatives[i] : relatives[i];
+      const to = at < cold ? copied + at - code : coldCopied + at - cold;
+      view.setInt32(to, view.getInt32(to, true) - by, true);
+    }
+  }
+  #addPlace(hash: number, bytes: number): void {
+    const at = 2 * this.#records;
+    if (at === this.#places.length) {
+      const longer = new Int32Array(2 * at);
+      longer.set(this.#places);
+      this.#places = longer;
+    }
+    this.#places[at] = hash;
+    this.#places[at + 1] = Header.BYTES + this.#total;
+    this.#records++;
+    this.#total += bytes;
+  }
+  #flush(): void {
+    const chunk = this.#chunk;
+    if (chunk === undefined || chunk.used === 0) return;
+    this.#files.append(chunk.bytes.subarray(0, chunk.used));
+    chunk.used = 0;
+  }
+  /** No more blocks will come. */
+  finish(): void {
+    if (this.#records === 0) return;
+    this.#flush();
+    this.#chunk = undefined;
+    this.#files.finish(indexOf(this.#places, this.#records), this.#records);
+    this.#records = 0;
+  }
+}

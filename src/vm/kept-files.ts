@@ -1,0 +1,230 @@
+/* Where native code is kept between runs: a directory for each version of the translator and kind of host, with files that only ever appear whole, and go. What one run has made anew becomes
+ * a file at its end, together with files that are not much larger, so that there are few. It is a cache: whatever goes wrong here costs time, nothing else.
+ * @source docs/native.md "Kept code"; engine/native/kept-code.ts, which says what is in them */
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { threadId } from "node:worker_threads";
+import { Header, indexOf, MAGIC, recordKey, recordWords, SLOT_BYTES } from "../engine/native/kept-code.ts";
+
+/** What one directory may have, and what one file may have that is made of several. */
+const MOST_BYTES = 256 << 20;
+const MOST_MERGED_BYTES = 128 << 20;
+/** Fewer new ones are not worth a file. */
+const LEAST_BYTES = 32 << 10;
+/** More files than this become fewer. */
+const MOST_FILES = 6;
+const DAY_MS = 86_400_000;
+/** What nobody has used for so long goes: other versions' directories, and files that never became whole. */
+const [OLD_DIRECTORY_MS, OLD_PART_MS] = [30 * DAY_MS, DAY_MS];
+/** What native code depends on, from here. */
+const SOURCES = ["../engine", "../isa"];
+const SUFFIX = ".code";
+
+let version: string | undefined;
+/** Of the translator: any change of its sources makes another one. */
+function translatorVersion(): string {
+  if (version !== undefined) return version;
+  const hash = createHash("sha256");
+  for (const source of SOURCES) {
+    const root = fileURLToPath(new URL(source, import.meta.url));
+    for (const name of fs.readdirSync(root, { recursive: true }).map(String).sort()) {
+      const { size, mtimeMs } = fs.statSync(join(root, name));
+      hash.update(`${name} ${size} ${mtimeMs}\n`);
+    }
+  }
+  hash.update(fs.readFileSync(new URL("../../package.json", import.meta.url)));
+  return (version = hash.digest("hex").slice(0, 16));
+}
+/** The directory for code of this version, in `parent`. @param features that the code depends on */
+export function keptDirectory(parent: string, features: readonly string[]): string {
+  const hash = createHash("sha256").update([translatorVersion(), process.arch, ...features].join("\n"));
+  return join(parent, hash.digest("hex").slice(0, 16));
+}
+
+interface KeptFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+/** The files of a directory, the oldest first. */
+export function keptFiles(directory: string): KeptFile[] {
+  const files: (KeptFile & { readonly since: number })[] = [];
+  for (const name of attempt(() => fs.readdirSync(directory)) ?? []) {
+    if (!name.endsWith(SUFFIX)) continue;
+    const path = join(directory, name);
+    const stat = attempt(() => fs.statSync(path));
+    if (stat !== undefined) files.push({ path, bytes: stat.size, since: stat.mtimeMs });
+  }
+  return files.toSorted((a, b) => a.since - b.since);
+}
+function attempt<T>(what: () => T): T | undefined {
+  try {
+    return what();
+  } catch {
+    return undefined;
+  }
+}
+/** Is a file's header that of a whole file? @param header its first Header.BYTES */
+export function isWholeFile(header: Uint8Array, bytes: number): boolean {
+  if (header.length < Header.BYTES) return false;
+  const words = new Uint32Array(header.slice(0, Header.BYTES).buffer);
+  const [index, slots] = [words[Header.INDEX]!, words[Header.SLOTS]!];
+  const isPowerOfTwo = slots > 0 && (slots & (slots - 1)) === 0;
+  return (
+    words[Header.MAGIC] === MAGIC &&
+    isPowerOfTwo &&
+    index + slots * SLOT_BYTES === bytes &&
+    words[Header.RECORDS]! < slots
+  );
+}
+function headerOf(records: number, index: number, slots: number): Uint8Array {
+  const words = new Uint32Array(Header.BYTES / 4);
+  words[Header.MAGIC] = MAGIC;
+  words[Header.RECORDS] = records;
+  words[Header.INDEX] = index;
+  words[Header.SLOTS] = slots;
+  return new Uint8Array(words.buffer);
+}
+
+/** Descriptors of a directory's files, for the calling thread to map and close. */
+export function openKeptFiles(directory: string): { readonly fd: number; readonly bytes: number }[] {
+  return keptFiles(directory).flatMap(({ path, bytes }) => {
+    const fd = attempt(() => fs.openSync(path, "r"));
+    return fd === undefined ? [] : [{ fd, bytes }];
+  });
+}
+
+let parts = 0;
+/** A file while it is written. */
+class NewFile {
+  readonly #directory: string;
+  readonly #part: string;
+  readonly #fd: number;
+  bytes: number = Header.BYTES;
+
+  constructor(directory: string) {
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.#directory = directory;
+    this.#part = join(directory, `${process.pid}-${threadId}-${parts++}.part`);
+    this.#fd = fs.openSync(this.#part, "wx", 0o600);
+    fs.writeSync(this.#fd, new Uint8Array(Header.BYTES));
+  }
+  append(records: Uint8Array): void {
+    fs.writeSync(this.#fd, records);
+    this.bytes += records.length;
+  }
+  /** @returns the file's path */
+  finish(index: Uint8Array, records: number): string {
+    fs.writeSync(this.#fd, index);
+    fs.writeSync(this.#fd, headerOf(records, this.bytes, index.length / SLOT_BYTES), 0, Header.BYTES, 0);
+    fs.closeSync(this.#fd);
+    const path = join(this.#directory, `${Date.now().toString(36)}-${process.pid}-${threadId}-${parts++}${SUFFIX}`);
+    fs.renameSync(this.#part, path);
+    return path;
+  }
+  abandon(): void {
+    attempt(() => fs.closeSync(this.#fd));
+    attempt(() => fs.unlinkSync(this.#part));
+  }
+}
+
+/** What one executor makes anew. */
+export class NewKeptCode {
+  readonly #directory: string;
+  #file: NewFile | undefined;
+  #failed = false;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+  append(records: Uint8Array): void {
+    this.#try(() => (this.#file ??= new NewFile(this.#directory)).append(records));
+  }
+  finish(index: Uint8Array, records: number): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    const others = keptFiles(this.#directory);
+    if (file.bytes < LEAST_BYTES && others.length > 0) return file.abandon();
+    this.#try(() => {
+      const path = file.finish(index, records);
+      tidy(this.#directory, others, { path, bytes: file.bytes + index.length });
+    });
+  }
+  #try(what: () => void): void {
+    if (this.#failed) return;
+    try {
+      what();
+    } catch {
+      this.#failed = true; // no room, or not ours to write
+      this.#file?.abandon();
+    }
+  }
+}
+
+/** Few files, and not too much in them. @param others from before the new file */
+function tidy(directory: string, others: readonly KeptFile[], made: KeptFile): void {
+  if (others.length === 0) removeOld(directory);
+  let sum = made.bytes;
+  const together: KeptFile[] = [made];
+  for (const file of others.toSorted((a, b) => a.bytes - b.bytes)) {
+    const isSmall = file.bytes <= 2 * sum || others.length - together.length >= MOST_FILES;
+    if (!isSmall || sum + file.bytes > MOST_MERGED_BYTES) break;
+    together.push(file);
+    sum += file.bytes;
+  }
+  if (together.length > 1) merge(directory, together);
+  const left = keptFiles(directory);
+  let total = left.reduce((bytes, file) => bytes + file.bytes, 0);
+  for (const file of left) {
+    if (total <= MOST_BYTES) return;
+    attempt(() => fs.unlinkSync(file.path));
+    total -= file.bytes;
+  }
+}
+/** Makes one file of several; what is in two of them is in it once. */
+function merge(directory: string, files: readonly KeptFile[]): void {
+  const file = new NewFile(directory);
+  try {
+    const seen = new Set<string>();
+    const places: number[] = [];
+    for (const { path } of files) {
+      const bytes = attempt(() => fs.readFileSync(path));
+      if (bytes === undefined || !isWholeFile(bytes, bytes.length)) continue;
+      const words = new Int32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+      // what is taken moves down to what was taken before
+      const index = words[Header.INDEX]! / 4;
+      let [end, length] = [0, 0];
+      for (let at = Header.BYTES / 4; at < index; at += length) {
+        length = recordWords(words, at);
+        if (length === 0) break;
+        const key = recordKey(words, at);
+        if (seen.has(key)) continue;
+        seen.add(key);
+        places.push(words[at]!, file.bytes + 4 * end);
+        words.copyWithin(end, at, at + length);
+        end += length;
+      }
+      file.append(new Uint8Array(words.buffer, 0, 4 * end));
+    }
+    file.finish(indexOf(Int32Array.from(places), places.length / 2), places.length / 2);
+  } catch (error) {
+    file.abandon();
+    throw error;
+  }
+  for (const { path } of files) attempt(() => fs.unlinkSync(path));
+}
+/** Other versions' code that nobody has used for long, and what never became a file. */
+function removeOld(directory: string): void {
+  const parent = join(directory, "..");
+  const isOld = (path: string, after: number): boolean =>
+    Date.now() - (attempt(() => fs.statSync(path).mtimeMs) ?? Infinity) > after;
+  for (const name of attempt(() => fs.readdirSync(parent)) ?? []) {
+    const path = join(parent, name);
+    if (path !== directory && isOld(path, OLD_DIRECTORY_MS)) attempt(() => fs.rmSync(path, { recursive: true }));
+  }
+  for (const name of attempt(() => fs.readdirSync(directory)) ?? []) {
+    const path = join(directory, name);
+    if (name.endsWith(".part") && isOld(path, OLD_PART_MS)) attempt(() => fs.unlinkSync(path));
+  }
+}
