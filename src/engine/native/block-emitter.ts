@@ -23,7 +23,6 @@ import {
 } from "./operands.ts";
 import { MergedAccesses, Role } from "./merged-accesses.ts";
 import type { Treatment } from "./supported.ts";
-import { writeGoByCache } from "./code-lookup.ts";
 import type { Routines } from "./routines.ts";
 
 const PAGE = 4096;
@@ -60,9 +59,7 @@ export const StubKind = {
   /** (Info, where the block goes on): the host has not the guest's x87 registers. */
   X87: 4,
   /** (host register that is the base, and from bit 4 on bytes of the group; where they begin; where to begin again; Info; displacement of the access). */
-  GROUP_MISSED: 6,
-  /** (Info, what is added to RSP): to RIP in ADDRESS, if that is canonical. */
-  GO_TO_CHECKED: 5,
+  GROUP_MISSED: 5,
 } as const;
 
 const segmentBase = (segment: number): RegisterOrMemory => field(segment === 4 ? Reg.FS_BASE : Reg.GS_BASE);
@@ -138,12 +135,7 @@ export abstract class BlockEmitter {
       else if (kind === StubKind.INTERPRET) this.writeInterpret(a);
       else if (kind === StubKind.MISSED) this.#writeMissed(first, stubs[first + 3]);
       else if (kind === StubKind.GROUP_MISSED) this.#writeGroupMissed(first, stubs[first + 3]);
-      else if (kind === StubKind.X87) this.writeLoadX87(a, b);
-      else {
-        this.a.call(this.routines.goToChecked);
-        this.a.word(a);
-        this.a.word(b);
-      }
+      else this.writeLoadX87(a, b);
     }
   }
   protected abstract writeLoadX87(info: number, back: number): void;
@@ -218,16 +210,19 @@ export abstract class BlockEmitter {
   }
   /** To RIP in ADDRESS, which is canonical. */
   protected goByCache(): void {
-    writeGoByCache(this.a, this.kernel, (cc) => this.a.branch(cc, this.routines.lookup));
+    const { a, routines } = this;
+    a.call(this.kernel ? routines.landInKernel : routines.land);
+    a.raw(0xff, 0xe0); // jmp rax
   }
   /** To RIP in ADDRESS, which the interpreter does if it is not canonical. @param pop what is added to RSP */
   protected goByCacheChecked(pop: number): void {
-    const { a } = this;
-    const fail = (cc: number): void => this.stub(StubKind.GO_TO_CHECKED, a.branchAhead(cc), this.info, pop);
+    const { a, routines } = this;
     const rsp = HOST_OF[RSP];
-    writeGoByCache(a, this.kernel, fail, () => {
-      if (pop !== 0) a.lea(rsp, memory(rsp, pop));
-    });
+    if (pop !== 0) a.lea(rsp, memory(rsp, pop));
+    a.call(this.kernel ? routines.landInKernelChecked : routines.landChecked);
+    a.raw(0xff, 0xe0); // jmp rax
+    a.word(this.info);
+    a.word(pop);
   }
   protected link(at: number, target: number): void {
     if (target >= 0 && target < PAGE) this.sites.push(at, target);

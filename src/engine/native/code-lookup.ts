@@ -30,7 +30,7 @@ export function writeLookup(
   a: Assembler,
   stateAddress: bigint,
   exits: { readonly out: number; readonly lookUp: number; interpretAt(this: void): void },
-): Pick<Routines, "gone" | "goTo" | "goToChecked" | "lookup"> {
+): ReturnType<typeof writeLandings> & Pick<Routines, "gone" | "lookup"> {
   const takeTarget = (): void => {
     a.byte(0x58); // pop rax
     a.op(0x63, ADDRESS, memory(SCRATCH, 0), W);
@@ -68,39 +68,56 @@ export function writeLookup(
   a.load64(RCX, field(Native.TEMP));
   a.jump(exits.lookUp);
 
-  return { gone, lookup, ...writeGoTo(a, lookup, takeTarget, exits.interpretAt) };
+  return { gone, lookup, ...writeLandings(a, lookup, takeTarget, exits.interpretAt) };
 }
-/** The ways to it: Routines.goTo and goToChecked. */
-function writeGoTo(
+const JUMP_BYTES = 2;
+/** The ways to it, for who knows the place but not where its code is. */
+function writeLandings(
   a: Assembler,
   lookup: number,
   takeTarget: () => void,
   interpretAt: () => void,
-): Pick<Routines, "goTo" | "goToChecked"> {
+): Pick<Routines, "goTo" | "land" | "landInKernel" | "landChecked" | "landInKernelChecked"> {
   const goTo = a.at;
   takeTarget();
-  const fail = (cc: number): void => a.branch(cc, lookup);
   a.op(0x85, ADDRESS, register(ADDRESS), W);
-  const kernel = a.branchAhead(Cc.S);
-  writeGoByCache(a, false, fail);
-  a.bind(kernel);
-  writeGoByCache(a, true, fail);
+  const upper = a.branchAhead(Cc.S);
+  writeFindByCache(a, false, (cc) => a.branch(cc, lookup));
+  a.raw(0xff, 0xe0); // jmp rax
+  a.bind(upper);
+  writeFindByCache(a, true, (cc) => a.branch(cc, lookup));
+  a.raw(0xff, 0xe0);
 
-  const goToChecked = a.at;
-  a.byte(0x58);
-  a.store64(field(Native.TEMP2), SCRATCH);
+  const unknown = a.at;
+  a.byte(0x58); // pop rax
+  a.jump(lookup);
+  const write = (kernel: boolean, fail: number): number => {
+    const { at } = a;
+    writeFindByCache(a, kernel, (cc) => a.branch(cc, fail));
+    a.byte(0xc3);
+    return at;
+  };
+  const land = write(false, unknown);
+  const landInKernel = write(true, unknown);
+
+  const unknownChecked = a.at;
   a.moveRegister(SCRATCH, ADDRESS);
   a.shift(7, register(SCRATCH), 47, true);
   a.arithmetic(0, register(SCRATCH), 1);
   a.arithmetic(7, register(SCRATCH), 1);
-  a.load64(SCRATCH, field(Native.TEMP2));
-  const invalid = a.branchAhead(Cc.A);
-  a.op(0x63, SCRATCH, memory(SCRATCH, 4), W);
-  a.op(0x03, HOST_OF[RSP], register(SCRATCH), W);
-  a.jump(lookup);
-  a.bind(invalid);
+  a.branch(Cc.BE, unknown);
+  a.byte(0x58);
+  a.arithmetic(0, register(SCRATCH), JUMP_BYTES);
+  a.op(0x63, ADDRESS, memory(SCRATCH, 4), W);
+  a.op(0x2b, HOST_OF[RSP], register(ADDRESS), W);
   interpretAt();
-  return { goTo, goToChecked };
+  return {
+    goTo,
+    land,
+    landInKernel,
+    landChecked: write(false, unknownChecked),
+    landInKernelChecked: write(true, unknownChecked),
+  };
 }
 /** The distance of the code cache's entry for RIP in ADDRESS, to SCRATCH. */
 function loadPlace(a: Assembler): void {
@@ -110,10 +127,10 @@ function loadPlace(a: Assembler): void {
   a.arithmetic(4, register(SCRATCH), -CodeCacheEntry.BYTES & ((1 << HASH_BITS) - 1), false);
 }
 const code = (at: number): RegisterOrMemory => memory(FILE, VCPU_CODE_CACHE + at - FILE_BIAS, SCRATCH);
-/** To RIP in ADDRESS, by the code cache: each place has a jump of its own, so that the processor can predict it. Uses SCRATCH and flags.
+/** The address of the code for RIP in ADDRESS to SCRATCH, by the code cache. ADDRESS and flags are lost.
  *  @param kernel is RIP most likely in global pages of the kernel?  @param fail writes a jump, if the condition holds, to what is done where RIP is not in the cache;
- *  ADDRESS is still RIP there  @param before writes what is done before the jump; it may use ADDRESS and flags */
-export function writeGoByCache(a: Assembler, kernel: boolean, fail: (cc: number) => void, before?: () => void): void {
+ *  ADDRESS is still RIP there */
+function writeFindByCache(a: Assembler, kernel: boolean, fail: (cc: number) => void): void {
   a.arithmetic(7, field(Reg.ATTENTION), 0, false);
   fail(Cc.NZ);
   loadPlace(a);
@@ -125,8 +142,7 @@ export function writeGoByCache(a: Assembler, kernel: boolean, fail: (cc: number)
   fail(Cc.NZ);
   a.load64(ADDRESS, code(CodeCacheEntry.PAGE));
   a.store64(field(Reg.PAGE_VA), ADDRESS);
-  before?.();
-  a.op(0xff, 4, code(CodeCacheEntry.CODE)); // jmp
+  a.load64(SCRATCH, code(CodeCacheEntry.CODE));
 }
 /** SCRATCH is the distance of an entry of the jump cache that is the one for ADDRESS, RCX its tag; RCX is in TEMP. What is found is noted in the code cache. */
 function writeGo(a: Assembler, stateAddress: bigint, out: number): void {

@@ -19,8 +19,13 @@ export interface Routines {
   readonly lookup: number;
   /** Called; behind the call stands RIP's distance from PAGE_VA, i32. */
   readonly goTo: number;
-  /** Called, with RIP in R13: if it is canonical, what stands behind INFO is added to the guest's RSP, i32, and it goes there; INFO stands behind the call. */
-  readonly goToChecked: number;
+  /** Called, with RIP in R13, which is canonical; it comes back with the address of its code in RAX, if that is known, and behind the call stands a jump there: the processor can predict
+   *  where each of them goes. The second one is for what most likely is code of the kernel's. */
+  readonly land: number;
+  readonly landInKernel: number;
+  /** The same where RIP may not be canonical. INFO stands behind the jump, and what has been added to the guest's RSP, i32, which is taken back then. */
+  readonly landChecked: number;
+  readonly landInKernelChecked: number;
   /** As goTo, where the code at RIP has changed: what the jump cache has must be looked at. */
   readonly gone: number;
   /** Called; INFO and the address where to begin again stand behind the call; R13 is the address. */
