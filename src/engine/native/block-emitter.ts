@@ -11,7 +11,6 @@ import {
   AT_ADDRESS,
   field,
   FLAGS,
-  FUEL,
   gprField,
   PAGE_VA,
   TEMP,
@@ -86,7 +85,9 @@ export abstract class BlockEmitter {
   /** Instructions of the block. */
   protected count = 0;
   protected readonly accesses = new MergedAccesses();
-  /** Are the block's accesses made sure of in groups? */
+  /** Does each of the block's accesses lie in one page, most likely? */
+  protected inOnePage = false;
+  /** Are they made sure of in groups? */
   protected merges = false;
   /** Offset in the code of the block. */
   protected start = 0;
@@ -178,7 +179,7 @@ export abstract class BlockEmitter {
   }
   /** What was written last may use its operand in memory on a copy. */
   protected mayLieInTwoPages(): void {
-    if (this.#lastAccess >= 0) this.#stubs[this.#lastAccess + Stub.FIRST + 5] = this.a.at;
+    if (!this.inOnePage && this.#lastAccess >= 0) this.#stubs[this.#lastAccess + Stub.FIRST + 5] = this.a.at;
   }
   protected checkSse(): void {
     this.giveUpFlags();
@@ -188,14 +189,9 @@ export abstract class BlockEmitter {
   }
   protected outOfFuel(offset: number, body: number): void {
     const a = this.a;
-    const count = this.count;
-    a.arithmetic(0, FUEL, count, false);
-    const none = a.branchAhead(Cc.S);
-    a.arithmetic(5, FUEL, count, false);
-    a.jump(body);
-    a.bind(none);
     a.call(this.routines.fuelOut);
-    a.word(offset);
+    a.word(offset | (this.count << 16));
+    a.jump(body);
   }
   /** The interpreter does this instruction if the condition holds. Flags are in the register file. */
   protected leaveIf(cc: number): void {

@@ -54,7 +54,8 @@ export class BlockTranslator extends X87Instructions {
 
   /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
    *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
-   *  @param kernel is it most likely the kernel's?  @param merges may accesses be made sure of in groups?  @returns one object, reused */
+   *  @param kernel is it most likely the kernel's?
+   *  @param inOnePage does each access lie in one page, most likely? Then they are made sure of in groups, and those in two pages are the interpreter's  @returns one object, reused */
   translate(
     bytes: Uint8Array,
     page: number,
@@ -62,7 +63,7 @@ export class BlockTranslator extends X87Instructions {
     limit: number,
     most: number,
     kernel: boolean,
-    merges = false,
+    inOnePage = false,
   ): Written {
     const { a } = this;
     const written = this.#written;
@@ -74,7 +75,8 @@ export class BlockTranslator extends X87Instructions {
     if (this.count === 0) return written;
     this.start = written.code = a.at;
     a.relativeCount = 0;
-    this.merges = written.grouped = merges && this.#findGroups();
+    this.inOnePage = inOnePage;
+    this.merges = written.grouped = inOnePage && this.#findGroups();
     // alone, an instruction has exact flags: it is looked at by itself
     this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
     this.flags = Place.FILE;

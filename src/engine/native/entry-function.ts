@@ -101,6 +101,21 @@ function refillBoth(f: FunctionBuilder, info: number, refill: number, again: Lab
   f.end().end();
 }
 
+/** Where an access lies in two pages and the block has no code for that. */
+function noteCrossing(f: FunctionBuilder, info: number): void {
+  f.get(STATE).memory("i64.load", Native.ADDRESS).op("i32.wrap_i64");
+  f.i32(PAGE - 1).op("i32.and");
+  size(f, info);
+  f.op("i32.add").i32(PAGE).op("i32.gt_u");
+  f.get(info)
+    .i32(1 << Info.SPLIT)
+    .op("i32.and")
+    .op("i32.eqz")
+    .op("i32.and")
+    .if();
+  f.get(STATE).get(STATE).memory("i32.load", Native.TARGET).memory("i32.store", Engine.CROSSING).end();
+}
+
 function entryFunction(functions: Record<"call" | "refill" | "interpret", number>, context: number): FunctionBuilder {
   const f = new FunctionBuilder(["i32", "i32"], ["i32"]);
   const [why, info] = [f.local("i32"), f.local("i32")];
@@ -119,7 +134,9 @@ function entryFunction(functions: Record<"call" | "refill" | "interpret", number
   size(f, info);
   f.call(functions.refill).op("i32.eqz").brIf(again);
   refillBoth(f, info, functions.refill, again);
-  f.end().end();
+  f.end();
+  noteCrossing(f, info);
+  f.end();
   flagsOut(f);
   f.get(why).op("i32.eqz").if();
   f.i32(0).op("return").end();

@@ -63,9 +63,11 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #waiting = new Map<number, number>();
   /** Pairs: offset of a jump's displacement, and the index of the next that waits for the same; −1: none. */
   readonly #jumps: number[] = [];
-  /** Blocks with accesses in groups: address in the frames memory by offset in the code. */
-  readonly #grouped = new Map<number, number>();
-  /** How often such lay in two pages, by the block's address in the frames memory. */
+  /** Offsets of blocks' code, in the order of the code, and the blocks' addresses in the frames memory. */
+  #starts = new Int32Array(1024);
+  #keys = new Float64Array(1024);
+  #blockCount = 0;
+  /** How often accesses lay in two pages, by the block's address in the frames memory. */
   readonly #crossing = new Map<number, number>();
   readonly #kept: KeptCode | undefined;
   /** The block that was compiled last. */
@@ -150,15 +152,37 @@ export class NativeCode implements HotCode, BlockCompiler {
     return true;
   }
   outgrown(): void {}
-  /** A block was left because accesses that it makes sure of together lie in two pages: if that happens often it has to do without. */
+  /** A block was left because an access, or what it makes sure of together, lies in two pages: if that happens often it is made anew with code for that. */
   noteCrossing(vcpu: number): void {
     const word = (vcpu + Engine.CROSSING) >> 2;
-    const key = this.#grouped.get(this.#words[word]);
+    const code = this.#words[word];
+    if (code === 0) return;
     this.#words[word] = 0;
-    if (key === undefined) return;
+    const key = this.#keyAt(code);
     const times = (this.#crossing.get(key) ?? 0) + 1;
     this.#crossing.set(key, times);
     if (times === MOST_CROSSINGS) this.#blocks.dropBlock(key);
+  }
+  /** The block that has this place in the code. */
+  #keyAt(code: number): number {
+    let [low, high] = [0, this.#blockCount];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (this.#starts[middle] <= code) low = middle;
+      else high = middle;
+    }
+    return this.#keys[low];
+  }
+  #noteStart(code: number, key: number): void {
+    const n = this.#blockCount;
+    if (n === this.#starts.length) {
+      const [starts, keys] = [this.#starts, this.#keys];
+      (this.#starts = new Int32Array(2 * n)).set(starts);
+      (this.#keys = new Float64Array(2 * n)).set(keys);
+    }
+    this.#starts[n] = code;
+    this.#keys[n] = key;
+    this.#blockCount = n + 1;
   }
   validate(): number {
     return 0;
@@ -180,14 +204,14 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.#count(written);
     return written;
   }
-  /** Has the block to do without groups of accesses? */
-  #isSplit(address: number): boolean {
+  /** Is the block to have code for accesses in two pages? */
+  #crosses(address: number): boolean {
     return (this.#crossing.get(address) ?? 0) >= MOST_CROSSINGS;
   }
   /** Takes a block from what is kept. */
   #load(page: number, from: number): Written | undefined {
     const kept = this.#kept;
-    if (kept === undefined || this.#isSplit(page + from)) return undefined;
+    if (kept === undefined || this.#crosses(page + from)) return undefined;
     const record = kept.find(this.#bytes, page, from, this.#inKernel);
     if (record === 0) return undefined;
     const written = this.#loaded;
@@ -198,9 +222,9 @@ export class NativeCode implements HotCode, BlockCompiler {
   #translate(page: number, from: number): Written {
     const translator = this.#translator;
     const { cold } = translator;
-    const [kernel, isSplit] = [this.#inKernel, this.#isSplit(page + from)];
-    const written = translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, kernel, !isSplit);
-    if (written.count > 0 && !isSplit)
+    const [kernel, crosses] = [this.#inKernel, this.#crosses(page + from)];
+    const written = translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, kernel, !crosses);
+    if (written.count > 0 && !crosses)
       this.#kept?.note(this.#bytes, page, from, kernel, written, cold, translator.cold);
     return written;
   }
@@ -220,8 +244,8 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   added({ key, from, code }: Block): void {
     const page = key - from;
-    const { grouped, sites } = this.#written;
-    if (grouped) this.#grouped.set(code, key);
+    const { sites } = this.#written;
+    this.#noteStart(code, key);
     for (let i = 0; i < sites.length; i += 2) this.#link(sites[i], page + sites[i + 1]);
     let waiting = this.#waiting.get(key);
     if (waiting === undefined) return;
@@ -248,7 +272,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.counts.dropped += all;
     if (this.isFull) this.counts.evicted += all;
     this.#waiting.clear();
-    this.#grouped.clear();
+    this.#blockCount = 0;
     this.#crossing.clear();
     this.#jumps.length = 0;
     this.#assembler.at = this.#begin;

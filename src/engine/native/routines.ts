@@ -4,7 +4,7 @@ import { Engine } from "../wasm/layout.ts";
 import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { writeLookup } from "./code-lookup.ts";
 import { ADDRESS, Context, FILE, HOST_OF, IN_MEMORY, Left, Native, SCRATCH } from "./layout.ts";
-import { field, goToTarget, leave } from "./operands.ts";
+import { field, FUEL, goToTarget, leave } from "./operands.ts";
 import type { WalkAddresses } from "./page-walk.ts";
 import { writeMissed, writeSplits } from "./tlb-misses.ts";
 import { writeX87Load, writeX87Save } from "./x87-registers.ts";
@@ -39,7 +39,8 @@ export interface Routines {
   readonly interpret: number;
   /** Called; nanoseconds of the host's monotonic clock in RAX. */
   readonly clock: number;
-  /** Called; INFO of a block that has no fuel stands behind the call. */
+  /** Called where a block's instructions were more than the fuel that was left; behind the call stand the block's offset in the page, u16, their number, u16, and what is done if there was
+   *  some. */
   readonly fuelOut: number;
 }
 
@@ -131,7 +132,14 @@ function writeExits(
   const { missed, miss } = writeMissed(a, host, out, takeInfo);
   const fuelOut = a.at;
   a.byte(0x58);
-  a.load32(ADDRESS, memory(SCRATCH, 0));
+  a.op(0x0fb7, ADDRESS, memory(SCRATCH, 2));
+  a.op(0x01, ADDRESS, FUEL);
+  const none = a.branchAhead(Cc.S);
+  a.op(0x29, ADDRESS, FUEL);
+  a.arithmetic(0, register(SCRATCH), 4);
+  a.raw(0xff, 0xe0); // jmp rax
+  a.bind(none);
+  a.op(0x0fb7, ADDRESS, memory(SCRATCH, 0));
   a.op(0x03, ADDRESS, field(Reg.PAGE_VA), W);
   const lookUp = a.at;
   a.store64(field(Reg.RIP), ADDRESS);
