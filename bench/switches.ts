@@ -1,10 +1,10 @@
 /* What `npm run bench -- --features` turns on and off, and under which load. To add a switch, add an entry: `on` and `off` are what a Mere VM is made with
  * (bench/vm-options.ts), {} being Mere as it is. */
-import type { RegionPasses } from "../src/engine/wasm/translator/region-state.ts";
+import type { RegionPasses } from "../src/engine/wasm/translator/region-options.ts";
 import { CPU_FEATURES } from "../src/isa/features.ts";
 import { KvmFeature } from "../src/isa/system/cpu-model.ts";
 import { KVM_FEATURES } from "../src/vm/machine.ts";
-import { nativeUnavailable } from "../src/vm/native-host.ts";
+import { nativeUnavailable } from "../src/vm/native-support.ts";
 import type { MereSwitches } from "./vm-options.ts";
 
 export interface FeatureSwitch {

@@ -1,6 +1,6 @@
 /* What a VM of the benchmark is made of, and how bench/engines.ts tells it to bench/mere-process.ts: as JSON in one argument. */
 
-import type { RegionPasses } from "../src/engine/wasm/translator/region-state.ts";
+import type { RegionPasses } from "../src/engine/wasm/translator/region-options.ts";
 import type { TranslatorKind } from "../src/vm/machine.ts";
 
 /** Switches of Mere that --features turns: what is left out is Mere's default. */

@@ -9,8 +9,8 @@
  */
 import { parseArgs } from "node:util";
 import { TRANSLATION } from "../src/engine/wasm/engine.ts";
-import { ALL_PASSES } from "../src/engine/wasm/translator/region-state.ts";
-import { REGION_LIMITS } from "../src/engine/wasm/translator/regions.ts";
+import { ALL_PASSES } from "../src/engine/wasm/translator/region-options.ts";
+import { REGION_LIMITS } from "../src/engine/wasm/translator/region-options.ts";
 import { bootImage } from "../tests/lockstep/boot-image.ts";
 import { type Comparison, compareBoot, narrowDown } from "../tests/lockstep/compare-boot.ts";
 

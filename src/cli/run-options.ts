@@ -9,7 +9,7 @@ import { disksDirectory } from "../host/disks-directory.ts";
 import { collect, parseCodeCache, parseCount, parseFile, parseMemory, quote } from "./values.ts";
 import { CliError } from "./cli-error.ts";
 import type { TranslatorKind } from "../vm/machine.ts";
-import { nativeUnavailable } from "../vm/native-host.ts";
+import { nativeUnavailable } from "../vm/native-support.ts";
 
 const DEFAULT_MEMORY = "512M";
 const DEFAULT_CODE_CACHE = "256M";

@@ -5,7 +5,7 @@ import { posix } from "node:path";
 import { parseCidr, parseIpv4 } from "../net/address.ts";
 import { HostError } from "./host-error.ts";
 import { sizeInBytes } from "./size.ts";
-import { nativeUnavailable } from "../vm/native-host.ts";
+import { nativeUnavailable } from "../vm/native-support.ts";
 import type { TranslatorKind } from "../vm/machine.ts";
 
 /** Options of Host.create(). All may be left out. */

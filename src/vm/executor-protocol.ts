@@ -1,8 +1,8 @@
 /* What the main thread and an executor say to each other. Plain data and shared memory. */
 import type { DeviceShared } from "../device/layout.ts";
 import type { QuickDiskParts } from "../device/virtio/disk.ts";
-import type { RegionOptions } from "../engine/wasm/translator/region-state.ts";
-import type { RegionLimits } from "../engine/wasm/translator/regions.ts";
+import type { RegionOptions } from "../engine/wasm/translator/region-options.ts";
+import type { RegionLimits } from "../engine/wasm/translator/region-options.ts";
 import type { SharedGuestRam } from "../memory/guest-ram.ts";
 import type { TranslatorConnection } from "./translator-thread.ts";
 

@@ -1,7 +1,7 @@
 /* Machine: one VM: memory, vCPUs, devices and boot put together. Lives on the main thread, which is also its I/O thread; the vCPUs run on
  * executors' worker threads. Knows no engine but by the executors it starts. @source docs/design.md "The machine" */
 import { keptDirectory } from "./kept-files.ts";
-import { hostCryptoFeatures, nativeUnavailable } from "./native-host.ts";
+import { hostCryptoFeatures, nativeUnavailable } from "./native-support.ts";
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { PLAIN_FEATURES } from "../isa/features.ts";
@@ -17,9 +17,9 @@ import type { Disk } from "../device/virtio/disk.ts";
 import { RngDevice } from "../device/virtio/rng.ts";
 import { hostNanos } from "../engine/clock.ts";
 import { Word } from "../engine/wakeups.ts";
-import { createStateMemory, vcpuAddress } from "../engine/wasm/engine.ts";
-import { ALL_PASSES, type RegionPasses } from "../engine/wasm/translator/region-state.ts";
-import { REGION_LIMITS, type RegionLimits } from "../engine/wasm/translator/regions.ts";
+import { createStateMemory, vcpuAddress } from "../engine/wasm/layout.ts";
+import { ALL_PASSES, type RegionPasses } from "../engine/wasm/translator/region-options.ts";
+import { REGION_LIMITS, type RegionLimits } from "../engine/wasm/translator/region-options.ts";
 import { RegisterFile } from "../isa/register-file.ts";
 import { Reg } from "../isa/registers.ts";
 import { KvmFeature } from "../isa/system/cpu-model.ts";

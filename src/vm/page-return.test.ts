@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { World } from "../engine/wasm/world.ts";
-import { createStateMemory } from "../engine/wasm/engine.ts";
+import { createStateMemory } from "../engine/wasm/layout.ts";
 import { FRAME_BYTES, FramePool } from "../memory/frames.ts";
 import { GuestRam } from "../memory/guest-ram.ts";
 import { PageReturn } from "./page-return.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { code } from "../../tests/guests/listing.ts";
 import type { TranslatedModule } from "../engine/wasm/translator/module.ts";
-import { ALL_PASSES, type RegionOptions } from "../engine/wasm/translator/region-state.ts";
+import { ALL_PASSES, type RegionOptions } from "../engine/wasm/translator/region-options.ts";
 import { ConnectedTranslator, TranslatorThread } from "./translator-thread.ts";
 
 const { bytes } = code(`

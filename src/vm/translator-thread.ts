@@ -3,7 +3,7 @@
  * looking costs an executor nothing. */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import type { RegionRequest, TranslatedModule } from "../engine/wasm/translator/module.ts";
-import type { RegionOptions } from "../engine/wasm/translator/region-state.ts";
+import type { RegionOptions } from "../engine/wasm/translator/region-options.ts";
 import type { RegionTranslator } from "../engine/wasm/translator/regions.ts";
 
 /** An executor's end. */

@@ -10,7 +10,7 @@ import {
   type TranslatedRegion,
 } from "../engine/wasm/translator/module.ts";
 import type { RegionCode } from "../engine/wasm/translator/region.ts";
-import type { RegionOptions } from "../engine/wasm/translator/region-state.ts";
+import type { RegionOptions } from "../engine/wasm/translator/region-options.ts";
 import { collectGarbage, trimHeap } from "./idle-collection.ts";
 import { lowerTranslator } from "./thread-priority.ts";
 import type { TranslatorClient } from "./translator-thread.ts";

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { TRANSLATION, type TranslationOptions } from "../../src/engine/wasm/engine.ts";
 import { BYTES_PER_MODULE } from "../../src/engine/wasm/translator/code-cache.ts";
-import type { RegionLimits } from "../../src/engine/wasm/translator/regions.ts";
-import { nativeCode, nativeUnavailable } from "../../src/vm/native-host.ts";
+import type { RegionLimits } from "../../src/engine/wasm/translator/region-options.ts";
+import { nativeCode } from "../../src/vm/native-host.ts";
+import { nativeUnavailable } from "../../src/vm/native-support.ts";
 import { code } from "./listing.ts";
 import { At, SmallGuest } from "./small-guest.ts";
 

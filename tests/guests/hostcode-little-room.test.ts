@@ -1,7 +1,8 @@
 /* Small guests with native code before they run, where hardly any has room: all of it goes again and again. */
 import { describe } from "node:test";
 import { TRANSLATE_ALL } from "../../src/engine/wasm/engine.ts";
-import { nativeCode, nativeUnavailable } from "../../src/vm/native-host.ts";
+import { nativeCode } from "../../src/vm/native-host.ts";
+import { nativeUnavailable } from "../../src/vm/native-support.ts";
 import { translateUsually } from "./small-guest.ts";
 
 /** Two halves, each a little more than what one block may take. */

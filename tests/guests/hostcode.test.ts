@@ -2,7 +2,8 @@
 import { readdirSync } from "node:fs";
 import { describe } from "node:test";
 import { TRANSLATE_ALL } from "../../src/engine/wasm/engine.ts";
-import { nativeCode, nativeUnavailable } from "../../src/vm/native-host.ts";
+import { nativeCode } from "../../src/vm/native-host.ts";
+import { nativeUnavailable } from "../../src/vm/native-support.ts";
 import { translateUsually } from "./small-guest.ts";
 
 /** Files that say themselves how their guests are translated, guests with threads of their own, and what compares flags that are undefined: there the host's are

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { TranslationOptions } from "../../src/engine/wasm/engine.ts";
-import { ALL_PASSES, type RegionPasses } from "../../src/engine/wasm/translator/region-state.ts";
+import { ALL_PASSES, type RegionPasses } from "../../src/engine/wasm/translator/region-options.ts";
 import { Random } from "../instructions/random.ts";
 import { compare } from "./passes.ts";
 import { FRAMES, makeRandom, quietProgram, randomProgram } from "./random-program.ts";

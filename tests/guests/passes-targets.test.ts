@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { TranslationOptions } from "../../src/engine/wasm/engine.ts";
-import type { RegionPasses } from "../../src/engine/wasm/translator/region-state.ts";
+import type { RegionPasses } from "../../src/engine/wasm/translator/region-options.ts";
 import { code, type Listing } from "./listing.ts";
 import { compare, type Outcome } from "./passes.ts";
 import { At, kernelGuest, type SmallGuest } from "./small-guest.ts";

@@ -4,8 +4,8 @@
  * short slices, at the ends of which regions are made and entered; and as a whole. It may change what is in `kept`, nothing else. */
 import assert from "node:assert/strict";
 import type { TranslationOptions } from "../../src/engine/wasm/engine.ts";
-import { ALL_PASSES, type RegionPasses } from "../../src/engine/wasm/translator/region-state.ts";
-import { REGION_LIMITS, type RegionLimits } from "../../src/engine/wasm/translator/regions.ts";
+import { ALL_PASSES, type RegionPasses } from "../../src/engine/wasm/translator/region-options.ts";
+import { REGION_LIMITS, type RegionLimits } from "../../src/engine/wasm/translator/region-options.ts";
 import { Reg } from "../../src/isa/registers.ts";
 import { At, type SmallGuest } from "./small-guest.ts";
 

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { Reg } from "../../src/isa/registers.ts";
 import { Random } from "../instructions/random.ts";
 import { TRANSLATION } from "../../src/engine/wasm/engine.ts";
-import { nativeCode, nativeUnavailable } from "../../src/vm/native-host.ts";
+import { nativeCode } from "../../src/vm/native-host.ts";
+import { nativeUnavailable } from "../../src/vm/native-support.ts";
 import { DEFINED_PIECES, FRAMES, makeRandom, quietProgram, randomProgram, TOUCHING_PIECES } from "./random-program.ts";
 import { At, type GuestOptions, Pte, type SmallGuest } from "./small-guest.ts";
 

@@ -7,14 +7,8 @@ import { attachDevices, createDeviceShared, type Devices } from "../../src/devic
 import { vcpuPorts } from "../../src/device/ports.ts";
 import { hostNanos } from "../../src/engine/clock.ts";
 import type { Exit, VcpuPorts } from "../../src/engine/engine.ts";
-import {
-  createStateMemory,
-  TRANSLATE_ALL,
-  TRANSLATION,
-  type TranslationOptions,
-  vcpuAddress,
-  WasmEngine,
-} from "../../src/engine/wasm/engine.ts";
+import { TRANSLATE_ALL, TRANSLATION, type TranslationOptions, WasmEngine } from "../../src/engine/wasm/engine.ts";
+import { createStateMemory, vcpuAddress } from "../../src/engine/wasm/layout.ts";
 import type { WasmVcpu } from "../../src/engine/wasm/vcpu.ts";
 import type { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg, Rflags, SegmentIndex } from "../../src/isa/registers.ts";

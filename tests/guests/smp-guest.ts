@@ -2,14 +2,14 @@
  *
  * Linear = physical (the firmware's identity map), all of it supervisor, the devices' windows too. Each vCPU begins at At.CODE with its number in RDI and that
  * of all in RSI; the program is preceded by START and followed by FINISH, which ends the machine when all vCPUs have come there. */
-import { ALL_PASSES } from "../../src/engine/wasm/translator/region-state.ts";
-import { REGION_LIMITS } from "../../src/engine/wasm/translator/regions.ts";
+import { ALL_PASSES } from "../../src/engine/wasm/translator/region-options.ts";
+import { REGION_LIMITS } from "../../src/engine/wasm/translator/region-options.ts";
 import { attachDevices, createDeviceShared, type Devices } from "../../src/device/layout.ts";
 import { STOPPED } from "../../src/device/mailbox.ts";
 import { hostNanos } from "../../src/engine/clock.ts";
 import { Attention } from "../../src/engine/engine.ts";
 import { Word } from "../../src/engine/wakeups.ts";
-import { createStateMemory, vcpuAddress } from "../../src/engine/wasm/engine.ts";
+import { createStateMemory, vcpuAddress } from "../../src/engine/wasm/layout.ts";
 import { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg } from "../../src/isa/registers.ts";
 import { initializeLongMode } from "../../src/isa/system/long-mode.ts";

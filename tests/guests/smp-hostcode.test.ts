@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { after, describe } from "node:test";
-import { nativeUnavailable } from "../../src/vm/native-host.ts";
+import { nativeUnavailable } from "../../src/vm/native-support.ts";
 import { regionsSoFar, translateSoon, useNativeCode } from "./smp-guest.ts";
 
 /** Those of the wakeup path run each instruction once, in TypeScript. */

@@ -1,7 +1,7 @@
 /* The rows that are not run as cases, each with its reason. Everything else must have cases: instructions.test.ts checks that. */
 import { CPU_FEATURES, CRYPTO_FEATURES } from "../../src/isa/features.ts";
 import type { Row } from "../../src/isa/row.ts";
-import { hostCryptoFeatures } from "../../src/vm/native-host.ts";
+import { hostCryptoFeatures } from "../../src/vm/native-support.ts";
 
 /** Of CRYPTO_FEATURES, what the processor at hand has: it cannot be compared with others. */
 const here = new Set(hostCryptoFeatures());

@@ -5,7 +5,8 @@ import { TRANSLATE_ALL, TRANSLATION } from "../../src/engine/wasm/engine.ts";
 import { createTestMachine } from "../../src/engine/wasm/test-machine.ts";
 import { CALLS } from "../../src/isa/system/calls.ts";
 import { NativeRunner, nativeUnavailable } from "../native/native-runner.ts";
-import { nativeCode, nativeUnavailable as noNativeCode } from "../../src/vm/native-host.ts";
+import { nativeCode } from "../../src/vm/native-host.ts";
+import { nativeUnavailable as noNativeCode } from "../../src/vm/native-support.ts";
 import type { Runner } from "./case.ts";
 import { MachineRunner, RANGES } from "./machine-runner.ts";
 

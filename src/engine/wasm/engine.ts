@@ -21,12 +21,13 @@ import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
 import type { HotCode } from "./hot-code.ts";
-import { Engine, MAX_EXECUTORS, statePages, VCPU_AREA, VCPU_BYTES } from "./layout.ts";
+import { Engine, MAX_EXECUTORS, vcpuAddress } from "./layout.ts";
 import { exchangePair, storeLocked } from "./locked-slow.ts";
 import { protectFrame } from "./protect.ts";
-import { type RegionOptions, ALL_PASSES } from "./translator/region-state.ts";
+import { type RegionOptions, ALL_PASSES } from "./translator/region-options.ts";
 import { type REGION_HOST_FUNCTIONS, regionCoreModule } from "./translator/region-core.ts";
-import { REGION_LIMITS, type RegionLimits, Regions, type RegionTranslator } from "./translator/regions.ts";
+import { Regions, type RegionTranslator } from "./translator/regions.ts";
+import { REGION_LIMITS, type RegionLimits } from "./translator/region-options.ts";
 import { TranslatesAtOnce } from "./translator/at-once.ts";
 import { WasmVcpu } from "./vcpu.ts";
 import { World } from "./world.ts";
@@ -42,17 +43,6 @@ function raiseUnit({ regs }: WasmVcpu, sse: boolean): never {
 
 type Width = 4 | 8;
 type FloatFunction = "fpArithmetic" | "fpConvert" | "fpRound" | "fpCompare";
-
-/** A new state memory (memory 0) for a cell. */
-export function createStateMemory(executors = 1): WebAssembly.Memory {
-  return new WebAssembly.Memory({
-    initial: statePages(executors),
-    maximum: statePages(MAX_EXECUTORS),
-    shared: true,
-  });
-}
-/** Where vCPU n's register file is in the state memory. */
-export const vcpuAddress = (n: number): number => VCPU_AREA + n * VCPU_BYTES;
 
 /** How an engine translates hot code. */
 export interface TranslationOptions {

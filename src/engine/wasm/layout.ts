@@ -202,3 +202,14 @@ export const Engine = {
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;
+
+/** A new state memory (memory 0) for a cell. */
+export function createStateMemory(executors = 1): WebAssembly.Memory {
+  return new WebAssembly.Memory({
+    initial: statePages(executors),
+    maximum: statePages(MAX_EXECUTORS),
+    shared: true,
+  });
+}
+/** Where vCPU n's register file is in the state memory. */
+export const vcpuAddress = (n: number): number => VCPU_AREA + n * VCPU_BYTES;

@@ -7,7 +7,8 @@ import { FramePool } from "../../memory/frames.ts";
 import { GuestRam } from "../../memory/guest-ram.ts";
 import type { VcpuPorts } from "../engine.ts";
 import type { TestMachine, TestRange } from "../test-machine.ts";
-import { createStateMemory, TRANSLATION, type TranslationOptions, WasmEngine } from "./engine.ts";
+import { TRANSLATION, type TranslationOptions, WasmEngine } from "./engine.ts";
+import { createStateMemory } from "./layout.ts";
 import type { WasmVcpu } from "./vcpu.ts";
 
 const MIB = 1024 ** 2;

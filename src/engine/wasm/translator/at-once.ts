@@ -1,6 +1,6 @@
 /* A translator on the executor's own thread: what is asked for is ready at once. For tests, and where there are no threads. */
 import { translateModule, type RegionRequest, type TranslatedModule } from "./module.ts";
-import type { RegionOptions } from "./region-state.ts";
+import type { RegionOptions } from "./region-options.ts";
 import type { RegionTranslator } from "./regions.ts";
 
 export class TranslatesAtOnce implements RegionTranslator {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { code } from "../../../../tests/guests/listing.ts";
-import { createStateMemory } from "../engine.ts";
+import { createStateMemory } from "../layout.ts";
 import { type RegionRequest, translateModule } from "./module.ts";
-import { ALL_PASSES } from "./region-state.ts";
+import { ALL_PASSES } from "./region-options.ts";
 
 const OPTIONS = { passes: ALL_PASSES, parallel: false };
 const RAM_PAGES = 16;

@@ -5,7 +5,7 @@ import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, isWideRam, type Signatu
 import { signatureOf } from "../handlers.ts";
 import type { RegionCode } from "./region.ts";
 import { GENERAL_FUNCTIONS, REGION_FUNCTIONS, REGION_HOST_FUNCTIONS } from "./region-core.ts";
-import type { RegionOptions } from "./region-state.ts";
+import type { RegionOptions } from "./region-options.ts";
 import { type RegionFunction, translateRegion } from "./translate.ts";
 
 export interface RegionRequest {

@@ -5,7 +5,7 @@ import { createDecoder, newDecoded } from "../../../isa/decode.ts";
 import type { Decoded } from "../../../isa/decoded.ts";
 import { frameKey, isSmallStep, operandKey, PageReuse, stackKey } from "./page-reuse.ts";
 import { buildGraph, GRAPH_LIMITS } from "./region.ts";
-import { ALL_PASSES } from "./region-state.ts";
+import { ALL_PASSES } from "./region-options.ts";
 import { Structure } from "./structure.ts";
 
 const [RCX, RBX, RSP, RSI] = [1, 3, 4, 6];

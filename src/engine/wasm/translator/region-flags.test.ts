@@ -9,8 +9,8 @@ import { ModuleBuilder } from "../../../wasm/module.ts";
 import { EmitRegion } from "./emit-region.ts";
 import { REGION_FUNCTIONS, regionCoreModule } from "./region-core.ts";
 import { flagsCode, FlagsKind, flagsKindOf, Over, overCode } from "./flags-code.ts";
-import { ALL_PASSES } from "./region-state.ts";
-import { createStateMemory } from "../engine.ts";
+import { ALL_PASSES } from "./region-options.ts";
+import { createStateMemory } from "../layout.ts";
 
 const SIZES = [1, 2, 4, 8] as const;
 type Kind = keyof typeof FlagsKind;

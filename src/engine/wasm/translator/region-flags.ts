@@ -22,7 +22,8 @@ import {
   Over,
   overCode,
 } from "./flags-code.ts";
-import { bitsOf, RegionState, type KnownValue, type RegionOptions } from "./region-state.ts";
+import { bitsOf, RegionState, type KnownValue } from "./region-state.ts";
+import type { RegionOptions } from "./region-options.ts";
 
 /** What is known of the flags at a point of the code. */
 export interface FlagsState {

@@ -12,6 +12,7 @@ import type { Imports } from "../emit-memory.ts";
 import type { Value } from "../emit-values.ts";
 import type { Size } from "../../../isa/sem.ts";
 import { FlagsCode } from "./flags-code.ts";
+import type { RegionOptions } from "./region-options.ts";
 
 /** The instruction cannot be a part of a region: the interpreter does it. */
 export class Unsupported extends Error {}
@@ -21,39 +22,6 @@ export interface KnownValue extends Value {
   local: Local;
   /** No bit above these is set; absent: 64. */
   bits?: number;
-}
-
-/** Optimizations that can be switched off one by one (tests compare with and without). */
-export interface RegionPasses {
-  /** Conditions from the operands of the last flag-setting instruction instead of from the lazy pair. */
-  readonly fusedConditions: boolean;
-  /** A TLB entry found for a base register is kept for the next access through it. */
-  readonly pageReuse: boolean;
-  /** Accesses at known distances on the stack are checked together. */
-  readonly stackSpans: boolean;
-  /** Direct calls are followed into the callee, and its return is a comparison. */
-  readonly inlineCalls: boolean;
-  /** Indirect jumps and calls are followed to where they went before, each behind a comparison. */
-  readonly guessTargets: boolean;
-  /** A callee that is in the region once compares its return address with those behind its calls. */
-  readonly knownReturns: boolean;
-  /** Scalar and packed floating point on host floats behind one check of the mode. */
-  readonly fastFloat: boolean;
-}
-export const ALL_PASSES: RegionPasses = {
-  fusedConditions: true,
-  pageReuse: true,
-  stackSpans: true,
-  inlineCalls: true,
-  guessTargets: true,
-  knownReturns: true,
-  fastFloat: true,
-};
-
-export interface RegionOptions {
-  readonly passes: RegionPasses;
-  /** Several vCPUs run at once: LOCK is a compare-and-swap. */
-  readonly parallel: boolean;
 }
 
 /** Fields of the word that goes with an exit: the flags' kind (KIND: the local has it), the fuel that is given back, and the offset. */

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import type { Decoded } from "../../../isa/decoded.ts";
 import { code, type Listing } from "../../../../tests/guests/listing.ts";
 import { buildGraph, type Edge, GRAPH_LIMITS, type GraphLimits, type RegionCode, type RegionGraph } from "./region.ts";
-import { ALL_PASSES, type RegionPasses } from "./region-state.ts";
+import { ALL_PASSES, type RegionPasses } from "./region-options.ts";
 
 /** A program as one run from its beginning on, or as the runs given: offset and length, alternating. */
 function regionCode({ bytes }: Listing, seed = 0, runs: readonly number[] = [0, bytes.length]): RegionCode {

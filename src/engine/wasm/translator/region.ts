@@ -6,7 +6,7 @@
 import { createDecoder, newDecoded, type Decoder } from "../../../isa/decode.ts";
 import type { Decoded } from "../../../isa/decoded.ts";
 import { IRET, SYSCALL, SYSRET } from "../../../isa/sem/kernel-entry.ts";
-import type { RegionPasses } from "./region-state.ts";
+import type { RegionPasses } from "./region-options.ts";
 
 /** Code that has run, as the executor found it in its blocks. Crosses threads. */
 export interface RegionCode {

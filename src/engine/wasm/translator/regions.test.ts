@@ -7,7 +7,8 @@ import { Reg } from "../../../isa/registers.ts";
 import { Attention } from "../../engine.ts";
 import { TRANSLATION } from "../engine.ts";
 import { type RegionRequest, translateModule, type TranslatedModule } from "./module.ts";
-import { REGION_LIMITS, type RegionLimits, type RegionTranslator } from "./regions.ts";
+import { type RegionTranslator } from "./regions.ts";
+import { REGION_LIMITS, type RegionLimits } from "./region-options.ts";
 
 const [RAX, RCX, RBX, RSI, RDI] = [0, 1, 3, 6, 7];
 const PAGE = 4096;

@@ -14,6 +14,7 @@ import { jumpTargets } from "../jump-targets.ts";
 import { Engine, Entry, MAX_REGIONS, REGION_HANDLERS, REGION_RECORD_BYTES, regionRecordsOf } from "../layout.ts";
 import type { HotCode } from "../hot-code.ts";
 import type { WasmVcpu } from "../vcpu.ts";
+import type { RegionLimits } from "./region-options.ts";
 import { CodeCache, type ModuleExports } from "./code-cache.ts";
 import type { RegionRequest, TranslatedModule } from "./module.ts";
 import type { JumpSite, RegionCode } from "./region.ts";
@@ -23,27 +24,6 @@ import { RegionEntry, RegionRecord } from "./region-entry.ts";
 const PAGE = 4096;
 const TWO_20 = 2 ** 20;
 
-export interface RegionLimits {
-  /** Times that a place is seen before it is translated; 0: what runs at all; Infinity: never. */
-  readonly threshold: number;
-  /** Of one region when it is first made. */
-  readonly instructions: number;
-  readonly pages: number;
-  /** Regions under way at once. */
-  readonly pending: number;
-  /** After so many slices, some seconds of a busy vCPU, it is forgotten what was seen where and left alone: frames have other code by and by. */
-  readonly memory: number;
-  /** Memory for translated code: of a machine, which its executors and its translator share, and where there is no machine of the one executor. */
-  readonly codeCacheBytes: number;
-}
-export const REGION_LIMITS: RegionLimits = {
-  threshold: 4,
-  instructions: 80,
-  pages: 24,
-  pending: 16,
-  memory: 16_384,
-  codeCacheBytes: 256 * 2 ** 20,
-};
 /** Regions whose stretches of the stack crossed a page this often are translated without them. */
 const MOST_CROSSINGS = 32;
 /** A page whose code changed this often is left to the interpreter, until what was seen is forgotten. */

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { code } from "../../../../tests/guests/listing.ts";
 import { createDecoder, newDecoded } from "../../../isa/decode.ts";
 import type { Decoded } from "../../../isa/decoded.ts";
-import { ALL_PASSES } from "./region-state.ts";
+import { ALL_PASSES } from "./region-options.ts";
 import { buildGraph, GRAPH_LIMITS } from "./region.ts";
 import { stackEffect, StackSpans } from "./stack-spans.ts";
 import { Structure } from "./structure.ts";

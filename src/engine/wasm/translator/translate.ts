@@ -24,7 +24,8 @@ import { PageReuse } from "./page-reuse.ts";
 import { RegionEntry, RegionRecord } from "./region-entry.ts";
 import { StackSpans } from "./stack-spans.ts";
 import { UNKNOWN_FLAGS } from "./region-flags.ts";
-import { type RegionOptions, Unsupported } from "./region-state.ts";
+import { Unsupported } from "./region-state.ts";
+import type { RegionOptions } from "./region-options.ts";
 import { Structure, writeStructured } from "./structure.ts";
 
 export interface RegionFunction {
