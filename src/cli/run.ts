@@ -4,6 +4,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Command } from "commander";
 import { usageError } from "./cli-error.ts";
 import { type ImageValues, addImageOptions, imageOptionsGiven, resolveImageOptions } from "./run-image-options.ts";
+import { prepareExecutor } from "../vm/executor-threads.ts";
 import { type RunValues, addRunOptions, resolveRunOptions } from "./run-options.ts";
 
 /** A thread of V8's JavaScript compilers that needs a collection while the process ends waits for ever, and the process with it (V8 14.6). Where a mistake
@@ -34,6 +35,7 @@ export function isImageRun(command: Command, words: readonly string[], values: R
 /** Options are looked at before anything is loaded that runs VMs. */
 async function imageRun(words: readonly string[], values: RunValues & ImageValues): Promise<() => Promise<number>> {
   const options = resolveImageOptions(values, words);
+  if (!options.detach) prepareExecutor();
   const { runImage } = await import("./run-image.ts");
   return () => runImage(options);
 }
@@ -44,6 +46,7 @@ async function machineRun(words: readonly string[], values: RunValues & ImageVal
       `${without} goes with an image, as in 'mere run ${without} … debian -- uname -a'; name one or leave it out`,
     );
   const options = resolveRunOptions(values, words);
+  prepareExecutor();
   const [{ runMachine }, { createMachine }] = await Promise.all([
     import("./run-machine.ts"),
     import("../vm/machine.ts"),

@@ -1,6 +1,6 @@
 /* Executor: a worker thread that runs vCPUs on an engine of its own, in slices. Everything it needs arrives as plain data; everything it tells goes through shared
  * memory or one message at its end. Entry point of the worker; imported by nothing. @source docs/vcpus.md */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { attachDevices, type Devices } from "../device/layout.ts";
 import { vcpuPorts } from "../device/ports.ts";
 import { QuickBlk } from "../device/virtio/blk-quick.ts";
@@ -265,12 +265,14 @@ class Executor {
 }
 
 const port = parentPort!;
-try {
-  const executor = new Executor(workerData as ExecutorStart);
-  const end = executor.run();
-  executor.dispose();
-  port.postMessage(end);
-} catch (error) {
-  const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  port.postMessage({ kind: "failed", message, detail: stack ?? "" } satisfies ExecutorMessage);
-}
+port.once("message", (start: ExecutorStart) => {
+  try {
+    const executor = new Executor(start);
+    const end = executor.run();
+    executor.dispose();
+    port.postMessage(end);
+  } catch (error) {
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    port.postMessage({ kind: "failed", message, detail: stack ?? "" } satisfies ExecutorMessage);
+  }
+});

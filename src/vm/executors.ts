@@ -1,15 +1,12 @@
 /* The executors of one machine as the main thread sees them: worker threads, started together, stopped together. @source docs/vcpus.md */
-import { setFlagsFromString } from "node:v8";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { Attention } from "../engine/engine.ts";
 import type { Wakeups } from "../engine/wakeups.ts";
 import { BYTES_PER_WASM_BYTE } from "../engine/wasm/translator/code-cache.ts";
+import { executorThread } from "./executor-threads.ts";
 import { Control, type ExecutorMessage, type ExecutorStart, type VcpuState } from "./executor-protocol.ts";
 import { lowerCompilers } from "./thread-priority.ts";
 import { TranslatorThread } from "./translator-thread.ts";
-
-// Code is made where a module is compiled: that of regions on the translator's thread, and not on an executor's at the first call.
-setFlagsFromString("--no-wasm-lazy-compilation");
 
 /** Part of the memory for translated code that is the translator's: for code that an executor has dropped, or another one wants too. */
 const KEPT_PART = 0.125;
@@ -53,17 +50,10 @@ export class Executors {
     this.#end.promise.catch(() => undefined); // whoever waits hears of it
   }
 
-  #start(workerData: ExecutorStart): Worker {
-    const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-    const worker = new Worker(new URL(`./executor${extension}`, import.meta.url), {
-      workerData,
-      transferList: workerData.translator ? [workerData.translator.port] : [],
-      // What an executor allocates is dead at once (bigints, faults): a small nursery holds it, and stays in the cache.
-      resourceLimits: { maxYoungGenerationSizeMb: 4 },
-    });
+  #start(start: ExecutorStart): Worker {
+    const worker = executorThread(start);
     worker.once("message", (message: ExecutorMessage) => this.#hear(message));
     worker.once("error", (error: Error) => this.#fail(error));
-    worker.unref(); // until it runs
     return worker;
   }
 
