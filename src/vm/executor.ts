@@ -239,6 +239,7 @@ class Executor {
     if (ms <= 0) return;
     if (ms > COLLECT_IF_IDLE_MS && hostNanos() >= this.#collectAt) {
       this.#collectAt = hostNanos() + COLLECT_EVERY_NS;
+      this.#engine.regions.idle();
       collectGarbage();
       return; // what to wait for may have changed
     }

@@ -10,7 +10,7 @@ import { Header, indexOf, MAGIC, recordKey, recordWords, SLOT_BYTES } from "../e
 
 /** What one directory may have, and what one file may have that is made of several. */
 const MOST_BYTES = 256 << 20;
-const MOST_MERGED_BYTES = 128 << 20;
+const MOST_MERGED_BYTES = 24 << 20;
 /** Fewer new ones are not worth a file. */
 const LEAST_BYTES = 32 << 10;
 /** More files than this become fewer. */
@@ -47,7 +47,7 @@ interface KeptFile {
   readonly path: string;
   readonly bytes: number;
 }
-/** The files of a directory, the oldest first. */
+/** The files of a directory, those first that nobody has used for the longest time. */
 export function keptFiles(directory: string): KeptFile[] {
   const files: (KeptFile & { readonly since: number })[] = [];
   for (const name of attempt(() => fs.readdirSync(directory)) ?? []) {
@@ -87,11 +87,11 @@ function headerOf(records: number, index: number, slots: number): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
-/** Descriptors of a directory's files, for the calling thread to map and close. */
-export function openKeptFiles(directory: string): { readonly fd: number; readonly bytes: number }[] {
-  return keptFiles(directory).flatMap(({ path, bytes }) => {
-    const fd = attempt(() => fs.openSync(path, "r"));
-    return fd === undefined ? [] : [{ fd, bytes }];
+/** A directory's files with their descriptors, for the calling thread to map and close. */
+export function openKeptFiles(directory: string): (KeptFile & { readonly fd: number })[] {
+  return keptFiles(directory).flatMap((file) => {
+    const fd = attempt(() => fs.openSync(file.path, "r"));
+    return fd === undefined ? [] : [{ ...file, fd }];
   });
 }
 
@@ -138,17 +138,24 @@ export class NewKeptCode {
   constructor(directory: string) {
     this.#directory = directory;
   }
+  /** They are not the first ones to go. */
+  touch(paths: readonly string[]): void {
+    const now = new Date();
+    for (const path of paths.length > 0 ? [...paths, this.#directory] : [])
+      attempt(() => fs.utimesSync(path, now, now));
+  }
   append(records: Uint8Array): void {
     this.#try(() => (this.#file ??= new NewFile(this.#directory)).append(records));
   }
-  finish(index: Uint8Array, records: number): void {
+  finish(index: Uint8Array, records: number, last: boolean): void {
     const file = this.#file;
-    if (file === undefined) return;
+    this.#file = undefined;
+    if (file === undefined || this.#failed) return;
     const others = keptFiles(this.#directory);
     if (file.bytes < LEAST_BYTES && others.length > 0) return file.abandon();
     this.#try(() => {
       const path = file.finish(index, records);
-      tidy(this.#directory, others, { path, bytes: file.bytes + index.length });
+      if (last) tidy(this.#directory, others, { path, bytes: file.bytes + index.length });
     });
   }
   #try(what: () => void): void {
@@ -158,6 +165,7 @@ export class NewKeptCode {
     } catch {
       this.#failed = true; // no room, or not ours to write
       this.#file?.abandon();
+      this.#file = undefined;
     }
   }
 }

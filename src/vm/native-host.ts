@@ -5,6 +5,7 @@ import { CRYPTO_FEATURES } from "../isa/features.ts";
 import { leaveOut } from "../engine/native/supported.ts";
 import { withCLibrary } from "../device/c-library.ts";
 import { MADV_HUGEPAGE } from "../device/libc.ts";
+import type { KeptFiles } from "../engine/native/kept-code.ts";
 import { NativeCode, type NativeHost } from "../engine/native/native-code.ts";
 import { isWholeFile, NewKeptCode, openKeptFiles } from "./kept-files.ts";
 import {
@@ -54,10 +55,7 @@ export function nativeHost(
     return {
       code,
       codeBytes,
-      kept:
-        kept === undefined
-          ? undefined
-          : Object.assign(new NewKeptCode(kept), { mapped: mapFiles(functions, files, code, address, codeBytes) }),
+      kept: kept === undefined ? undefined : keptFilesOf(kept, mapFiles(functions, files, code, address, codeBytes)),
       codeAddress: address,
       context: new BigUint64Array(ffi.toArrayBuffer(low, Number(LOW_BYTES), false)),
       contextAddress: Number(low),
@@ -75,20 +73,30 @@ export function nativeHost(
   });
 }
 const wholePages = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
-/** Maps files behind the room for code. @returns where those are that are whole */
+/** @param files where those are that are mapped, and their paths */
+function keptFilesOf(directory: string, files: readonly (readonly [at: number, path: string])[]): KeptFiles {
+  const made = new NewKeptCode(directory);
+  return {
+    mapped: files.map(([at]) => at),
+    append: (records) => made.append(records),
+    finish: (index, records, last) => made.finish(index, records, last),
+    used: (numbers) => made.touch(numbers.map((n) => files[n]![1])),
+  };
+}
+/** Maps files behind the room for code. @returns where those are that are whole, and their paths */
 function mapFiles(
   { mmap }: Functions,
-  files: readonly { readonly fd: number; readonly bytes: number }[],
+  files: ReturnType<typeof openKeptFiles>,
   code: Uint8Array,
   address: bigint,
   codeBytes: number,
-): number[] {
-  const mapped: number[] = [];
+): [at: number, path: string][] {
+  const mapped: [number, string][] = [];
   let at = wholePages(codeBytes);
-  for (const { fd, bytes } of files) {
+  for (const { fd, path, bytes } of files) {
     const there = bytes > 0 && mmap(address + BigInt(at), BigInt(bytes), PROT_READ, MAP_FILE, fd, 0n) !== FAILED;
     closeSync(fd);
-    if (there && isWholeFile(code.subarray(at), bytes)) mapped.push(at);
+    if (there && isWholeFile(code.subarray(at), bytes)) mapped.push([at, path]);
     at += wholePages(bytes);
   }
   return mapped;

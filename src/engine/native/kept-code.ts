@@ -52,8 +52,10 @@ export interface KeptFiles {
   readonly mapped: readonly number[];
   /** New records go to a file of their own. */
   append(records: Uint8Array): void;
-  /** There will be no more of them. @param index as in a file  @param records how many they are */
-  finish(index: Uint8Array, records: number): void;
+  /** What was appended is a file now. @param index as in a file  @param records how many they are  @param last there will be no more of them */
+  finish(index: Uint8Array, records: number, last: boolean): void;
+  /** These of `mapped` had something, by number. */
+  used(files: readonly number[]): void;
 }
 
 /** Hash of what a block is found by. */
@@ -117,6 +119,8 @@ export class KeptCode {
   readonly #a: Assembler;
   readonly #files: KeptFiles;
   readonly #bytes: Uint8Array;
+  /** How often something was found, by file. */
+  readonly #uses: Int32Array;
   readonly #halves: Uint16Array;
   readonly #words: Int32Array;
   readonly #view: DataView;
@@ -124,8 +128,9 @@ export class KeptCode {
   #chunk: Chunk | undefined;
   /** Of each of the assembler's `relatives`. */
   readonly #kinds = new Int8Array(MOST_RELATIVES);
-  /** Bytes of new records. */
+  /** Bytes of new records, and of those that are not in a finished file. */
   #total = 0;
+  #fileBytes = 0;
   /** Of new records: hash and offset in their file. */
   #places = new Int32Array(2048);
   #records = 0;
@@ -138,6 +143,7 @@ export class KeptCode {
     this.#shared = shared;
     this.#a = a;
     this.#files = files;
+    this.#uses = new Int32Array(files.mapped.length);
     const { buffer, byteOffset, length } = memory;
     this.#bytes = memory;
     this.#halves = new Uint16Array(buffer, byteOffset, length >> 1);
@@ -149,13 +155,17 @@ export class KeptCode {
   find(guest: Uint8Array, page: number, from: number, kernel: boolean): number {
     const words = this.#words;
     const hash = hashOf(guest, page, from, kernel);
-    for (const file of this.#files.mapped) {
+    const { mapped } = this.#files;
+    for (let n = 0; n < mapped.length; n++) {
+      const file = mapped[n];
       const slots = words[(file >> 2) + Header.SLOTS];
       const index = (file + words[(file >> 2) + Header.INDEX]) >> 2;
       for (let slot = hash & (slots - 1); words[index + 2 * slot + 1] !== 0; slot = (slot + 1) & (slots - 1)) {
         if (words[index + 2 * slot] !== hash) continue;
         const record = file + words[index + 2 * slot + 1];
-        if (this.#isOf(record, guest, page, from, kernel)) return record;
+        if (!this.#isOf(record, guest, page, from, kernel)) continue;
+        this.#uses[n]++;
+        return record;
       }
     }
     return 0;
@@ -327,9 +337,10 @@ export class KeptCode {
       this.#places = longer;
     }
     this.#places[at] = hash;
-    this.#places[at + 1] = Header.BYTES + this.#total;
+    this.#places[at + 1] = Header.BYTES + this.#fileBytes;
     this.#records++;
     this.#total += bytes;
+    this.#fileBytes += bytes;
   }
   #flush(): void {
     const chunk = this.#chunk;
@@ -337,12 +348,19 @@ export class KeptCode {
     this.#files.append(chunk.bytes.subarray(0, chunk.used));
     chunk.used = 0;
   }
+  /** There is time: others can have what is new, if it is much. */
+  keep(): void {
+    if (this.#fileBytes >= CHUNK_BYTES) this.#finish(false);
+  }
   /** No more blocks will come. */
   finish(): void {
-    if (this.#records === 0) return;
+    this.#files.used([...this.#uses.keys()].filter((n) => this.#uses[n] > 0));
+    if (this.#records > 0) this.#finish(true);
+  }
+  #finish(last: boolean): void {
     this.#flush();
     this.#chunk = undefined;
-    this.#files.finish(indexOf(this.#places, this.#records), this.#records);
-    this.#records = 0;
+    this.#files.finish(indexOf(this.#places, this.#records), this.#records, last);
+    this.#records = this.#fileBytes = 0;
   }
 }

@@ -130,6 +130,9 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.#kept?.finish();
     this.#host.release();
   }
+  idle(): void {
+    this.#kept?.keep();
+  }
   select(vcpu: number): void {
     this.#vcpu = vcpu;
     this.#host.select();

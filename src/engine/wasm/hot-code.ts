@@ -21,6 +21,8 @@ export interface HotCode {
   readonly wantsSamples: boolean;
   /** Gives back what it has. Nothing may run any more. */
   dispose(): void;
+  /** There is time for what is not urgent. */
+  idle(): void;
   /** The vCPU that runs from now on. @param vcpu address of its register file */
   select(vcpu: number): void;
   /** Has the block with this first entry been translated? */

@@ -135,6 +135,7 @@ export class Regions implements HotCode {
     return this.#limits.threshold === 0;
   }
   readonly wantsSamples = true;
+  idle(): void {}
   select(): void {}
   dispose(): void {}
   isRegion(entry: number): boolean {

@@ -1,0 +1,161 @@
+/* Kept code is what the translator would write, wherever it stands, and is used for the same code only. */
+import assert from "node:assert/strict";
+import { closeSync, openSync, readSync } from "node:fs";
+import { describe, test } from "node:test";
+import { Assembler } from "./assembler.ts";
+import { BlockTranslator, newWritten, type Written } from "./block-translator.ts";
+import { Header, indexOf, KeptCode, type KeptFiles, MAGIC, recordWords, SLOT_BYTES } from "./kept-code.ts";
+import { writeRoutines } from "./routines.ts";
+
+const PAGE = 4096;
+const PAGES = 16;
+/** Of Node's own file: there is code. */
+const PLACE = 0x180_0000;
+const CODE_BYTES = 8 << 20;
+const COLD = 4 << 20;
+const MEMORY_BYTES = CODE_BYTES + (8 << 20);
+const ADDRESSES = {
+  stateAddress: 0x7f00_0000_0000n,
+  ramAddress: 0x7e00_0000_0000n,
+  clockAddress: 0x7d00_0000_0000n,
+  tablesAddress: 0x7c00_0000_0000n,
+  codeEntryBytes: 16,
+};
+
+function someCode(): Uint8Array {
+  const bytes = new Uint8Array(PAGES * PAGE);
+  const fd = openSync(process.execPath, "r");
+  assert.equal(readSync(fd, bytes, 0, bytes.length, PLACE), bytes.length);
+  closeSync(fd);
+  return bytes;
+}
+
+/** A translator with memory of its own. */
+class Workshop {
+  readonly memory = new Uint8Array(MEMORY_BYTES);
+  readonly a = new Assembler(this.memory.subarray(0, CODE_BYTES));
+  readonly translator: BlockTranslator;
+  readonly shared: number;
+
+  constructor() {
+    this.a.at = 16;
+    const routines = writeRoutines(this.a, ADDRESSES);
+    this.shared = this.a.at;
+    this.translator = new BlockTranslator(this.a, routines);
+    this.translator.cold = COLD;
+  }
+  translate(guest: Uint8Array, page: number, from: number): Written {
+    return this.translator.translate(guest, page, from, PAGE, 64, false, true);
+  }
+  keeping(files: Partial<KeptFiles>): KeptCode {
+    const nothing = { mapped: [], append: () => undefined, finish: () => undefined, used: () => undefined };
+    return new KeptCode(this.memory, this.a, this.shared, { ...nothing, ...files });
+  }
+}
+/** Where blocks begin, one behind the other. */
+function* places(guest: Uint8Array, workshop: Workshop): Generator<[page: number, from: number, Written]> {
+  for (let page = 0; page < guest.length; page += PAGE) {
+    for (let from = 0; from < PAGE;) {
+      const written = workshop.translate(guest, page, from);
+      if (written.count > 0) yield [page, from, written];
+      from = written.count > 0 ? written.to : from + 1;
+    }
+  }
+}
+/** A file of all blocks. */
+function fileOf(guest: Uint8Array): { readonly file: Uint8Array; readonly blocks: number } {
+  const workshop = new Workshop();
+  const { a, translator } = workshop;
+  const parts: Uint8Array[] = [];
+  let file: Uint8Array = new Uint8Array(0);
+  let blocks = 0;
+  const kept = workshop.keeping({
+    append: (records) => parts.push(records.slice()),
+    finish: (index, records) => {
+      const header = new Uint32Array(Header.BYTES / 4);
+      header[Header.MAGIC] = MAGIC;
+      header[Header.RECORDS] = records;
+      header[Header.INDEX] = parts.reduce<number>((bytes, part) => bytes + part.length, Header.BYTES);
+      header[Header.SLOTS] = index.length / SLOT_BYTES;
+      file = new Uint8Array(Buffer.concat([new Uint8Array(header.buffer), ...parts, index]));
+    },
+  });
+  const start = a.at;
+  for (const [page, from, written] of places(guest, workshop)) {
+    blocks++;
+    kept.note(guest, page, from, false, written, COLD, translator.cold);
+    a.at = start;
+    translator.cold = COLD;
+  }
+  kept.finish();
+  return { file, blocks };
+}
+
+const guest = someCode();
+const { file, blocks } = fileOf(guest);
+
+describe("kept code", () => {
+  test("is what the translator would have written there", () => {
+    assert.ok(blocks > 1000, `${blocks} blocks`);
+    const [direct, loading] = [new Workshop(), new Workshop()];
+    loading.memory.set(file, CODE_BYTES);
+    const kept = loading.keeping({ mapped: [CODE_BYTES] });
+    const loaded = newWritten();
+    let cold = COLD;
+    for (const [page, from, written] of places(guest, direct)) {
+      const record = kept.find(guest, page, from, false);
+      assert.notEqual(record, 0);
+      const hot = loading.a.at;
+      const before = cold;
+      cold = kept.load(record, cold, loaded);
+      assert.deepEqual(loaded, written);
+      assert.equal(loading.a.at, direct.a.at);
+      assert.equal(cold, direct.translator.cold);
+      assert.deepEqual(loading.memory.subarray(hot, loading.a.at), direct.memory.subarray(hot, direct.a.at));
+      assert.deepEqual(loading.memory.subarray(before, cold), direct.memory.subarray(before, cold));
+    }
+  });
+
+  test("is not found where a byte is another, in another place, or for the kernel", () => {
+    const loading = new Workshop();
+    loading.memory.set(file, CODE_BYTES);
+    const kept = loading.keeping({ mapped: [CODE_BYTES] });
+    let looked = 0;
+    for (const [page, from, { to }] of places(guest, new Workshop())) {
+      if (to - from < 4 || looked++ > 500) continue;
+      assert.notEqual(kept.find(guest, page, from, false), 0);
+      assert.equal(kept.find(guest, page, from, true), 0);
+      const changed = guest.slice(page, page + PAGE);
+      changed[to - 1] ^= 1;
+      assert.equal(kept.find(changed, 0, from, false), 0);
+    }
+    assert.ok(looked > 500);
+  });
+
+  test("that is not what was written is not used", () => {
+    const loading = new Workshop();
+    loading.memory.set(file, CODE_BYTES);
+    const words = new Int32Array(loading.memory.buffer, CODE_BYTES);
+    const kept = loading.keeping({ mapped: [CODE_BYTES] });
+    let changed = 0;
+    for (const [page, from] of places(guest, new Workshop())) {
+      const record = kept.find(guest, page, from, false);
+      const at = (record - CODE_BYTES) >> 2;
+      // one bit of any word behind the hash
+      words[at + 1 + (changed++ % (recordWords(words, at) - 1))] ^= 0x1_0000;
+      assert.equal(kept.find(guest, page, from, false), 0);
+    }
+    assert.equal(changed, blocks);
+  });
+
+  test("has an index in which each record is found, also of the same hash", () => {
+    const index = new Int32Array(indexOf(Int32Array.from([5, 32, 5, 64, -1, 96]), 3).buffer);
+    const found = Array.from({ length: index.length / 2 }, (_, slot) => [index[2 * slot], index[2 * slot + 1]]);
+    for (const entry of [
+      [5, 32],
+      [5, 64],
+      [-1, 96],
+    ])
+      assert.ok(found.some((each) => `${each}` === `${entry}`));
+  });
+});

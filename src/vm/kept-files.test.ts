@@ -1,0 +1,100 @@
+/* Files of kept code: they appear whole, become few, and nothing is lost when something is wrong with them. */
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import { Header, indexOf } from "../engine/native/kept-code.ts";
+import { isWholeFile, keptDirectory, keptFiles, NewKeptCode, openKeptFiles } from "./kept-files.ts";
+
+const KIB = 1024;
+const RECORD_WORDS = 256;
+
+/** Records that differ by their numbers. @returns them and their index */
+function records(numbers: readonly number[]): { readonly bytes: Uint8Array; readonly index: Uint8Array } {
+  const words = new Int32Array(numbers.length * RECORD_WORDS);
+  const places: number[] = [];
+  numbers.forEach((number, i) => {
+    const at = i * RECORD_WORDS;
+    words[at] = words[at + 1] = number;
+    words[at + 2] = RECORD_WORDS;
+    places.push(number, Header.BYTES + 4 * at);
+  });
+  return { bytes: new Uint8Array(words.buffer), index: indexOf(Int32Array.from(places), numbers.length) };
+}
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe("files of kept code", () => {
+  let directory = "";
+  beforeEach(() => (directory = join(mkdtempSync(join(tmpdir(), "mere-kept-")), "code")));
+  afterEach(() => rmSync(join(directory, ".."), { recursive: true }));
+
+  function write(numbers: readonly number[], last = true): void {
+    const { bytes, index } = records(numbers);
+    const made = new NewKeptCode(directory);
+    made.append(bytes);
+    made.finish(index, numbers.length, last);
+  }
+  const names = (): string[] => readdirSync(directory);
+  /** Numbers of the records that the index of the only file leads to. */
+  function found(): number[] {
+    const { path } = keptFiles(directory)[0]!;
+    const bytes = new Uint8Array(readFileSync(path));
+    assert.ok(isWholeFile(bytes, bytes.length));
+    const words = new Int32Array(bytes.buffer);
+    const all: number[] = [];
+    for (let at = words[Header.INDEX]! / 4; at < words.length; at += 2)
+      if (words[at + 1] !== 0) {
+        assert.equal(words[words[at + 1]! / 4], words[at]);
+        all.push(words[at]!);
+      }
+    return all.toSorted((a, b) => a - b);
+  }
+
+  test("become one, with each record once", () => {
+    write(range(1, 100));
+    write(range(50, 200));
+    assert.equal(names().length, 1);
+    assert.deepEqual(found(), range(1, 200));
+  });
+  test("stay apart while the machine runs on", () => {
+    write(range(1, 100));
+    write(range(50, 200), false);
+    assert.equal(names().length, 2);
+  });
+  test("are not made for a few records beside others", () => {
+    write(range(1, 100));
+    write(range(100, 110));
+    assert.equal(names().length, 1);
+    assert.deepEqual(found(), range(1, 100));
+  });
+  test("that others have left half-written, or are none, are neither used nor in the way", () => {
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, "1.code"), new Uint8Array(100 * KIB));
+    writeFileSync(join(directory, "2.part"), "");
+    writeFileSync(join(directory, "3.part"), "");
+    utimesSync(join(directory, "3.part"), 0, 0);
+    rmSync(join(directory, "1.code"));
+    write(range(1, 100));
+    assert.deepEqual(
+      names().filter((name) => name.endsWith(".part")),
+      ["2.part"],
+    );
+    writeFileSync(join(directory, "4.code"), new Uint8Array(100 * KIB));
+    assert.equal(isWholeFile(new Uint8Array(Header.BYTES), 100 * KIB), false);
+    write(range(50, 200));
+    assert.equal(keptFiles(directory).length, 1);
+    assert.deepEqual(found(), range(1, 200));
+  });
+  test("are not made where none can be written", () => {
+    mkdirSync(join(directory, ".."), { recursive: true });
+    writeFileSync(directory, "");
+    write(range(1, 100));
+    assert.deepEqual(openKeptFiles(directory), []);
+    rmSync(directory);
+  });
+  test("are another version's where the host's processor is another", () => {
+    assert.notEqual(keptDirectory(directory, ["aes"]), keptDirectory(directory, []));
+    assert.equal(keptDirectory(directory, ["aes"]), keptDirectory(directory, ["aes"]));
+  });
+});

@@ -1,0 +1,56 @@
+/* Random programs, some of which rewrite themselves, do with code that an earlier engine has kept what they did when it was made. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { TRANSLATION } from "../../src/engine/wasm/engine.ts";
+import { nativeCodeKeptIn } from "../../src/vm/native-host.ts";
+import { nativeUnavailable } from "../../src/vm/native-support.ts";
+import { Random } from "../instructions/random.ts";
+import { makeRandom, randomProgram } from "./random-program.ts";
+import { At, type SmallGuest } from "./small-guest.ts";
+
+const PROGRAMS = 150;
+const MOST_STEPS = 2000;
+
+const state = (g: SmallGuest): unknown => ({
+  gpr: Array.from({ length: 16 }, (_, n) => g.regs.gpr(n)),
+  rflags: g.regs.rflags,
+  retired: g.retired,
+  memory: Buffer.from(g.read(At.DATA, 4096)).toString("latin1"),
+});
+
+describe("kept code", { skip: nativeUnavailable() !== undefined }, () => {
+  let directory = "";
+  before(() => (directory = mkdtempSync(join(tmpdir(), "mere-kept-"))));
+  after(() => rmSync(directory, { recursive: true }));
+
+  /** All programs on an engine that ends then. */
+  function run(): { readonly states: unknown[]; readonly kept: number; readonly blocks: number } {
+    const translation = { ...TRANSLATION, native: nativeCodeKeptIn(directory) };
+    const states: unknown[] = [];
+    let guest: SmallGuest | undefined;
+    for (let seed = 1; seed <= PROGRAMS; seed++) {
+      guest = makeRandom(randomProgram(new Random(seed)), seed, { translation });
+      guest.exit(MOST_STEPS);
+      states.push(state(guest));
+    }
+    const { regions } = guest!.engine;
+    const { kept, regions: blocks } = regions.counts;
+    regions.dispose();
+    return { states, kept, blocks };
+  }
+
+  test("does what it did", () => {
+    const first = run();
+    assert.ok(first.blocks > 1000, `${first.blocks} blocks`);
+    assert.equal(first.kept, 0);
+    assert.equal(readdirSync(directory).length, 1);
+    const second = run();
+    assert.deepEqual(second.states, first.states);
+    // some that accesses in two pages have made anew are not kept
+    assert.ok(second.kept > 0.9 * second.blocks, `${second.kept} of ${second.blocks}`);
+    assert.equal(readdirSync(directory).length, 1);
+  });
+});
