@@ -156,6 +156,6 @@ describe("kept code", () => {
       [5, 64],
       [-1, 96],
     ])
-      assert.ok(found.some((each) => `${each}` === `${entry}`));
+      assert.ok(found.some(([hash, at]) => hash === entry[0] && at === entry[1]));
   });
 });
