@@ -25,13 +25,14 @@ export function vmCommand(engine: EngineName, options: VmOptions): readonly [str
     const profile = options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
     return [process.execPath, ...profile, file("./mere-process.ts"), JSON.stringify(options)];
   }
-  const { kernel, initrd, commandLine, disk, writable, cpus } = options;
+  const { kernel, initrd, commandLine, disk, writable, cpus, keptCode } = options;
   const machine = [
     "--memory",
     `${MEMORY_MIB}M`,
     "--cpus",
     `${cpus}`,
     ...(disk === undefined ? [] : ["--disk", writable === true ? disk : `${disk},ro`]),
+    ...(keptCode === false ? ["--no-kept-code"] : []),
   ];
   const boot = ["--kernel", kernel, "--initrd", initrd, "--append", commandLine];
   return [process.execPath, file("../bin/mere.js"), "run", ...machine, ...boot];

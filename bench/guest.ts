@@ -31,6 +31,8 @@ export interface BenchGuest {
   readonly bzImage: string;
   /** Given with --mere-kernel: a kernel that was built for Mere. */
   readonly mereKernel: string | undefined;
+  /** Mere uses what earlier VMs have translated. */
+  readonly keptCode: boolean;
   /** busybox and the init alone. */
   readonly bootInitrd: string;
   /** With one program, for the memory's measurement. */
@@ -53,6 +55,7 @@ export interface GuestOptions {
   /** QEMU takes part. */
   readonly qemu: boolean;
   readonly mereKernel: string | undefined;
+  readonly keptCode: boolean;
 }
 
 /** Makes everything in `work`, which is the caller's to remove. @throws PackageError, KernelError */
@@ -80,6 +83,7 @@ export async function prepareGuest(work: string, options: GuestOptions): Promise
     vmlinux: vmlinuxPath(kernel),
     bzImage: options.qemu ? await bzImage(kernel) : "",
     mereKernel: options.mereKernel,
+    keptCode: options.keptCode,
     bootInitrd: await archive("boot", [], []),
     touchInitrd: await archive("touch", ["touch"], []),
     suiteInitrd: await archive("suite", programsOf(entries), await readModules(kernel, modules)),

@@ -56,6 +56,7 @@ export async function measureBoot(
     commandLine: `${COMMAND_LINE} bench=boot`,
     cpus: cpus ?? 1,
     counted: counted ?? false,
+    keptCode: guest.keptCode,
     switches,
   };
   const vm = new Vm(vmCommand(engine, options), switches?.environment);
@@ -173,6 +174,7 @@ function vmSuites(engine: EngineName, guest: BenchGuest, options: SuiteOptions, 
     writable: scratch !== undefined,
     network: needsNetwork(suites),
     counted: true,
+    keptCode: guest.keptCode,
     switches,
     profile,
   });
@@ -220,6 +222,7 @@ export async function measureMemory(engine: EngineName, guest: BenchGuest): Prom
     initrd: guest.touchInitrd,
     commandLine: `${COMMAND_LINE} bench=touch`,
     cpus: 1,
+    keptCode: guest.keptCode,
   };
   const vm = new Vm(vmCommand(engine, options));
   let idlePssMib = NaN;

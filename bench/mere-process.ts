@@ -16,7 +16,7 @@ let rest = "";
 const machine: Machine = await createMachine({
   cpus: options.cpus,
   memoryBytes: MEMORY_MIB * 1024 * 1024,
-  keptCode: keptCodeDirectory(),
+  keptCode: options.keptCode === false ? undefined : keptCodeDirectory(),
   kernel: await readFile(options.kernel),
   initrd: await readFile(options.initrd),
   commandLine: append === undefined ? options.commandLine : `${options.commandLine} ${append}`,

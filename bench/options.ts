@@ -11,6 +11,7 @@ export const HELP = `npm run bench -- [options]
   --write             put the tables into docs/benchmarks.md
   --mere-kernel FILE  boot this kernel, built for Mere, too; with --engine: instead of Debian's
   --engine NAME       only mere, qemu or native: the programs once, each with seconds and M instr/s as it ends
+  --no-kept-code      Mere translates all code anew in each VM
   --profile DIR       with --engine mere: a .cpuprofile of each of its threads
   --features          Mere with a feature of its machine on against off; --only chooses features
 `;
@@ -44,6 +45,8 @@ export interface BenchOptions {
   /** A directory. */
   readonly profile: string | undefined;
   readonly features: boolean;
+  /** Mere uses what earlier VMs have translated. */
+  readonly keptCode: boolean;
 }
 
 /** @returns the options, "help", or what is wrong with them in one sentence */
@@ -78,6 +81,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" | {
     engine,
     profile: values.profile,
     features,
+    keptCode: values["no-kept-code"] !== true,
   };
 }
 
@@ -94,6 +98,7 @@ function parseWords(args: readonly string[]) {
       engine: { type: "string" },
       profile: { type: "string" },
       features: { type: "boolean" },
+      "no-kept-code": { type: "boolean" },
       help: { type: "boolean" },
     },
   }).values;

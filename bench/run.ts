@@ -98,7 +98,8 @@ async function compareEngines(work: string, options: BenchOptions): Promise<void
   const facts = machineFacts();
   const suites = options.parts.flatMap((part): readonly SuiteName[] => PARTS[part]);
   const { only, mereKernel } = options;
-  const guest = await prepareGuest(work, { suites, only, qemu: qemu !== undefined, mereKernel });
+  const { keptCode } = options;
+  const guest = await prepareGuest(work, { suites, only, qemu: qemu !== undefined, mereKernel, keptCode });
   if (guest.programs === undefined) say("gcc was not found, so there are no programs to measure; install gcc");
   if (guest.debian !== undefined && guest.debian.prefix === undefined)
     say("this user can run nothing in another root directory, so Debian's programs have no native column");
@@ -116,7 +117,7 @@ async function compareEngines(work: string, options: BenchOptions): Promise<void
     `load average at the end ${loadavg()[0]!.toFixed(1)}`,
     qemu ?? "no QEMU",
     `guest: Debian linux-image-${guest.kernel.version} ${guest.kernel.packageVersion}, 1 vCPU where nothing else is said, ${MEMORY_MIB} MiB`,
-    `medians of ${options.runs} ${options.runs === 1 ? "round" : "rounds"}, programs at ${options.scale} % of their size, ${new Date().toISOString().slice(0, 10)}`,
+    `medians of ${options.runs} ${options.runs === 1 ? "round" : "rounds"}, programs at ${options.scale} % of their size, Mere ${options.keptCode ? "with" : "without"} code that was kept by earlier rounds and runs, ${new Date().toISOString().slice(0, 10)}`,
   ];
   const report = renderReport(results, circumstances);
   console.log(report);
@@ -127,8 +128,8 @@ async function compareEngines(work: string, options: BenchOptions): Promise<void
 /** --engine: one boot for all programs that want the same number of processors. */
 async function runOneEngine(work: string, options: BenchOptions, engine: "mere" | "qemu" | "native"): Promise<void> {
   const suites = options.parts.flatMap((part): readonly SuiteName[] => PARTS[part]);
-  const { only, scale, mereKernel } = options;
-  const guest = await prepareGuest(work, { suites, only, qemu: engine === "qemu", mereKernel });
+  const { only, scale, mereKernel, keptCode } = options;
+  const guest = await prepareGuest(work, { suites, only, qemu: engine === "qemu", mereKernel, keptCode });
   for (let n = 1; n <= options.runs; n++) {
     for (const cpus of new Set(suites.map((suite) => SUITES[suite].cpus))) {
       const wanted = suites.filter(
@@ -176,7 +177,13 @@ async function compareFeatures(work: string, options: BenchOptions): Promise<voi
     return false;
   });
   const loads = chosen.map(({ load }) => load);
-  const guest = await prepareGuest(work, { suites: suitesOf(chosen), only: loads, qemu: false, mereKernel: undefined });
+  const guest = await prepareGuest(work, {
+    suites: suitesOf(chosen),
+    only: loads,
+    qemu: false,
+    mereKernel: undefined,
+    keptCode: options.keptCode,
+  });
   const samples: FeatureSamples = new Map();
   for (let n = 1; n <= options.runs; n++) {
     say(`round ${n} of ${options.runs}`);

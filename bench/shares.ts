@@ -171,7 +171,7 @@ try {
     if (i < 50) mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, `file-${i}`), Buffer.alloc((i * 37) % (2 * FILE_BYTES) || 1, `${i} `));
   }
-  const guest = await prepareGuest(work, { suites: [], only: [], qemu: false, mereKernel: undefined });
+  const guest = await prepareGuest(work, { suites: [], only: [], qemu: false, mereKernel: undefined, keptCode: true });
   const generic = await genericKernel(guest.kernel.version, work);
   const initrdFile = join(work, "initrd");
   writeFileSync(initrdFile, await initrd(generic.modules));

@@ -30,6 +30,8 @@ export interface VmOptions {
   readonly writable?: boolean;
   /** Mere: the shipped `mere run`, or a process that also tells instructions (bench/mere-process.ts), which only knows switches. */
   readonly counted?: boolean;
+  /** Mere uses what earlier VMs have translated; it does if absent. */
+  readonly keptCode?: boolean;
   readonly switches?: MereSwitches | undefined;
   /** Mere, counted: a directory for a processor profile of each of its threads. */
   readonly profile?: string | undefined;

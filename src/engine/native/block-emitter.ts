@@ -20,7 +20,7 @@ import {
   TLB_WRITE,
   W16,
 } from "./operands.ts";
-import { MergedAccesses, Role } from "./merged-accesses.ts";
+import { isPlain, MergedAccesses, Role } from "./merged-accesses.ts";
 import type { Treatment } from "./supported.ts";
 import type { Routines } from "./routines.ts";
 
@@ -57,9 +57,12 @@ export const StubKind = {
   MISSED: 3,
   /** (Info, where the block goes on): the host has not the guest's x87 registers. */
   X87: 4,
-  /** (host register that is the base, and from bit 4 on bytes of the group; where they begin; where to begin again; Info; displacement of the access). */
+  /** (begin and end of the code that loads the address of the group, as MISSED; where to begin again; Info; distance of the access from there; bytes of the group, and OTHERS_WRITE) */
   GROUP_MISSED: 5,
 } as const;
+
+/** The group's first access reads, and another one writes. */
+const OTHERS_WRITE = 1 << 16;
 
 const segmentBase = (segment: number): RegisterOrMemory => field(segment === 4 ? Reg.FS_BASE : Reg.GS_BASE);
 
@@ -106,8 +109,8 @@ export abstract class BlockEmitter {
   protected get info(): number {
     return this.offset | ((this.count - this.index) << Info.AHEAD);
   }
-  /** Notes code that is to be written out of line. @param from offset of the displacement of the jump to it  @param a, b, c, d, e see StubKind */
-  protected stub(kind: number, from: number, a: number, b = 0, c = 0, d = 0, e = 0): void {
+  /** Notes code that is to be written out of line. @param from offset of the displacement of the jump to it  @param a, b, c, d, e, f see StubKind */
+  protected stub(kind: number, from: number, a: number, b = 0, c = 0, d = 0, e = 0, f = 0): void {
     const stubs = this.#stubs;
     const at = this.#nextStub;
     stubs[at] = kind;
@@ -117,7 +120,7 @@ export abstract class BlockEmitter {
     stubs[at + Stub.FIRST + 2] = c;
     stubs[at + Stub.FIRST + 3] = d;
     stubs[at + Stub.FIRST + 4] = e;
-    stubs[at + Stub.FIRST + 5] = 0;
+    stubs[at + Stub.FIRST + 5] = f;
     this.#nextStub = at + Stub.FIELDS;
   }
   protected beginStubs(): void {
@@ -158,21 +161,27 @@ export abstract class BlockEmitter {
     a.codeOffset(stubs[first + 2]);
     if (after > 0) this.#writeSplit(end, after, (info & (1 << Info.WRITE)) !== 0);
   }
-  /** The group may lie in two pages: then the block has to do without groups. */
+  /** The group may lie in two pages, or in one that others of it may not write to yet: the interpreter does this instruction then, and if that is often the block has to do without groups. */
   #writeGroupMissed(first: number, info: number): void {
     const { a } = this;
     const stubs = this.#stubs;
-    const [base, bytes] = [stubs[first] & 15, stubs[first] >> 4];
-    a.lea(ADDRESS, memory(base, stubs[first + 1]));
+    const load = stubs[first];
+    const bytes = stubs[first + 5] & ~OTHERS_WRITE;
+    const others = bytes !== stubs[first + 5];
+    if (others) a.op(0x3b, ADDRESS, TLB_READ, W);
+    const readable = others ? a.branchAhead(Cc.Z) : 0;
+    if (load < 0) a.moveRegister(ADDRESS, -1 - load);
+    else a.copy(load, stubs[first + 1]);
     a.load32(SCRATCH, register(ADDRESS));
     a.arithmetic(4, register(SCRATCH), PAGE - 1, false);
     a.arithmetic(7, register(SCRATCH), PAGE - bytes, false);
     const crossing = a.branchAhead(Cc.A);
-    a.lea(ADDRESS, memory(base, stubs[first + 4]));
+    if (stubs[first + 4] !== 0) a.lea(ADDRESS, memory(ADDRESS, stubs[first + 4]));
     a.call(this.routines.missed);
     a.word(info);
     a.codeOffset(stubs[first + 2]);
     a.bind(crossing);
+    if (others) a.bind(readable);
     a.op(0xc7, 0, field(Engine.CROSSING));
     a.codeOffset(this.start);
     this.writeInterpret(info);
@@ -296,7 +305,7 @@ export abstract class BlockEmitter {
     const base = d.base < 0 ? NONE : HOST_OF[d.base];
     const index = d.index < 0 ? NONE : HOST_OF[d.index];
     const simple = base >= 0 && d.index < 0 && d.segment < 4;
-    if (this.isMerged) return this.#mergedAccess(base, d.disp, size, write);
+    if (this.isMerged) return this.#mergedOperand(d, size, write);
     if (simple && d.disp === 0) this.accessAt(base, size, write, align);
     else {
       const from = this.beginAccess();
@@ -348,7 +357,10 @@ export abstract class BlockEmitter {
   /** The same for the 8 bytes at a register and a displacement. */
   protected stackMemory(n: number, disp: number, write: boolean): RegisterOrMemory {
     const base = HOST_OF[n];
-    if (this.isMerged) return this.#mergedAccess(base, disp, 8, write);
+    if (this.isMerged) {
+      this.#mergedAccess(n, -1, 0, disp, 8, write);
+      return memory(ADDRESS, disp, base, 0, true);
+    }
     if (disp === 0) this.accessAt(base, 8, write, 0);
     else {
       const from = this.beginAccess();
@@ -361,22 +373,53 @@ export abstract class BlockEmitter {
   protected get isMerged(): boolean {
     return this.merges && this.accesses.merged[this.index].role !== Role.NONE;
   }
-  #mergedAccess(base: number, disp: number, size: number, write: boolean): RegisterOrMemory {
-    const { a } = this;
-    const { role, group, low, bytes } = this.accesses.merged[this.index];
-    const addend = field(Native.ADDENDS + 8 * group);
-    if (role === Role.COVERED) a.load64(ADDRESS, addend);
-    else {
-      const retry = this.beginAccess();
-      if (low !== 0) a.lea(ADDRESS, memory(base, low));
-      this.#writeCheck(low === 0 ? base : ADDRESS, bytes, write);
-      const info = this.info | (write ? 1 << Info.WRITE : 0) | (size << Info.SIZE);
-      this.stub(StubKind.GROUP_MISSED, a.branchAhead(Cc.NZ), base | (bytes << 4), low, retry, info, disp);
-      a.load64(ADDRESS, TLB_ADDEND);
-      a.store64(addend, ADDRESS);
+  #mergedOperand(d: Decoded, size: number, write: boolean): RegisterOrMemory {
+    if (d.ripRelative) {
+      const disp = this.offset + d.length + d.disp;
+      this.#mergedAccess(NONE, NONE, 0, disp, size, write);
+      return memory(ADDRESS, disp, NONE, 0, true);
     }
+    this.#mergedAccess(d.base, d.index, d.scale, d.disp, size, write);
+    if (isPlain(d)) return memory(ADDRESS, d.disp, HOST_OF[d.base], 0, true);
+    return memory(ADDRESS, d.disp, d.index < 0 ? NONE : HOST_OF[d.index], d.scale, true);
+  }
+  /** ADDRESS is what has to be added to an address in the current instruction's group; where that goes by more than one host register, its base is part of it.
+   *  @param base, index numbers of the guest's registers; no base: the page of the code */
+  #mergedAccess(base: number, index: number, scale: number, disp: number, size: number, write: boolean): void {
+    const { a } = this;
+    const { role, group, low, bytes, others } = this.accesses.merged[this.index];
+    const addend = field(Native.ADDENDS + 8 * group);
     this.#lastAccess = -1;
-    return memory(ADDRESS, disp, base, 0, true);
+    if (role === Role.COVERED) return a.load64(ADDRESS, addend);
+    const retry = this.beginAccess();
+    const isAlone = base >= 0 && HOST_OF[base] !== IN_MEMORY && index < 0;
+    const direct = isAlone && low === 0;
+    if (!direct) this.#address(base, index, scale, low);
+    const loaded = a.at;
+    this.#writeCheck(direct ? HOST_OF[base] : ADDRESS, bytes, write || others);
+    const info = this.info | (write ? 1 << Info.WRITE : 0) | (size << Info.SIZE);
+    const span = bytes | (others ? OTHERS_WRITE : 0);
+    const missed = a.branchAhead(Cc.NZ);
+    this.stub(
+      StubKind.GROUP_MISSED,
+      missed,
+      direct ? -1 - HOST_OF[base] : retry,
+      loaded,
+      retry,
+      info,
+      disp - low,
+      span,
+    );
+    a.load64(ADDRESS, TLB_ADDEND);
+    if (!isAlone) a.op(0x03, ADDRESS, base < 0 ? PAGE_VA : this.gpr(base), W);
+    a.store64(addend, ADDRESS);
+  }
+  /** The linear address to ADDRESS; flags stay. */
+  #address(base: number, index: number, scale: number, disp: number): void {
+    const { a } = this;
+    let from = base < 0 ? IN_MEMORY : HOST_OF[base];
+    if (from === IN_MEMORY) a.load64((from = ADDRESS), base < 0 ? PAGE_VA : gprField(base));
+    a.lea(ADDRESS, memory(from, disp, index < 0 ? NONE : HOST_OF[index], scale));
   }
   /** What follows brings an address to ADDRESS. */
   protected beginAccess(): number {

@@ -76,7 +76,7 @@ export class BlockTranslator extends X87Instructions {
     this.start = written.code = a.at;
     a.relativeCount = 0;
     this.inOnePage = inOnePage;
-    this.merges = written.grouped = inOnePage && this.#findGroups();
+    this.merges = written.grouped = inOnePage && this.#findGroups(from);
     // alone, an instruction has exact flags: it is looked at by itself
     this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
     this.flags = Place.FILE;
@@ -158,10 +158,14 @@ export class BlockTranslator extends X87Instructions {
     }
     return at;
   }
-  #findGroups(): boolean {
+  #findGroups(from: number): boolean {
     const { accesses } = this;
     accesses.begin();
-    for (let i = 0; i < this.count; i++) accesses.add(i, this.#decoded[i], treatment(this.#decoded[i].row));
+    for (let i = 0, next = from; i < this.count; i++) {
+      const d = this.#decoded[i];
+      next += d.length;
+      accesses.add(i, d, treatment(d.row), next);
+    }
     return accesses.any;
   }
   #findNeeded(ahead: boolean): void {
