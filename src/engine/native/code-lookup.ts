@@ -82,41 +82,51 @@ function writeLandings(
   takeTarget();
   a.op(0x85, ADDRESS, register(ADDRESS), W);
   const upper = a.branchAhead(Cc.S);
-  writeFindByCache(a, false, (cc) => a.branch(cc, lookup));
-  a.raw(0xff, 0xe0); // jmp rax
-  a.bind(upper);
-  writeFindByCache(a, true, (cc) => a.branch(cc, lookup));
-  a.raw(0xff, 0xe0);
-
-  const unknown = a.at;
-  a.byte(0x58); // pop rax
-  a.jump(lookup);
-  const write = (kernel: boolean, fail: number): number => {
+  for (const kernel of [false, true]) {
+    if (kernel) a.bind(upper);
+    const fails = writeFindByCache(a, kernel);
+    a.raw(0xff, 0xe0); // jmp rax
+    for (const each of fails) a.bind(each);
+    giveRip(a, kernel);
+    a.jump(lookup);
+  }
+  const land = (kernel: boolean): number => {
     const { at } = a;
-    writeFindByCache(a, kernel, (cc) => a.branch(cc, fail));
+    const fails = writeFindByCache(a, kernel);
     a.byte(0xc3);
+    for (const each of fails) a.bind(each);
+    giveRip(a, kernel);
+    a.byte(0x58); // pop rax
+    a.jump(lookup);
     return at;
   };
-  const land = write(false, unknown);
-  const landInKernel = write(true, unknown);
-
-  const unknownChecked = a.at;
-  a.moveRegister(SCRATCH, ADDRESS);
-  a.shift(7, register(SCRATCH), 47, true);
-  a.arithmetic(0, register(SCRATCH), 1);
-  a.arithmetic(7, register(SCRATCH), 1);
-  a.branch(Cc.BE, unknown);
-  a.byte(0x58);
-  a.arithmetic(0, register(SCRATCH), JUMP_BYTES);
-  a.op(0x63, ADDRESS, memory(SCRATCH, 4), W);
-  a.op(0x2b, HOST_OF[RSP], register(ADDRESS), W);
-  interpretAt();
+  const landChecked = (kernel: boolean): number => {
+    const { at } = a;
+    const fails = writeFindByCache(a, kernel);
+    a.byte(0xc3);
+    for (const each of fails) a.bind(each);
+    giveRip(a, kernel);
+    a.moveRegister(SCRATCH, ADDRESS);
+    a.shift(7, register(SCRATCH), 47, true);
+    a.arithmetic(0, register(SCRATCH), 1);
+    a.arithmetic(7, register(SCRATCH), 1);
+    const invalid = a.branchAhead(Cc.A);
+    a.byte(0x58);
+    a.jump(lookup);
+    a.bind(invalid);
+    a.byte(0x58);
+    a.arithmetic(0, register(SCRATCH), JUMP_BYTES);
+    a.op(0x63, ADDRESS, memory(SCRATCH, 4), W);
+    a.op(0x2b, HOST_OF[RSP], register(ADDRESS), W);
+    interpretAt();
+    return at;
+  };
   return {
     goTo,
-    land,
-    landInKernel,
-    landChecked: write(false, unknownChecked),
-    landInKernelChecked: write(true, unknownChecked),
+    land: land(false),
+    landInKernel: land(true),
+    landChecked: landChecked(false),
+    landInKernelChecked: landChecked(true),
   };
 }
 /** The distance of the code cache's entry for RIP in ADDRESS, to SCRATCH. */
@@ -127,22 +137,24 @@ function loadPlace(a: Assembler): void {
   a.arithmetic(4, register(SCRATCH), -CodeCacheEntry.BYTES & ((1 << HASH_BITS) - 1), false);
 }
 const code = (at: number): RegisterOrMemory => memory(FILE, VCPU_CODE_CACHE + at - FILE_BIAS, SCRATCH);
+const key = (kernel: boolean): RegisterOrMemory => field(kernel ? Native.CODE_KEY_GLOBAL : Native.CODE_KEY);
 /** The address of the code for RIP in ADDRESS to SCRATCH, by the code cache. ADDRESS and flags are lost.
- *  @param kernel is RIP most likely in global pages of the kernel?  @param fail writes a jump, if the condition holds, to what is done where RIP is not in the cache;
- *  ADDRESS is still RIP there */
-function writeFindByCache(a: Assembler, kernel: boolean, fail: (cc: number) => void): void {
+ *  @param kernel is RIP most likely in global pages of the kernel?  @returns jumps to what is done where RIP is not in the cache; ADDRESS is its key there */
+function writeFindByCache(a: Assembler, kernel: boolean): readonly number[] {
+  a.op(0x33, ADDRESS, key(kernel), W);
   a.arithmetic(7, field(Reg.ATTENTION), 0, false);
-  fail(Cc.NZ);
+  const attention = a.branchAhead(Cc.NZ);
   loadPlace(a);
-  a.op(0x3b, ADDRESS, code(CodeCacheEntry.RIP), W);
-  fail(Cc.NZ);
-  a.load32(ADDRESS, field(kernel ? Engine.CODE_TAG_GLOBAL : Engine.CODE_TAG));
-  a.op(0x3b, ADDRESS, code(CodeCacheEntry.TAG));
-  a.load64(ADDRESS, code(CodeCacheEntry.RIP));
-  fail(Cc.NZ);
+  a.op(0x3b, ADDRESS, code(CodeCacheEntry.KEY), W);
+  const another = a.branchAhead(Cc.NZ);
   a.load64(ADDRESS, code(CodeCacheEntry.PAGE));
   a.store64(field(Reg.PAGE_VA), ADDRESS);
   a.load64(SCRATCH, code(CodeCacheEntry.CODE));
+  return [attention, another];
+}
+/** RIP from its key. */
+function giveRip(a: Assembler, kernel: boolean): void {
+  a.op(0x33, ADDRESS, key(kernel), W);
 }
 /** SCRATCH is the distance of an entry of the jump cache that is the one for ADDRESS, RCX its tag; RCX is in TEMP. What is found is noted in the code cache. */
 function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
@@ -155,10 +167,11 @@ function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
   a.load32(RCX, memory(RCX, RegionEntry.LABEL, SCRATCH));
   a.op(0x03, RCX, field(Native.CODE), W);
   loadPlace(a);
-  a.store64(code(CodeCacheEntry.RIP), ADDRESS);
   a.store64(code(CodeCacheEntry.CODE), RCX);
   a.load32(RCX, field(Native.TEMP3));
-  a.store32(code(CodeCacheEntry.TAG), RCX);
+  a.shift(4, register(RCX), 48, true);
+  a.op(0x33, RCX, register(ADDRESS), W);
+  a.store64(code(CodeCacheEntry.KEY), RCX);
   a.moveRegister(RCX, ADDRESS);
   a.arithmetic(4, register(RCX), -4096);
   a.store64(code(CodeCacheEntry.PAGE), RCX);

@@ -1,6 +1,6 @@
 /* Where native code keeps the guest's registers, and its words in the register file. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
-import { TLB_ENTRIES, TLB_ENTRY_BYTES } from "../wasm/layout.ts";
+import { Engine, TLB_ENTRIES, TLB_ENTRY_BYTES } from "../wasm/layout.ts";
 import { Host } from "./assembler.ts";
 
 /** In no host register: in the register file. */
@@ -50,6 +50,9 @@ export const Native = {
   TEMP3: Reg.ENGINE + 0x130,
   /** i64: host address of the executor's code. */
   CODE: Reg.ENGINE + 0x138,
+  /** i64: the lower 16 bits of the tag in force as the upper ones, and nothing below: of the current address space, and of global pages. */
+  CODE_KEY: Engine.CODE_TAG - 6,
+  CODE_KEY_GLOBAL: Engine.CODE_TAG_GLOBAL - 6,
   /** i64: that of the frames memory. */
   RAM: Reg.ENGINE + 0x160,
   /** i32: 1 while the host's x87 registers are the guest's; 2 if they were when native code was left. */

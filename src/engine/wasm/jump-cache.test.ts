@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Reg } from "../../isa/registers.ts";
 import { JumpCache } from "./jump-cache.ts";
-import { Engine, VCPU_BYTES } from "./layout.ts";
+import { BANK_SETS, Engine, VCPU_BYTES } from "./layout.ts";
 
 const [LOW, HIGH] = [0x8100_1230 | 0, -1];
 
@@ -45,6 +45,23 @@ test("a flush of a set changes its tags alone, a flush of global pages theirs", 
   assert.equal(jumps.tag(true), before[1]);
   jumps.flushGlobal();
   assert.notEqual(jumps.tag(true), before[1]);
+  setCpl(0);
+});
+
+test("tags in force at one time differ in their lower 16 bits, however many there were", () => {
+  const { jumps, word, setCpl } = cache();
+  for (let n = 0; n < 200_000; n++) {
+    jumps.flushSet(n % 3);
+    if (n % 4999 > 12) continue; // some at a time, by and by at all places
+    const tags: number[] = [word(Engine.TAG_GLOBAL)];
+    for (let set = 0; set < BANK_SETS; set++) {
+      jumps.select(set, false);
+      tags.push(word(Engine.TAG_SUPERVISOR), word(Engine.TAG_USER));
+    }
+    const keys = new Set(tags.map((tag) => tag & 0xffff));
+    assert.equal(keys.size, tags.length);
+    assert.ok(!keys.has(0));
+  }
   setCpl(0);
 });
 

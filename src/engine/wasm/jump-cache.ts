@@ -26,6 +26,8 @@ const BLOCK = 12;
 const NO_TAG = 1;
 /** Tags of vCPU n begin at n times this: what an executor notes by tag is about one vCPU. */
 const TAGS = 2 ** 28;
+/** What tags have in common that are in force at one time but for these lower bits, by which native code knows them. */
+const KEY_BITS = 16;
 const MAX_INSTRUCTION = 15;
 const PAGE = 4096;
 
@@ -184,7 +186,17 @@ export class JumpCache {
 
   #newTag(): number {
     if (this.#last >= this.#first + TAGS - 2 * (BANK_SETS + 2)) this.flushAll();
+    else if ((this.#last + 2) >> KEY_BITS !== this.#last >> KEY_BITS) this.#renumber();
     return (this.#last += 2);
+  }
+  /** New tags for everything. */
+  #renumber(): void {
+    const words = this.#words;
+    this.#empty();
+    this.#last += 2;
+    for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#last += 2;
+    words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#last += 2;
+    this.select(this.#set, words[this.#area + (Reg.CPL >> 2)] === 3);
   }
   flushSet(set: number): void {
     this.#sets[set] = this.#newTag();
@@ -245,7 +257,7 @@ export class JumpCache {
     const words = this.#words;
     for (let entry = this.#codes; entry < this.#codesEnd; entry += CodeCacheEntry.BYTES >> 2) {
       const each = pageOf(words[entry], words[entry + 1]);
-      if (each === page || each === ((page - 1) | 0)) words[entry + (CodeCacheEntry.TAG >> 2)] = 0;
+      if (each === page || each === ((page - 1) | 0)) words[entry] = words[entry + 1] = 0;
     }
   }
   #dropIf(index: number, page: number): void {

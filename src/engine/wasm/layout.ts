@@ -72,10 +72,10 @@ export const JUMP_PAGES = 32768;
 
 export const VCPU_JUMP_CACHE = Reg.SIZE;
 export const VCPU_JUMP_PAGES = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
-/** Before the jump cache: native code by RIP. An entry's tag is as in the jump cache; CODE is the code's host address, PAGE that of the linear page. */
+/** Before the jump cache: native code by RIP. KEY is RIP, its upper 16 bits XORed with those of the jump cache's tag; CODE is the code's host address, PAGE that of the linear page. */
 export const VCPU_CODE_CACHE = VCPU_JUMP_PAGES + JUMP_PAGES / 8;
 export const CODE_CACHE_ENTRIES = 16384;
-export const CodeCacheEntry = { BYTES: 32, RIP: 0, TAG: 8, CODE: 16, PAGE: 24 } as const;
+export const CodeCacheEntry = { BYTES: 32, KEY: 0, CODE: 16, PAGE: 24 } as const;
 export const VCPU_TLB = VCPU_CODE_CACHE + CODE_CACHE_ENTRIES * CodeCacheEntry.BYTES;
 /** A bank that stays empty: while it is chosen every access is looked at (alignment checks). */
 export const VCPU_EMPTY_BANK = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
@@ -179,9 +179,9 @@ export const Engine = {
   BANK_SET: Reg.ENGINE + 60,
   /** i64: the third word of the flags that FLAG_KIND is about. */
   FLAG_THIRD: Reg.ENGINE + 64,
-  /** Tags of jump cache entries that are valid now: the current address space's, and that of global pages. */
-  CODE_TAG: Reg.ENGINE + 72,
-  CODE_TAG_GLOBAL: Reg.ENGINE + 76,
+  /** Tags of jump cache entries that are valid now: the current address space's, and that of global pages. The 8 bytes before each are 0 (Native.CODE_KEY). */
+  CODE_TAG: Reg.ENGINE + 0x170,
+  CODE_TAG_GLOBAL: Reg.ENGINE + 0x17c,
   /** What they are chosen from: the address space's for user and for supervisor code, global for supervisor code. */
   TAG_USER: Reg.ENGINE + 80,
   TAG_SUPERVISOR: Reg.ENGINE + 84,
