@@ -88,8 +88,12 @@ export abstract class BlockEmitter {
   /** Instructions of the block. */
   protected count = 0;
   protected readonly accesses = new MergedAccesses();
-  /** Does each of the block's accesses lie in one page, most likely? */
+  /** Has the block no code for accesses in two pages? */
   protected inOnePage = false;
+  /** Is there code without groups as well, for groups that lie in two pages? */
+  protected copies = false;
+  /** By two: offset of the displacement of a jump there, and the instruction's number. */
+  readonly #toCopy: number[] = [];
   /** Are they made sure of in groups? */
   protected merges = false;
   /** Offset in the code of the block. */
@@ -161,15 +165,13 @@ export abstract class BlockEmitter {
     a.codeOffset(stubs[first + 2]);
     if (after > 0) this.#writeSplit(end, after, (info & (1 << Info.WRITE)) !== 0);
   }
-  /** The group may lie in two pages, or in one that others of it may not write to yet: the interpreter does this instruction then, and if that is often the block has to do without groups. */
+  /** The group may lie in two pages, or in one that others of it may not write to: the interpreter does this instruction then, and if that is often the block has to do without groups. */
   #writeGroupMissed(first: number, info: number): void {
     const { a } = this;
     const stubs = this.#stubs;
     const load = stubs[first];
     const bytes = stubs[first + 5] & ~OTHERS_WRITE;
     const others = bytes !== stubs[first + 5];
-    if (others) a.op(0x3b, ADDRESS, TLB_READ, W);
-    const readable = others ? a.branchAhead(Cc.Z) : 0;
     if (load < 0) a.moveRegister(ADDRESS, -1 - load);
     else a.copy(load, stubs[first + 1]);
     a.load32(SCRATCH, register(ADDRESS));
@@ -178,13 +180,30 @@ export abstract class BlockEmitter {
     const crossing = a.branchAhead(Cc.A);
     if (stubs[first + 4] !== 0) a.lea(ADDRESS, memory(ADDRESS, stubs[first + 4]));
     a.call(this.routines.missed);
-    a.word(info);
+    a.word(others ? info | (1 << Info.WRITE) | (1 << Info.OTHERS) : info);
     a.codeOffset(stubs[first + 2]);
     a.bind(crossing);
-    if (others) a.bind(readable);
+    if (this.copies) {
+      const ahead = (info >> Info.AHEAD) & (2 ** Info.AHEAD_BITS - 1);
+      this.#toCopy.push(a.jumpAhead(), this.count - ahead);
+      return;
+    }
     a.op(0xc7, 0, field(Engine.CROSSING));
     a.codeOffset(this.start);
     this.writeInterpret(info);
+  }
+  protected endCopy(): void {
+    this.#toCopy.length = 0;
+  }
+  /** In code without groups: jumps come to an instruction with the flags in the register file. */
+  protected beginInstruction(): void {
+    const jumps = this.#toCopy;
+    if (this.merges || jumps.length === 0) return;
+    for (let i = 0; i < jumps.length; i += 2) {
+      if (jumps[i + 1] !== this.index) continue;
+      this.giveUpFlags();
+      this.a.bind(jumps[i]);
+    }
   }
   /** What was written last may use its operand in memory on a copy. */
   protected mayLieInTwoPages(): void {

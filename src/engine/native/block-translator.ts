@@ -4,6 +4,7 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded } from "../../isa/decode.ts";
 import { Cc } from "./assembler.ts";
 import { Place, type Sites, StubKind } from "./block-emitter.ts";
+import { Role } from "./merged-accesses.ts";
 import { FUEL } from "./operands.ts";
 import { X87Instructions } from "./x87-instructions.ts";
 import { readRaw } from "./raw.ts";
@@ -14,6 +15,16 @@ const PAGE = 4096;
 export const MOST_INSTRUCTIONS = 64;
 /** So many instructions are looked at, where a block goes on, for one that writes the flags. */
 const MOST_AHEAD = 4;
+
+/** Where accesses of a block lie, most likely. */
+export const Pages = {
+  /** Each by itself, in one page or two. */
+  ANY: 0,
+  /** In one page: they are made sure of in groups, and what is in two is the interpreter's. */
+  ONE: 1,
+  /** Often in one page, sometimes in two: groups, and code without them as well. */
+  BOTH: 2,
+} as const;
 
 /** What was written. */
 export interface Written {
@@ -54,8 +65,7 @@ export class BlockTranslator extends X87Instructions {
 
   /** Writes a block: its instructions up to a jump, to one that is not supported, or to `limit`.
    *  @param bytes that have it  @param page offset in `bytes` of the page's first byte  @param from, limit offsets in the page  @param most instructions
-   *  @param kernel is it most likely the kernel's?
-   *  @param inOnePage does each access lie in one page, most likely? Then they are made sure of in groups, and those in two pages are the interpreter's  @returns one object, reused */
+   *  @param kernel is it most likely the kernel's?  @param pages Pages  @returns one object, reused */
   translate(
     bytes: Uint8Array,
     page: number,
@@ -63,7 +73,7 @@ export class BlockTranslator extends X87Instructions {
     limit: number,
     most: number,
     kernel: boolean,
-    inOnePage = false,
+    pages: number = Pages.ANY,
   ): Written {
     const { a } = this;
     const written = this.#written;
@@ -75,8 +85,9 @@ export class BlockTranslator extends X87Instructions {
     if (this.count === 0) return written;
     this.start = written.code = a.at;
     a.relativeCount = 0;
-    this.inOnePage = inOnePage;
-    this.merges = written.grouped = inOnePage && this.#findGroups(from);
+    this.inOnePage = pages === Pages.ONE;
+    this.merges = written.grouped = pages !== Pages.ANY && this.#findGroups(from);
+    this.copies = this.merges && pages === Pages.BOTH;
     // alone, an instruction has exact flags: it is looked at by itself
     this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
     this.flags = Place.FILE;
@@ -84,28 +95,45 @@ export class BlockTranslator extends X87Instructions {
     const none = a.branchAhead(Cc.S);
     this.stub(StubKind.FUEL, none, from, a.at);
     this.sseChecked = this.x87Checked = false;
+    this.#write(page, from, 0);
+    const end = a.at;
+    a.at = this.cold;
+    this.writeStubs();
+    if (this.copies) this.#writeCopy(page, from);
+    this.cold = a.at;
+    a.at = end;
+    return written;
+  }
+  /** Writes the instructions from number `first` on. @param from offset of the first one's in the page */
+  #write(page: number, from: number, first: number): void {
     let ended = false;
     let at = from;
-    for (let i = 0; i < this.count; i++) {
+    for (let i = first; i < this.count; i++) {
       const d = this.#decoded[i];
       this.offset = at;
       this.index = i;
       this.treatment = treatment(d.row);
+      this.beginInstruction();
       if (this.treatment.sse && !this.sseChecked) this.checkSse();
       ended = this.#instruction(d, page + at);
       at += d.length;
       if (this.#needed[i] === 0) this.flags = Place.FILE;
     }
-    if (!ended) {
-      this.saveFlags();
-      this.goTo(at);
-    }
-    const end = a.at;
-    a.at = this.cold;
+    if (ended) return;
+    this.saveFlags();
+    this.goTo(at);
+  }
+  /** The block once more, without groups, from the first one's first access on. */
+  #writeCopy(page: number, from: number): void {
+    const first = this.accesses.merged.findIndex(({ role }) => role === Role.FIRST);
+    for (let i = 0; i < first; i++) from += this.#decoded[i].length;
+    this.merges = false;
+    this.flags = Place.FILE;
+    this.sseChecked = this.x87Checked = false;
+    this.beginStubs();
+    this.#write(page, from, first);
+    this.endCopy();
     this.writeStubs();
-    this.cold = a.at;
-    a.at = end;
-    return written;
   }
   /** @returns how many instructions the block has */
   #decode(page: number, from: number, limit: number, most: number): number {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { closeSync, openSync, readSync } from "node:fs";
 import { describe, test } from "node:test";
 import { Assembler } from "./assembler.ts";
-import { BlockTranslator, newWritten, type Written } from "./block-translator.ts";
+import { BlockTranslator, newWritten, Pages, type Written } from "./block-translator.ts";
 import { Header, indexOf, KeptCode, type KeptFiles, MAGIC, recordWords, SLOT_BYTES } from "./kept-code.ts";
 import { writeRoutines } from "./routines.ts";
 
@@ -45,7 +45,7 @@ class Workshop {
     this.translator.cold = COLD;
   }
   translate(guest: Uint8Array, page: number, from: number): Written {
-    return this.translator.translate(guest, page, from, PAGE, 64, false, true);
+    return this.translator.translate(guest, page, from, PAGE, 64, false, Pages.ONE);
   }
   keeping(files: Partial<KeptFiles>): KeptCode {
     const nothing = { mapped: [], append: () => undefined, finish: () => undefined, used: () => undefined };

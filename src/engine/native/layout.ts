@@ -71,7 +71,8 @@ export const Native = {
 export const INDEX_SHIFT: number = 12 - Math.log2(TLB_ENTRY_BYTES);
 export const INDEX_MASK: number = (TLB_ENTRIES - 1) * TLB_ENTRY_BYTES;
 
-/** Fields of INFO: offset in the page of RIP; instructions of the block from this one on; of an access: does it write, its size, and can it be done in two pages. */
+/** Fields of INFO: offset in the page of RIP; instructions of the block from this one on; of an access: does it write, its size, can it be done in two pages, and is it a read
+ *  for which a page is wanted that may be written to? */
 export const Info = {
   OFFSET_BITS: 12,
   AHEAD: 12,
@@ -80,6 +81,7 @@ export const Info = {
   SIZE: 20,
   SIZE_BITS: 5,
   SPLIT: 25,
+  OTHERS: 26,
 } as const;
 
 /** Why native code was left. */

@@ -11,15 +11,15 @@ import type { HotCode, HotCodeCounts } from "../wasm/hot-code.ts";
 import { Engine, REGION_HANDLERS } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Assembler } from "./assembler.ts";
-import { BlockTranslator, MOST_INSTRUCTIONS, newWritten, type Written } from "./block-translator.ts";
+import { BlockTranslator, MOST_INSTRUCTIONS, newWritten, Pages, type Written } from "./block-translator.ts";
 import { entryModule } from "./entry-function.ts";
 import { KeptCode, type KeptFiles } from "./kept-code.ts";
 import { Context, FILE_BIAS } from "./layout.ts";
 import { type HostAddresses, writeRoutines } from "./routines.ts";
 
 const PAGE = 4096;
-/** So often a block may be left because its accesses lie in two pages. */
-const MOST_CROSSINGS = 16;
+/** So often a block may be left because its accesses lie in two pages, before it has code for that. */
+const MOST_CROSSINGS = 4;
 /** Room for the longest block. */
 const MOST_BLOCK_BYTES = 64 * 1024;
 const MAX_INSTRUCTION = 15;
@@ -226,7 +226,15 @@ export class NativeCode implements HotCode, BlockCompiler {
     const translator = this.#translator;
     const { cold } = translator;
     const [kernel, crosses] = [this.#inKernel, this.#crosses(page + from)];
-    const written = translator.translate(this.#bytes, page, from, PAGE, MOST_INSTRUCTIONS, kernel, !crosses);
+    const written = translator.translate(
+      this.#bytes,
+      page,
+      from,
+      PAGE,
+      MOST_INSTRUCTIONS,
+      kernel,
+      crosses ? Pages.BOTH : Pages.ONE,
+    );
     if (written.count > 0 && !crosses)
       this.#kept?.note(this.#bytes, page, from, kernel, written, cold, translator.cold);
     return written;

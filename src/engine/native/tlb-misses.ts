@@ -1,5 +1,5 @@
 /* What native code does where an access is not in the TLB: at its page's other place, by a page walk, and where it lies in two pages. @source docs/native.md */
-import { Tlb, TLB_ENTRY_BYTES, TLB_OTHER } from "../wasm/layout.ts";
+import { Engine, Tlb, TLB_ENTRY_BYTES, TLB_OTHER } from "../wasm/layout.ts";
 import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { ADDRESS, INDEX_MASK, INDEX_SHIFT, Info, Left, Native, SCRATCH } from "./layout.ts";
 import { field, goToTarget, leave, loadSize, TLB, TLB_READ, TLB_WRITE, TLB_ADDEND } from "./operands.ts";
@@ -40,6 +40,12 @@ export function writeMissed(
   a.bind(whole);
   a.bind(inside);
   const miss = a.at;
+  a.test(field(Native.INFO), 1 << Info.OTHERS);
+  const own = a.branchAhead(Cc.Z);
+  a.load32(SCRATCH, field(Native.TARGET));
+  a.store32(field(Engine.CROSSING), SCRATCH);
+  leave(a, Left.INTERPRET, out);
+  a.bind(own);
   leave(a, Left.MISS, out);
   return { missed, miss };
 }
