@@ -5,7 +5,7 @@ import { createDecoder, newDecoded } from "../../isa/decode.ts";
 import { Cc } from "./assembler.ts";
 import { Place, type Sites, StubKind } from "./block-emitter.ts";
 import { Role } from "./merged-accesses.ts";
-import { FUEL } from "./operands.ts";
+import { FUEL, inWords } from "./operands.ts";
 import { X87Instructions } from "./x87-instructions.ts";
 import { readRaw } from "./raw.ts";
 import { Flags, isSupported, liveness, treatment, Way } from "./supported.ts";
@@ -30,8 +30,9 @@ export const Pages = {
 export interface Written {
   /** Instructions; 0: there is no supported one. */
   count: number;
-  /** Offset of its code. */
+  /** Offset of its code, and of what of it seldom runs; both are multiples of 4. */
   code: number;
+  cold: number;
   /** Offset in the page behind what was looked at from its beginning on. */
   to: number;
   /** Offsets in the page of what else was looked at, [from, to). */
@@ -45,6 +46,7 @@ export interface Written {
 export const newWritten = (): Written => ({
   count: 0,
   code: 0,
+  cold: 0,
   to: 0,
   aheadFrom: 0,
   aheadTo: 0,
@@ -83,7 +85,8 @@ export class BlockTranslator extends X87Instructions {
     this.sites = written.sites = [];
     this.count = written.count = this.#decode(page, from, limit, most);
     if (this.count === 0) return written;
-    this.start = written.code = a.at;
+    this.start = written.code = a.at = inWords(a.at);
+    written.cold = this.cold = inWords(this.cold);
     a.relativeCount = 0;
     this.inOnePage = pages === Pages.ONE;
     this.merges = written.grouped = pages !== Pages.ANY && this.#findGroups(from);

@@ -83,7 +83,7 @@ function fileOf(guest: Uint8Array): { readonly file: Uint8Array; readonly blocks
   const start = a.at;
   for (const [page, from, written] of places(guest, workshop)) {
     blocks++;
-    kept.note(guest, page, from, false, written, COLD, translator.cold);
+    kept.note(guest, page, from, false, written, translator.cold);
     a.at = start;
     translator.cold = COLD;
   }
@@ -105,9 +105,8 @@ describe("kept code", () => {
     for (const [page, from, written] of places(guest, direct)) {
       const record = kept.find(guest, page, from, false);
       assert.notEqual(record, 0);
-      const hot = loading.a.at;
-      const before = cold;
       cold = kept.load(record, cold, loaded);
+      const { code: hot, cold: before } = loaded;
       assert.deepEqual(loaded, written);
       assert.equal(loading.a.at, direct.a.at);
       assert.equal(cold, direct.translator.cold);

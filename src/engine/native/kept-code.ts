@@ -3,6 +3,7 @@
  * it, before any jump to another block was filled in, and where that must be changed to stand elsewhere. @source docs/native.md "Kept code" */
 import type { Written } from "./block-translator.ts";
 import { type Assembler, MOST_RELATIVES } from "./assembler.ts";
+import { inWords } from "./operands.ts";
 
 const PAGE = 4096;
 /** The key's share of the guest's code. */
@@ -45,6 +46,8 @@ const Mark = { COUNT: 0xff, KERNEL: 0x100, GROUPS: 0x200 } as const;
 const Kind = { HOT_TO_COLD: 0, HOT_TO_SHARED: 1, COLD_TO_HOT: 2, COLD_TO_SHARED: 3, OFFSET: 4 } as const;
 const KINDS = 5;
 const NO_KIND = -1;
+/** Bytes that make multiples of 4 in a record. */
+const MOST_FILLED = 9;
 
 /** Files, as the host gives them. */
 export interface KeptFiles {
@@ -88,9 +91,12 @@ export function recordKey(words: Int32Array, at: number): string {
 /** Sum of a record's words behind the sum: files of a machine that lost its power may have gaps. */
 function sumOf(words: Int32Array, at: number): number {
   const end = at + recordWords(words, at);
-  let sum = 1;
-  for (let i = at + (Field.WORDS >> 1); i < end; i++) sum = (Math.imul(sum, 31) + words[i]) | 0;
-  return sum;
+  let [sum, sums] = [1, 0];
+  for (let i = at + (Field.WORDS >> 1); i < end; i++) {
+    sum = (sum + words[i]) | 0;
+    sums = (sums + sum) | 0;
+  }
+  return sum ^ ((sums << 16) | (sums >>> 16));
 }
 
 /** What has to be added at a place of that kind. @param hot, cold where the parts of the code are */
@@ -99,6 +105,11 @@ function distance(kind: number, hot: number, cold: number): number {
   if (kind === Kind.HOT_TO_SHARED) return -hot;
   if (kind === Kind.COLD_TO_HOT) return hot - cold;
   return kind === Kind.COLD_TO_SHARED ? -cold : hot;
+}
+/** Up to the next multiple of 4. @returns that */
+function fill(bytes: Uint8Array, at: number): number {
+  while (at % 4 !== 0) bytes[at++] = 0;
+  return at;
 }
 /** Short pieces. @returns offset behind the copy */
 function copy(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): number {
@@ -190,8 +201,8 @@ export class KeptCode {
     for (let kind = 0; kind < KINDS; kind++) places += halves[at + Field.KINDS + kind];
     return record + 2 * (Field.NUMBERS + places);
   }
-  /** Writes the code of a record where the assembler is, and at `cold`. @param written gets what is known of it  @returns offset behind what was written at `cold` */
-  load(record: number, cold: number, written: Written): number {
+  /** Writes the code of a record where the assembler is, and at `coldAt`. @param written gets what is known of it  @returns offset behind what was written there */
+  load(record: number, coldAt: number, written: Written): number {
     const halves = this.#halves;
     const at = record >> 1;
     const from = halves[at + Field.FROM];
@@ -200,13 +211,14 @@ export class KeptCode {
     written.to = halves[at + Field.TO];
     written.aheadFrom = halves[at + Field.AHEAD_FROM];
     written.aheadTo = halves[at + Field.AHEAD_TO];
-    const hot = (written.code = this.#a.at);
+    const hot = (written.code = inWords(this.#a.at));
+    const cold = (written.cold = inWords(coldAt));
     const hotBytes = halves[at + Field.HOT];
     const coldBytes = halves[at + Field.COLD];
     const guestBytes = written.to - from + written.aheadTo - written.aheadFrom;
-    const code = this.#guestBytes(record) + guestBytes;
-    this.#bytes.copyWithin(hot, code, code + hotBytes);
-    this.#bytes.copyWithin(cold, code + hotBytes, code + hotBytes + coldBytes);
+    const code = inWords(this.#guestBytes(record) + guestBytes);
+    this.#copyWords(code, hot, hotBytes);
+    this.#copyWords(code + inWords(hotBytes), cold, coldBytes);
     let places = at + Field.NUMBERS;
     for (let kind = 0; kind < KINDS; kind++) {
       const base = kind === Kind.HOT_TO_COLD || kind === Kind.HOT_TO_SHARED ? hot : cold;
@@ -220,6 +232,13 @@ export class KeptCode {
     this.#a.at = hot + hotBytes;
     return cold + coldBytes;
   }
+  /** Copies code, and up to 3 bytes behind it. */
+  #copyWords(from: number, to: number, bytes: number): void {
+    const words = this.#words;
+    const end = (from + bytes + 3) >> 2;
+    let at = to >> 2;
+    for (let i = from >> 2; i < end; i++) words[at++] = words[i];
+  }
   /** Adds to numbers in the code. @param places index of the first's place  @returns index behind them */
   #move(places: number, count: number, base: number, by: number): number {
     const view = this.#view;
@@ -231,21 +250,13 @@ export class KeptCode {
     return end;
   }
 
-  /** Keeps a block that the translator has just written. @param cold, coldEnd where its cold part is */
-  note(
-    guest: Uint8Array,
-    page: number,
-    from: number,
-    kernel: boolean,
-    written: Written,
-    cold: number,
-    coldEnd: number,
-  ): void {
-    const { code, to, aheadFrom, aheadTo, sites, count } = written;
+  /** Keeps a block that the translator has just written. @param coldEnd end of its cold part */
+  note(guest: Uint8Array, page: number, from: number, kernel: boolean, written: Written, coldEnd: number): void {
+    const { code, cold, to, aheadFrom, aheadTo, sites, count } = written;
     const a = this.#a;
     const [hotBytes, coldBytes] = [a.at - code, coldEnd - cold];
     const guestBytes = to - from + aheadTo - aheadFrom;
-    const most = 2 * (Field.NUMBERS + a.relativeCount + sites.length) + guestBytes + hotBytes + coldBytes;
+    const most = 2 * (Field.NUMBERS + a.relativeCount + sites.length) + guestBytes + hotBytes + coldBytes + MOST_FILLED;
     if (a.relativeCount > a.relatives.length || most >= 0x1_0000 || this.#total + most > MOST_BYTES) return;
     const chunk = (this.#chunk ??= new Chunk());
     if (chunk.used + most + 4 > CHUNK_BYTES) this.#flush();
@@ -263,12 +274,12 @@ export class KeptCode {
     this.#classify(code, cold);
     let end = 2 * this.#notePlaces(halves, at, written, cold);
     end = copy(guest, page + from, page + to, bytes, end);
-    end = copy(guest, page + aheadFrom, page + aheadTo, bytes, end);
+    end = fill(bytes, copy(guest, page + aheadFrom, page + aheadTo, bytes, end));
+    const hot = end;
+    end = fill(bytes, copy(this.#bytes, code, a.at, bytes, end));
     const copied = end;
-    end = copy(this.#bytes, code, a.at, bytes, end);
-    end = copy(this.#bytes, cold, coldEnd, bytes, end);
-    this.#moveToZero(chunk.view, copied, code, cold);
-    while (end % 4 !== 0) bytes[end++] = 0;
+    end = fill(bytes, copy(this.#bytes, cold, coldEnd, bytes, end));
+    this.#moveToZero(chunk.view, hot, copied, code, cold);
     halves[at + Field.WORDS] = (end - begin) >> 2;
     const word = begin >> 2;
     const hash = hashOf(guest, page, from, kernel);
@@ -316,16 +327,15 @@ export class KeptCode {
     return next;
   }
   /** Makes a copy of a block's code what it would be with both parts at 0. */
-  #moveToZero(view: DataView, copied: number, code: number, cold: number): void {
-    const { relatives, relativeCount, at: end } = this.#a;
+  #moveToZero(view: DataView, hotCopied: number, coldCopied: number, code: number, cold: number): void {
+    const { relatives, relativeCount } = this.#a;
     const kinds = this.#kinds;
-    const coldCopied = copied + end - code;
     for (let i = 0; i < relativeCount; i++) {
       const kind = kinds[i];
       if (kind === NO_KIND) continue;
       const by = distance(kind, code, cold);
       const at = relatives[i] < 0 ? -1 - relatives[i] : relatives[i];
-      const to = at < cold ? copied + at - code : coldCopied + at - cold;
+      const to = at < cold ? hotCopied + at - code : coldCopied + at - cold;
       view.setInt32(to, view.getInt32(to, true) - by, true);
     }
   }

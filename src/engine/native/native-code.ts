@@ -224,7 +224,6 @@ export class NativeCode implements HotCode, BlockCompiler {
   }
   #translate(page: number, from: number): Written {
     const translator = this.#translator;
-    const { cold } = translator;
     const [kernel, crosses] = [this.#inKernel, this.#crosses(page + from)];
     const written = translator.translate(
       this.#bytes,
@@ -235,8 +234,7 @@ export class NativeCode implements HotCode, BlockCompiler {
       kernel,
       crosses ? Pages.BOTH : Pages.ONE,
     );
-    if (written.count > 0 && !crosses)
-      this.#kept?.note(this.#bytes, page, from, kernel, written, cold, translator.cold);
+    if (written.count > 0 && !crosses) this.#kept?.note(this.#bytes, page, from, kernel, written, translator.cold);
     return written;
   }
   compileSpanning(bytes: Uint8Array, from: number): number {

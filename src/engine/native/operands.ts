@@ -23,6 +23,8 @@ export const [TLB_READ, TLB_WRITE, TLB_ADDEND] = [Tlb.READ, Tlb.WRITE, Tlb.ADDEN
 export const W16 = form(false, 0x66);
 export const B16 = form(false, 0x66, true);
 
+/** Code begins at a multiple of 4, so that it can be copied by words (kept-code.ts). */
+export const inWords = (at: number): number => (at + 3) & -4;
 /** The size of the access that INFO is about. */
 export function loadSize(a: Assembler, to: number): void {
   a.load32(to, field(Native.INFO));

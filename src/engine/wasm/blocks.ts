@@ -25,6 +25,7 @@ import { RegionEntry } from "./translator/region-entry.ts";
 import { clearTargets, hasTargets, TARGET_ENTRIES } from "./jump-targets.ts";
 
 const PAGE = 4096;
+const HASH_DIVISOR = 2 ** BlockEntry.HASH_SHIFT;
 const TWO_32 = 0x1_0000_0000;
 /** Longer runs of straight code are rare; a block must end before its position byte does. */
 const MAX_BLOCK = 64;
@@ -143,7 +144,7 @@ export class BlockCache {
   }
   /** Word index in the state memory. */
   #tableEntry(address: number): number {
-    const hash = address ^ Math.floor(address / 2 ** BlockEntry.HASH_SHIFT);
+    const hash = address ^ Math.floor(address / HASH_DIVISOR);
     return (this.#table + (hash & (BLOCK_TABLE_ENTRIES - 1)) * BlockEntry.BYTES) >> 2;
   }
   /** The interpreter's block where a region or native code begins. */
@@ -352,9 +353,10 @@ export class BlockCache {
   #put(handler: number, offset: number, length: number, position: number): number {
     const entry = this.#next;
     this.#next += Entry.BYTES;
+    const words = this.#words;
     const word = entry >> 2;
-    this.#words.fill(0, word, word + Entry.BYTES / 4);
-    this.#words[word] = handler | (offset << 16);
+    words[word] = handler | (offset << 16);
+    for (let i = word + 1; i < word + (Entry.BYTES >> 2); i++) words[i] = 0;
     this.#bytes[entry + Entry.LENGTH] = length;
     this.#bytes[entry + Entry.POSITION] = position;
     return entry;
