@@ -38,8 +38,8 @@ export interface Written {
   /** Offsets in the page of what else was looked at, [from, to). */
   aheadFrom: number;
   aheadTo: number;
-  /** Are accesses made sure of in groups? */
-  grouped: boolean;
+  /** Is it for accesses in two pages as well (Pages.BOTH)? */
+  copies: boolean;
   sites: Sites;
 }
 
@@ -50,7 +50,7 @@ export const newWritten = (): Written => ({
   to: 0,
   aheadFrom: 0,
   aheadTo: 0,
-  grouped: false,
+  copies: false,
   sites: [],
 });
 
@@ -89,7 +89,8 @@ export class BlockTranslator extends X87Instructions {
     written.cold = this.cold = inWords(this.cold);
     a.relativeCount = 0;
     this.inOnePage = pages === Pages.ONE;
-    this.merges = written.grouped = pages !== Pages.ANY && this.#findGroups(from);
+    this.merges = pages !== Pages.ANY && this.#findGroups(from);
+    written.copies = pages === Pages.BOTH;
     this.copies = this.merges && pages === Pages.BOTH;
     // alone, an instruction has exact flags: it is looked at by itself
     this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));

@@ -44,8 +44,9 @@ class Workshop {
     this.translator = new BlockTranslator(this.a, routines);
     this.translator.cold = COLD;
   }
-  translate(guest: Uint8Array, page: number, from: number): Written {
-    return this.translator.translate(guest, page, from, PAGE, 64, false, Pages.ONE);
+  /** @param pages Pages */
+  translate(guest: Uint8Array, page: number, from: number, pages: number): Written {
+    return this.translator.translate(guest, page, from, PAGE, 64, false, pages);
   }
   keeping(files: Partial<KeptFiles>): KeptCode {
     const nothing = { mapped: [], append: () => undefined, finish: () => undefined, used: () => undefined };
@@ -53,17 +54,21 @@ class Workshop {
   }
 }
 /** Where blocks begin, one behind the other. */
-function* places(guest: Uint8Array, workshop: Workshop): Generator<[page: number, from: number, Written]> {
+function* places(
+  guest: Uint8Array,
+  workshop: Workshop,
+  pages: number = Pages.ONE,
+): Generator<[page: number, from: number, Written]> {
   for (let page = 0; page < guest.length; page += PAGE) {
     for (let from = 0; from < PAGE;) {
-      const written = workshop.translate(guest, page, from);
+      const written = workshop.translate(guest, page, from, pages);
       if (written.count > 0) yield [page, from, written];
       from = written.count > 0 ? written.to : from + 1;
     }
   }
 }
 /** A file of all blocks. */
-function fileOf(guest: Uint8Array): { readonly file: Uint8Array; readonly blocks: number } {
+function fileOf(guest: Uint8Array, pages: number): { readonly file: Uint8Array; readonly blocks: number } {
   const workshop = new Workshop();
   const { a, translator } = workshop;
   const parts: Uint8Array[] = [];
@@ -81,7 +86,7 @@ function fileOf(guest: Uint8Array): { readonly file: Uint8Array; readonly blocks
     },
   });
   const start = a.at;
-  for (const [page, from, written] of places(guest, workshop)) {
+  for (const [page, from, written] of places(guest, workshop, pages)) {
     blocks++;
     kept.note(guest, page, from, false, written, translator.cold);
     a.at = start;
@@ -92,28 +97,31 @@ function fileOf(guest: Uint8Array): { readonly file: Uint8Array; readonly blocks
 }
 
 const guest = someCode();
-const { file, blocks } = fileOf(guest);
+const { file, blocks } = fileOf(guest, Pages.ONE);
 
 describe("kept code", () => {
-  test("is what the translator would have written there", () => {
-    assert.ok(blocks > 1000, `${blocks} blocks`);
-    const [direct, loading] = [new Workshop(), new Workshop()];
-    loading.memory.set(file, CODE_BYTES);
-    const kept = loading.keeping({ mapped: [CODE_BYTES] });
-    const loaded = newWritten();
-    let cold = COLD;
-    for (const [page, from, written] of places(guest, direct)) {
-      const record = kept.find(guest, page, from, false);
-      assert.notEqual(record, 0);
-      cold = kept.load(record, cold, loaded);
-      const { code: hot, cold: before } = loaded;
-      assert.deepEqual(loaded, written);
-      assert.equal(loading.a.at, direct.a.at);
-      assert.equal(cold, direct.translator.cold);
-      assert.deepEqual(loading.memory.subarray(hot, loading.a.at), direct.memory.subarray(hot, direct.a.at));
-      assert.deepEqual(loading.memory.subarray(before, cold), direct.memory.subarray(before, cold));
-    }
-  });
+  for (const [name, pages] of Object.entries({ "in one page": Pages.ONE, "in two, too": Pages.BOTH })) {
+    test(`is what the translator would have written there: accesses ${name}`, () => {
+      const { file, blocks } = fileOf(guest, pages);
+      assert.ok(blocks > 1000, `${blocks} blocks`);
+      const [direct, loading] = [new Workshop(), new Workshop()];
+      loading.memory.set(file, CODE_BYTES);
+      const kept = loading.keeping({ mapped: [CODE_BYTES] });
+      const loaded = newWritten();
+      let cold = COLD;
+      for (const [page, from, written] of places(guest, direct, pages)) {
+        const record = kept.find(guest, page, from, false);
+        assert.notEqual(record, 0);
+        cold = kept.load(record, cold, loaded);
+        const { code: hot, cold: before } = loaded;
+        assert.deepEqual(loaded, written);
+        assert.equal(loading.a.at, direct.a.at);
+        assert.equal(cold, direct.translator.cold);
+        assert.deepEqual(loading.memory.subarray(hot, loading.a.at), direct.memory.subarray(hot, direct.a.at));
+        assert.deepEqual(loading.memory.subarray(before, cold), direct.memory.subarray(before, cold));
+      }
+    });
+  }
 
   test("is not found where a byte is another, in another place, or for the kernel", () => {
     const loading = new Workshop();

@@ -38,13 +38,20 @@ const Field = {
   COLD: 11,
   /** Numbers of places: one of each Kind. */
   KINDS: 12,
-  SITES: 17,
-  NUMBERS: 18,
+  SITES: 18,
+  NUMBERS: 20,
 } as const;
-const Mark = { COUNT: 0xff, KERNEL: 0x100, GROUPS: 0x200 } as const;
-/** What a place in the code has: a displacement from the one part to the other or to what all blocks share, or the offset of something in the hot part. */
-const Kind = { HOT_TO_COLD: 0, HOT_TO_SHARED: 1, COLD_TO_HOT: 2, COLD_TO_SHARED: 3, OFFSET: 4 } as const;
-const KINDS = 5;
+const Mark = { COUNT: 0xff, KERNEL: 0x100, COPIES: 0x200 } as const;
+/** What a place in the code has: a displacement from the one part to the other or to what all blocks share, or the offset of something in one of the parts. */
+const Kind = {
+  HOT_TO_COLD: 0,
+  HOT_TO_SHARED: 1,
+  COLD_TO_HOT: 2,
+  COLD_TO_SHARED: 3,
+  HOT_OFFSET: 4,
+  COLD_OFFSET: 5,
+} as const;
+const KINDS = 6;
 const NO_KIND = -1;
 /** Bytes that make multiples of 4 in a record. */
 const MOST_FILLED = 9;
@@ -104,7 +111,8 @@ function distance(kind: number, hot: number, cold: number): number {
   if (kind === Kind.HOT_TO_COLD) return cold - hot;
   if (kind === Kind.HOT_TO_SHARED) return -hot;
   if (kind === Kind.COLD_TO_HOT) return hot - cold;
-  return kind === Kind.COLD_TO_SHARED ? -cold : hot;
+  if (kind === Kind.COLD_TO_SHARED) return -cold;
+  return kind === Kind.HOT_OFFSET ? hot : cold;
 }
 /** Up to the next multiple of 4. @returns that */
 function fill(bytes: Uint8Array, at: number): number {
@@ -167,6 +175,7 @@ export class KeptCode {
     const words = this.#words;
     const hash = hashOf(guest, page, from, kernel);
     const { mapped } = this.#files;
+    let found = 0;
     for (let n = 0; n < mapped.length; n++) {
       const file = mapped[n];
       const slots = words[(file >> 2) + Header.SLOTS];
@@ -176,10 +185,15 @@ export class KeptCode {
         const record = file + words[index + 2 * slot + 1];
         if (!this.#isOf(record, guest, page, from, kernel)) continue;
         this.#uses[n]++;
-        return record;
+        found = record;
+        if (this.hasCopies(record)) return record;
       }
     }
-    return 0;
+    return found;
+  }
+  /** Is it for accesses in two pages as well? Where there are two, that is the one. */
+  hasCopies(record: number): boolean {
+    return (this.#halves[(record >> 1) + Field.COUNT] & Mark.COPIES) !== 0;
   }
   #isOf(record: number, guest: Uint8Array, page: number, from: number, kernel: boolean): boolean {
     const halves = this.#halves;
@@ -207,7 +221,7 @@ export class KeptCode {
     const at = record >> 1;
     const from = halves[at + Field.FROM];
     written.count = halves[at + Field.COUNT] & Mark.COUNT;
-    written.grouped = (halves[at + Field.COUNT] & Mark.GROUPS) !== 0;
+    written.copies = this.hasCopies(record);
     written.to = halves[at + Field.TO];
     written.aheadFrom = halves[at + Field.AHEAD_FROM];
     written.aheadTo = halves[at + Field.AHEAD_TO];
@@ -226,7 +240,8 @@ export class KeptCode {
     }
     const sites: number[] = (written.sites = []);
     for (let n = halves[at + Field.SITES]; n > 0; n--) {
-      sites.push(hot + halves[places], halves[places + 1]);
+      const site = halves[places];
+      sites.push(site < hotBytes ? hot + site : cold + site - hotBytes, halves[places + 1]);
       places += 2;
     }
     this.#a.at = hot + hotBytes;
@@ -267,7 +282,7 @@ export class KeptCode {
     halves[at + Field.TO] = to;
     halves[at + Field.AHEAD_FROM] = aheadFrom;
     halves[at + Field.AHEAD_TO] = aheadTo;
-    halves[at + Field.COUNT] = count | (kernel ? Mark.KERNEL : 0) | (written.grouped ? Mark.GROUPS : 0);
+    halves[at + Field.COUNT] = count | (kernel ? Mark.KERNEL : 0) | (written.copies ? Mark.COPIES : 0);
     halves[at + Field.HOT] = hotBytes;
     halves[at + Field.COLD] = coldBytes;
     halves[at + Field.SITES] = sites.length >> 1;
@@ -296,7 +311,7 @@ export class KeptCode {
     for (let i = 0; i < relativeCount; i++) {
       const at = relatives[i];
       if (at < 0) {
-        kinds[i] = Kind.OFFSET;
+        kinds[i] = view.getInt32(-1 - at, true) < cold ? Kind.HOT_OFFSET : Kind.COLD_OFFSET;
         continue;
       }
       const isHot = at < cold;
@@ -308,7 +323,7 @@ export class KeptCode {
   }
   /** @returns index in `halves` behind what it wrote */
   #notePlaces(halves: Uint16Array, record: number, { code, sites }: Written, cold: number): number {
-    const { relatives, relativeCount } = this.#a;
+    const { relatives, relativeCount, at: end } = this.#a;
     const kinds = this.#kinds;
     let next = record + Field.NUMBERS;
     for (let kind = 0; kind < KINDS; kind++) {
@@ -321,7 +336,7 @@ export class KeptCode {
       halves[record + Field.KINDS + kind] = next - first;
     }
     for (let i = 0; i < sites.length; i += 2) {
-      halves[next++] = sites[i] - code;
+      halves[next++] = sites[i] < cold ? sites[i] - code : end - code + sites[i] - cold;
       halves[next++] = sites[i + 1];
     }
     return next;

@@ -214,9 +214,9 @@ export class NativeCode implements HotCode, BlockCompiler {
   /** Takes a block from what is kept. */
   #load(page: number, from: number): Written | undefined {
     const kept = this.#kept;
-    if (kept === undefined || this.#crosses(page + from)) return undefined;
+    if (kept === undefined) return undefined;
     const record = kept.find(this.#bytes, page, from, this.#inKernel);
-    if (record === 0) return undefined;
+    if (record === 0 || (this.#crosses(page + from) && !kept.hasCopies(record))) return undefined;
     const written = this.#loaded;
     this.#translator.cold = kept.load(record, this.#translator.cold, written);
     this.counts.kept++;
@@ -234,7 +234,7 @@ export class NativeCode implements HotCode, BlockCompiler {
       kernel,
       crosses ? Pages.BOTH : Pages.ONE,
     );
-    if (written.count > 0 && !crosses) this.#kept?.note(this.#bytes, page, from, kernel, written, translator.cold);
+    if (written.count > 0) this.#kept?.note(this.#bytes, page, from, kernel, written, translator.cold);
     return written;
   }
   compileSpanning(bytes: Uint8Array, from: number): number {
@@ -304,10 +304,10 @@ export class NativeCode implements HotCode, BlockCompiler {
     page.set(bytes, offset);
     this.#assembler.at = this.#begin;
     this.#translator.cold = this.#coldBegin;
-    const { count } = this.#translator.translate(page, 0, offset, offset + bytes.length, 1, this.#inKernel);
+    const { count, code } = this.#translator.translate(page, 0, offset, offset + bytes.length, 1, this.#inKernel);
     if (count === 0) return 0;
     const entry = this.#blocks.singleRegion(REGION_HANDLERS, offset, bytes.length);
-    this.#words[(entry + RegionEntry.LABEL) >> 2] = this.#begin;
+    this.#words[(entry + RegionEntry.LABEL) >> 2] = code;
     return entry;
   }
 }
