@@ -53,7 +53,7 @@ export const World = {
   AWAITED: 0x540,
 } as const;
 
-export const TLB_ENTRIES = 512;
+export const TLB_ENTRIES = 2048;
 export const TLB_ENTRY_BYTES = 32;
 /** An entry that is overwritten moves to the place of the page this many bits away, where native code finds it: two pages that are used in turns may have the same place.
  *  So a page's entry is at one of two places, and whoever drops it looks at both. */
