@@ -12,7 +12,7 @@ import {
 } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { type Assembler, Cc, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
-import { ADDRESS, FILE, FILE_BIAS, HOST_OF, Left, Native, SCRATCH } from "./layout.ts";
+import { ADDRESS, CodeKey, FILE, FILE_BIAS, HOST_OF, Left, Native, SCRATCH } from "./layout.ts";
 import { field, leave, W16 } from "./operands.ts";
 import type { Routines } from "./routines.ts";
 
@@ -137,7 +137,7 @@ function loadPlace(a: Assembler): void {
   a.arithmetic(4, register(SCRATCH), -CodeCacheEntry.BYTES & ((1 << HASH_BITS) - 1), false);
 }
 const code = (at: number): RegisterOrMemory => memory(FILE, VCPU_CODE_CACHE + at - FILE_BIAS, SCRATCH);
-const key = (kernel: boolean): RegisterOrMemory => field(kernel ? Native.CODE_KEY_GLOBAL : Native.CODE_KEY);
+const key = (kernel: boolean): RegisterOrMemory => field(kernel ? CodeKey.GLOBAL : CodeKey.OWN);
 /** The address of the code for RIP in ADDRESS to SCRATCH, by the code cache. ADDRESS and flags are lost.
  *  @param kernel is RIP most likely in global pages of the kernel?  @returns jumps to what is done where RIP is not in the cache; ADDRESS is its key there */
 function writeFindByCache(a: Assembler, kernel: boolean): readonly number[] {

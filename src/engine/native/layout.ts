@@ -50,9 +50,6 @@ export const Native = {
   TEMP3: Reg.ENGINE + 0x130,
   /** i64: host address of the executor's code. */
   CODE: Reg.ENGINE + 0x138,
-  /** i64: the lower 16 bits of the tag in force as the upper ones, and nothing below: of the current address space, and of global pages. */
-  CODE_KEY: Engine.CODE_TAG - 6,
-  CODE_KEY_GLOBAL: Engine.CODE_TAG_GLOBAL - 6,
   /** i64: that of the frames memory. */
   RAM: Reg.ENGINE + 0x160,
   /** i32: 1 while the host's x87 registers are the guest's; 2 if they were when native code was left. */
@@ -66,6 +63,9 @@ export const Native = {
   /** i64: where the code for such an access is. */
   RESUME: Reg.ENGINE + 0x150,
 } as const;
+
+/** i64: the lower 16 bits of the tag in force as the upper ones, and nothing below: of the current address space, and of global pages. */
+export const CodeKey = { OWN: Engine.CODE_TAG - 6, GLOBAL: Engine.CODE_TAG_GLOBAL - 6 } as const;
 
 /** A TLB entry's distance from its bank is (address >> INDEX_SHIFT) & INDEX_MASK. */
 export const INDEX_SHIFT: number = 12 - Math.log2(TLB_ENTRY_BYTES);

@@ -19,6 +19,8 @@ const SIZES: Partial<Record<keyof typeof Engine | keyof typeof Native, number>> 
   SPLIT: 16,
   RESUME: 8,
   CODE: 8,
+  RAM: 8,
+  ADDENDS: 64,
   X87_IMAGE: 108,
 };
 
@@ -36,4 +38,7 @@ test("no word of the engine's lies in another one, or is not aligned", () => {
       owner.set(at, name);
     }
   }
+  // native code takes the tags with 0 below them
+  for (const tag of [Engine.CODE_TAG, Engine.CODE_TAG_GLOBAL])
+    for (const before of [4, 8]) assert.equal(owner.get(tag - before), undefined);
 });

@@ -179,7 +179,7 @@ export const Engine = {
   BANK_SET: Reg.ENGINE + 60,
   /** i64: the third word of the flags that FLAG_KIND is about. */
   FLAG_THIRD: Reg.ENGINE + 64,
-  /** Tags of jump cache entries that are valid now: the current address space's, and that of global pages. The 8 bytes before each are 0 (Native.CODE_KEY). */
+  /** Tags of jump cache entries that are valid now: the current address space's, and that of global pages. The 8 bytes before each are 0 (native/layout.ts, CodeKey). */
   CODE_TAG: Reg.ENGINE + 0x170,
   CODE_TAG_GLOBAL: Reg.ENGINE + 0x17c,
   /** What they are chosen from: the address space's for user and for supervisor code, global for supervisor code. */
