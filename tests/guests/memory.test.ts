@@ -9,6 +9,23 @@ const [RAX, RCX, RDX, RBX, RSP, RSI, RDI] = [0, 1, 2, 3, 4, 6, 7];
 const VA = 0x60_0000;
 const PAGE = 4096;
 
+test("the farthest that displacements reach, from RIP and by jumps", () => {
+  const far = At.CODE + 0x8000_0000 - PAGE;
+  const g = kernelGuest(
+    code(`
+      48 8b 05 f0 ff ff 7f            mov rax, [rip+0x7ffffff0]
+      48 8b 0d e9 ff ff 7f            mov rcx, [rip+0x7fffffe9]
+      e9 cd ff ff 7f                  jmp rip+0x7fffffcd
+    `),
+    {},
+  );
+  g.map(far, At.FREE + 0x1000, 0n);
+  g.write(At.FREE + 0x1000 + 0xff7, [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]);
+  g.write(At.FREE + 0x1000 + 0xfe0, [0xf4]);
+  assert.equal(g.run().rip, far + 0xfe1);
+  assert.deepEqual([g.gpr(RAX), g.gpr(RCX)], [0x1122_3344_5566_7788n, 0x1122_3344_5566_7788n]);
+});
+
 describe("accesses across pages", () => {
   /** Two linear pages side by side whose frames are not: FREE + 0x3000 and FREE + 0x1000. */
   const twoPages = (program: Listing, rbx: number, second: bigint | undefined): SmallGuest => {

@@ -16,6 +16,13 @@ export const MOST_INSTRUCTIONS = 64;
 /** So many instructions are looked at, where a block goes on, for one that writes the flags. */
 const MOST_AHEAD = 4;
 
+/** Distances are counted from the page's beginning, which must not wrap. */
+const FARTHEST = 0x7fff_ffff - PAGE - 15;
+function reachesTooFar(d: Decoded): boolean {
+  if (d.ripRelative && d.disp > FARTHEST) return true;
+  return d.operandCount > 0 && d.operands[0].kind === "rel" && d.imm32 > FARTHEST;
+}
+
 /** Where accesses of a block lie, most likely. */
 export const Pages = {
   /** Each by itself, in one page or two. */
@@ -129,8 +136,9 @@ export class BlockTranslator extends X87Instructions {
   }
   /** The block once more, without groups, from the first one's first access on. */
   #writeCopy(page: number, from: number): void {
-    const first = this.accesses.merged.findIndex(({ role }) => role === Role.FIRST);
-    for (let i = 0; i < first; i++) from += this.#decoded[i].length;
+    const { merged } = this.accesses;
+    let first = 0;
+    for (; merged[first].role !== Role.FIRST; first++) from += this.#decoded[first].length;
     this.merges = false;
     this.flags = Place.FILE;
     this.sseChecked = this.x87Checked = false;
@@ -147,6 +155,7 @@ export class BlockTranslator extends X87Instructions {
     while (count < most && at < limit) {
       const d = (decoded[count] ??= newDecoded());
       if (this.#decoder.decode(this.bytes, page + at, page + limit, d) !== undefined || !isSupported(d)) break;
+      if (reachesTooFar(d)) break;
       at += d.length;
       count++;
       if (d.row.ends === true) break;

@@ -9,8 +9,10 @@ import { type Treatment, Way } from "./supported.ts";
 const MOST_GROUPS = 8;
 /** Further apart, they are likely to lie in two pages. */
 const MOST_BYTES = 256;
-/** Sums of what is added stay small. */
+/** Sums of what is added stay small, */
 const FARTHEST = 4096;
+/** … and where a group begins is a displacement: it must not wrap. */
+const FARTHEST_DISP = 2 ** 30;
 const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7];
 /** As a base: the page of the code. */
 const RIP = 16;
@@ -147,17 +149,24 @@ export class MergedAccesses {
       for (let i = 0; i < d.operandCount; i++) if (d.operands[i].kind === "gpr") this.#lose(d.operands[i].reg);
     }
   }
+  /** The latest group by these registers, if they are what they were. */
+  #find(base: number, index: number, scale: number): Group | undefined {
+    for (let i = this.#groups.length - 1; i >= 0; i--) {
+      const each = this.#groups[i];
+      if (each.open && each.base === base && each.index === index && (index < 0 || each.scale === scale)) return each;
+    }
+    return undefined;
+  }
   #lose(n: number): void {
     this.#deltas[n] = 0;
     for (const group of this.#groups) if (group.base === n || group.index === n) group.open = false;
   }
   #access(at: number, { base, index, scale }: Registers, disp: number, size: number, write: boolean): void {
+    if (Math.abs(disp) > FARTHEST_DISP) return;
     const merged = this.merged[at];
     const low = disp + this.#deltas[base];
     const high = low + size;
-    const group = this.#groups.findLast(
-      (each) => each.open && each.base === base && each.index === index && (index < 0 || each.scale === scale),
-    );
+    const group = this.#find(base, index, scale);
     const fits = group !== undefined && Math.max(group.high, high) - Math.min(group.low, low) <= MOST_BYTES;
     if (!fits) {
       if (group !== undefined) group.open = false;
