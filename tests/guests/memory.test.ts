@@ -10,19 +10,23 @@ const VA = 0x60_0000;
 const PAGE = 4096;
 
 test("the farthest that displacements reach, from RIP and by jumps", () => {
-  const far = At.CODE + 0x8000_0000 - PAGE;
+  const far = At.CODE + 0x8000_0000;
   const g = kernelGuest(
     code(`
-      48 8b 05 f0 ff ff 7f            mov rax, [rip+0x7ffffff0]
-      48 8b 0d e9 ff ff 7f            mov rcx, [rip+0x7fffffe9]
-      e9 cd ff ff 7f                  jmp rip+0x7fffffcd
+      e9 fb 00 00 00                  jmp ${At.CODE + 0x100}
     `),
     {},
   );
+  const { bytes } = code(`
+      48 8b 05 f0 ff ff 7f            mov rax, [rip+0x7ffffff0]
+      48 8b 0d e9 ff ff 7f            mov rcx, [rip+0x7fffffe9]
+      e9 cd ff ff 7f                  jmp rip+0x7fffffcd
+  `);
+  g.write(At.CODE + 0x100, bytes);
   g.map(far, At.FREE + 0x1000, 0n);
-  g.write(At.FREE + 0x1000 + 0xff7, [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]);
-  g.write(At.FREE + 0x1000 + 0xfe0, [0xf4]);
-  assert.equal(g.run().rip, far + 0xfe1);
+  g.write(At.FREE + 0x1000 + 0xf7, [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]);
+  g.write(At.FREE + 0x1000 + 0xe0, [0xf4]);
+  assert.equal(g.run().rip, far + 0xe1);
   assert.deepEqual([g.gpr(RAX), g.gpr(RCX)], [0x1122_3344_5566_7788n, 0x1122_3344_5566_7788n]);
 });
 
