@@ -86,6 +86,15 @@ describe("files of kept code", () => {
     assert.equal(keptFiles(directory).length, 1);
     assert.deepEqual(found(), range(1, 200));
   });
+  test("of other versions go, but for those that were used last", () => {
+    for (const n of [1, 2, 3, 4]) {
+      const other = join(directory, "..", `version-${n}`);
+      mkdirSync(other);
+      utimesSync(other, n * 1000 + Date.now() / 1000 - 9000, n * 1000 + Date.now() / 1000 - 9000);
+    }
+    write(range(1, 100));
+    assert.deepEqual(readdirSync(join(directory, "..")).toSorted(), ["code", "version-3", "version-4"]);
+  });
   test("are not made where none can be written", () => {
     mkdirSync(join(directory, ".."), { recursive: true });
     writeFileSync(directory, "");

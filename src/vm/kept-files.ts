@@ -16,8 +16,9 @@ const LEAST_BYTES = 32 << 10;
 /** More files than this become fewer. */
 const MOST_FILES = 6;
 const DAY_MS = 86_400_000;
-/** What nobody has used for so long goes: other versions' directories, and files that never became whole. */
+/** What nobody has used for so long goes: other versions' directories, of which there are so many at most, and files that never became whole. */
 const [OLD_DIRECTORY_MS, OLD_PART_MS] = [30 * DAY_MS, DAY_MS];
+const MOST_OTHERS = 2;
 /** What native code depends on, from here. */
 const SOURCES = ["../engine", "../isa"];
 const SUFFIX = ".code";
@@ -225,14 +226,15 @@ function merge(directory: string, files: readonly KeptFile[]): void {
 /** Other versions' code that nobody has used for long, and what never became a file. */
 function removeOld(directory: string): void {
   const parent = join(directory, "..");
-  const isOld = (path: string, after: number): boolean =>
-    Date.now() - (attempt(() => fs.statSync(path).mtimeMs) ?? Infinity) > after;
-  for (const name of attempt(() => fs.readdirSync(parent)) ?? []) {
-    const path = join(parent, name);
-    if (path !== directory && isOld(path, OLD_DIRECTORY_MS)) attempt(() => fs.rmSync(path, { recursive: true }));
-  }
+  const ageOf = (path: string): number => Date.now() - (attempt(() => fs.statSync(path).mtimeMs) ?? Infinity);
+  const others = (attempt(() => fs.readdirSync(parent)) ?? [])
+    .map((name) => join(parent, name))
+    .filter((path) => path !== directory)
+    .toSorted((a, b) => ageOf(a) - ageOf(b));
+  for (const [n, path] of others.entries())
+    if (n >= MOST_OTHERS || ageOf(path) > OLD_DIRECTORY_MS) attempt(() => fs.rmSync(path, { recursive: true }));
   for (const name of attempt(() => fs.readdirSync(directory)) ?? []) {
     const path = join(directory, name);
-    if (name.endsWith(".part") && isOld(path, OLD_PART_MS)) attempt(() => fs.unlinkSync(path));
+    if (name.endsWith(".part") && ageOf(path) > OLD_PART_MS) attempt(() => fs.unlinkSync(path));
   }
 }
