@@ -86,14 +86,17 @@ describe("files of kept code", () => {
     assert.equal(keptFiles(directory).length, 1);
     assert.deepEqual(found(), range(1, 200));
   });
+  const version = (n: number): string => `${n}`.padStart(16, "0");
   test("of other versions go, but for those that were used last", () => {
     for (const n of [1, 2, 3, 4]) {
-      const other = join(directory, "..", `version-${n}`);
+      const other = join(directory, "..", version(n));
       mkdirSync(other);
       utimesSync(other, n * 1000 + Date.now() / 1000 - 9000, n * 1000 + Date.now() / 1000 - 9000);
     }
+    mkdirSync(join(directory, "..", "something else"));
     write(range(1, 100));
-    assert.deepEqual(readdirSync(join(directory, "..")).toSorted(), ["code", "version-3", "version-4"]);
+    const left = readdirSync(join(directory, "..")).toSorted();
+    assert.deepEqual(left, [version(3), version(4), "code", "something else"]);
   });
   test("are not made where none can be written", () => {
     mkdirSync(join(directory, ".."), { recursive: true });

@@ -1,7 +1,7 @@
 /* Where native code is kept between runs: a directory for each version of the translator and kind of host, with files that only ever appear whole, and go. What one run has made anew becomes
  * a file at its end, together with files that are not much larger, so that there are few. It is a cache: whatever goes wrong here costs time, nothing else.
  * @source docs/native.md "Kept code"; engine/native/kept-code.ts, which says what is in them */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -36,13 +36,15 @@ function translatorVersion(): string {
     }
   }
   hash.update(fs.readFileSync(new URL("../../package.json", import.meta.url)));
-  return (version = hash.digest("hex").slice(0, 16));
+  return (version = nameOf(hash));
 }
 /** The directory for code of this version, in `parent`. @param features that the code depends on */
 export function keptDirectory(parent: string, features: readonly string[]): string {
   const hash = createHash("sha256").update([translatorVersion(), process.arch, ...features].join("\n"));
-  return join(parent, hash.digest("hex").slice(0, 16));
+  return join(parent, nameOf(hash));
 }
+const VERSION = /^[0-9a-f]{16}$/;
+const nameOf = (hash: Hash): string => hash.digest("hex").slice(0, 16);
 
 interface KeptFile {
   readonly path: string;
@@ -228,6 +230,7 @@ function removeOld(directory: string): void {
   const parent = join(directory, "..");
   const ageOf = (path: string): number => Date.now() - (attempt(() => fs.statSync(path).mtimeMs) ?? Infinity);
   const others = (attempt(() => fs.readdirSync(parent)) ?? [])
+    .filter((name) => VERSION.test(name)) // nothing else is ours
     .map((name) => join(parent, name))
     .filter((path) => path !== directory)
     .toSorted((a, b) => ageOf(a) - ageOf(b));

@@ -22,9 +22,13 @@ const state = (g: SmallGuest): unknown => ({
 });
 
 describe("kept code", { skip: nativeUnavailable() !== undefined }, () => {
+  let parent = "";
   let directory = "";
-  before(() => (directory = mkdtempSync(join(tmpdir(), "mere-kept-"))));
-  after(() => rmSync(directory, { recursive: true }));
+  before(() => {
+    parent = mkdtempSync(join(tmpdir(), "mere-kept-"));
+    directory = join(parent, "code");
+  });
+  after(() => rmSync(parent, { recursive: true }));
 
   /** All programs on an engine that ends then. */
   function run(): { readonly states: unknown[]; readonly kept: number; readonly blocks: number } {
