@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
-import { Header, indexOf } from "../engine/native/kept-code.ts";
-import { isWholeFile, keptDirectory, keptFiles, NewKeptCode, openKeptFiles } from "./kept-files.ts";
+import { Header, indexOf, isWholeFile } from "../engine/native/kept-code.ts";
+import { ExecutorFiles, keptDirectory, keptFiles, openKeptFiles } from "./kept-files.ts";
 
 const KIB = 1024;
 const RECORD_WORDS = 256;
@@ -31,7 +31,7 @@ describe("files of kept code", () => {
 
   function write(numbers: readonly number[], last = true): void {
     const { bytes, index } = records(numbers);
-    const made = new NewKeptCode(directory);
+    const made = new ExecutorFiles(directory);
     made.append(bytes);
     made.finish(index, numbers.length, last);
   }

@@ -6,7 +6,15 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { threadId } from "node:worker_threads";
-import { Header, indexOf, MAGIC, recordKey, recordWords, SLOT_BYTES } from "../engine/native/kept-code.ts";
+import {
+  Header,
+  headerOf,
+  indexOf,
+  isWholeFile,
+  type KeptFiles,
+  recordKey,
+  recordWords,
+} from "../engine/native/kept-code.ts";
 
 /** What one directory may have, and what one file may have that is made of several. */
 const MOST_BYTES = 256 << 20;
@@ -68,28 +76,6 @@ function attempt<T>(what: () => T): T | undefined {
     return undefined;
   }
 }
-/** Is a file's header that of a whole file? @param header its first Header.BYTES */
-export function isWholeFile(header: Uint8Array, bytes: number): boolean {
-  if (header.length < Header.BYTES) return false;
-  const words = new Uint32Array(header.slice(0, Header.BYTES).buffer);
-  const [index, slots] = [words[Header.INDEX]!, words[Header.SLOTS]!];
-  const isPowerOfTwo = slots > 0 && (slots & (slots - 1)) === 0;
-  return (
-    words[Header.MAGIC] === MAGIC &&
-    isPowerOfTwo &&
-    index + slots * SLOT_BYTES === bytes &&
-    words[Header.RECORDS]! < slots
-  );
-}
-function headerOf(records: number, index: number, slots: number): Uint8Array {
-  const words = new Uint32Array(Header.BYTES / 4);
-  words[Header.MAGIC] = MAGIC;
-  words[Header.RECORDS] = records;
-  words[Header.INDEX] = index;
-  words[Header.SLOTS] = slots;
-  return new Uint8Array(words.buffer);
-}
-
 /** A directory's files with their descriptors, for the calling thread to map and close. */
 export function openKeptFiles(directory: string): (KeptFile & { readonly fd: number })[] {
   return keptFiles(directory).flatMap((file) => {
@@ -120,7 +106,7 @@ class NewFile {
   /** @returns the file's path */
   finish(index: Uint8Array, records: number): string {
     fs.writeSync(this.#fd, index);
-    fs.writeSync(this.#fd, headerOf(records, this.bytes, index.length / SLOT_BYTES), 0, Header.BYTES, 0);
+    fs.writeSync(this.#fd, headerOf(records, this.bytes, index), 0, Header.BYTES, 0);
     fs.closeSync(this.#fd);
     const path = join(this.#directory, `${Date.now().toString(36)}-${process.pid}-${threadId}-${parts++}${SUFFIX}`);
     fs.renameSync(this.#part, path);
@@ -132,18 +118,24 @@ class NewFile {
   }
 }
 
-/** What one executor makes anew. */
-export class NewKeptCode {
+/** One executor's: the files that are mapped, and what it makes anew. */
+export class ExecutorFiles implements KeptFiles {
   readonly #directory: string;
+  readonly #paths: readonly string[];
+  readonly mapped: readonly number[];
   #file: NewFile | undefined;
   #failed = false;
 
-  constructor(directory: string) {
+  /** @param files those that are mapped: where, and their paths */
+  constructor(directory: string, files: readonly (readonly [at: number, path: string])[] = []) {
     this.#directory = directory;
+    this.mapped = files.map(([at]) => at);
+    this.#paths = files.map(([, path]) => path);
   }
   /** They are not the first ones to go. */
-  touch(paths: readonly string[]): void {
+  used(files: readonly number[]): void {
     const now = new Date();
+    const paths = files.map((n) => this.#paths[n]!);
     for (const path of paths.length > 0 ? [...paths, this.#directory] : [])
       attempt(() => fs.utimesSync(path, now, now));
   }
@@ -152,13 +144,14 @@ export class NewKeptCode {
   }
   finish(index: Uint8Array, records: number, last: boolean): void {
     const file = this.#file;
-    this.#file = undefined;
-    if (file === undefined || this.#failed) return;
-    const others = keptFiles(this.#directory);
-    if (file.bytes < LEAST_BYTES && others.length > 0) return file.abandon();
+    if (file === undefined) return;
     this.#try(() => {
-      const path = file.finish(index, records);
-      if (last) tidy(this.#directory, others, { path, bytes: file.bytes + index.length });
+      const others = keptFiles(this.#directory);
+      const isLittle = file.bytes < LEAST_BYTES && others.length > 0;
+      if (isLittle) file.abandon();
+      const path = isLittle ? undefined : file.finish(index, records);
+      this.#file = undefined;
+      if (last && path !== undefined) tidy(this.#directory, others, { path, bytes: file.bytes + index.length });
     });
   }
   #try(what: () => void): void {

@@ -5,9 +5,9 @@ import { CRYPTO_FEATURES } from "../isa/features.ts";
 import { leaveOut } from "../engine/native/supported.ts";
 import { withCLibrary } from "../device/c-library.ts";
 import { MADV_HUGEPAGE } from "../device/libc.ts";
-import type { KeptFiles } from "../engine/native/kept-code.ts";
+import { isWholeFile } from "../engine/native/kept-code.ts";
 import { NativeCode, type NativeHost } from "../engine/native/native-code.ts";
-import { isWholeFile, NewKeptCode, openKeptFiles } from "./kept-files.ts";
+import { ExecutorFiles, openKeptFiles } from "./kept-files.ts";
 import {
   ARCH_SET_GS,
   caller,
@@ -55,7 +55,8 @@ export function nativeHost(
     return {
       code,
       codeBytes,
-      kept: kept === undefined ? undefined : keptFilesOf(kept, mapFiles(functions, files, code, address, codeBytes)),
+      kept:
+        kept === undefined ? undefined : new ExecutorFiles(kept, mapFiles(functions, files, code, address, codeBytes)),
       codeAddress: address,
       context: new BigUint64Array(ffi.toArrayBuffer(low, Number(LOW_BYTES), false)),
       contextAddress: Number(low),
@@ -73,16 +74,6 @@ export function nativeHost(
   });
 }
 const wholePages = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
-/** @param files where those are that are mapped, and their paths */
-function keptFilesOf(directory: string, files: readonly (readonly [at: number, path: string])[]): KeptFiles {
-  const made = new NewKeptCode(directory);
-  return {
-    mapped: files.map(([at]) => at),
-    append: (records) => made.append(records),
-    finish: (index, records, last) => made.finish(index, records, last),
-    used: (numbers) => made.touch(numbers.map((n) => files[n]![1])),
-  };
-}
 /** Maps files behind the room for code. @returns where those are that are whole, and their paths */
 function mapFiles(
   { mmap }: Functions,

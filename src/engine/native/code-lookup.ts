@@ -13,7 +13,7 @@ import {
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { type Assembler, Cc, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { ADDRESS, CodeKey, FILE, FILE_BIAS, HOST_OF, Left, Native, SCRATCH } from "./layout.ts";
-import { field, leave, W16 } from "./operands.ts";
+import { compareCanonical, field, leave, W16 } from "./operands.ts";
 import type { Routines } from "./routines.ts";
 
 const { RCX } = Host;
@@ -84,32 +84,21 @@ function writeLandings(
   const upper = a.branchAhead(Cc.S);
   for (const kernel of [false, true]) {
     if (kernel) a.bind(upper);
-    const fails = writeFindByCache(a, kernel);
-    a.raw(0xff, 0xe0); // jmp rax
-    for (const each of fails) a.bind(each);
-    giveRip(a, kernel);
+    writeFindByCache(a, kernel, () => a.raw(0xff, 0xe0)); // jmp rax
     a.jump(lookup);
   }
+  const comeBack = (): void => a.byte(0xc3);
   const land = (kernel: boolean): number => {
     const { at } = a;
-    const fails = writeFindByCache(a, kernel);
-    a.byte(0xc3);
-    for (const each of fails) a.bind(each);
-    giveRip(a, kernel);
+    writeFindByCache(a, kernel, comeBack);
     a.byte(0x58); // pop rax
     a.jump(lookup);
     return at;
   };
   const landChecked = (kernel: boolean): number => {
     const { at } = a;
-    const fails = writeFindByCache(a, kernel);
-    a.byte(0xc3);
-    for (const each of fails) a.bind(each);
-    giveRip(a, kernel);
-    a.moveRegister(SCRATCH, ADDRESS);
-    a.shift(7, register(SCRATCH), 47, true);
-    a.arithmetic(0, register(SCRATCH), 1);
-    a.arithmetic(7, register(SCRATCH), 1);
+    writeFindByCache(a, kernel, comeBack);
+    compareCanonical(a);
     const invalid = a.branchAhead(Cc.A);
     a.byte(0x58);
     a.jump(lookup);
@@ -137,11 +126,11 @@ function loadPlace(a: Assembler): void {
   a.arithmetic(4, register(SCRATCH), -CodeCacheEntry.BYTES & ((1 << HASH_BITS) - 1), false);
 }
 const code = (at: number): RegisterOrMemory => memory(FILE, VCPU_CODE_CACHE + at - FILE_BIAS, SCRATCH);
-const key = (kernel: boolean): RegisterOrMemory => field(kernel ? CodeKey.GLOBAL : CodeKey.OWN);
 /** The address of the code for RIP in ADDRESS to SCRATCH, by the code cache. ADDRESS and flags are lost.
- *  @param kernel is RIP most likely in global pages of the kernel?  @returns jumps to what is done where RIP is not in the cache; ADDRESS is its key there */
-function writeFindByCache(a: Assembler, kernel: boolean): readonly number[] {
-  a.op(0x33, ADDRESS, key(kernel), W);
+ *  @param kernel is RIP most likely in global pages of the kernel?  @param found writes what is done then; where RIP is not in the cache it goes on behind that, with RIP in ADDRESS */
+function writeFindByCache(a: Assembler, kernel: boolean, found: () => void): void {
+  const key = field(kernel ? CodeKey.GLOBAL : CodeKey.OWN);
+  a.op(0x33, ADDRESS, key, W);
   a.arithmetic(7, field(Reg.ATTENTION), 0, false);
   const attention = a.branchAhead(Cc.NZ);
   loadPlace(a);
@@ -150,11 +139,10 @@ function writeFindByCache(a: Assembler, kernel: boolean): readonly number[] {
   a.load64(ADDRESS, code(CodeCacheEntry.PAGE));
   a.store64(field(Reg.PAGE_VA), ADDRESS);
   a.load64(SCRATCH, code(CodeCacheEntry.CODE));
-  return [attention, another];
-}
-/** RIP from its key. */
-function giveRip(a: Assembler, kernel: boolean): void {
-  a.op(0x33, ADDRESS, key(kernel), W);
+  found();
+  a.bind(attention);
+  a.bind(another);
+  a.op(0x33, ADDRESS, key, W);
 }
 /** SCRATCH is the distance of an entry of the jump cache that is the one for ADDRESS, RCX its tag; RCX is in TEMP. What is found is noted in the code cache. */
 function writeGo(a: Assembler, stateAddress: bigint, out: number): void {

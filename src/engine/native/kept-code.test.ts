@@ -4,7 +4,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { describe, test } from "node:test";
 import { Assembler } from "./assembler.ts";
 import { BlockTranslator, newWritten, Pages, type Written } from "./block-translator.ts";
-import { Header, indexOf, KeptCode, type KeptFiles, MAGIC, recordWords, SLOT_BYTES } from "./kept-code.ts";
+import { Header, headerOf, indexOf, KeptCode, type KeptFiles, recordWords } from "./kept-code.ts";
 import { writeRoutines } from "./routines.ts";
 
 const PAGE = 4096;
@@ -77,12 +77,8 @@ function fileOf(guest: Uint8Array, pages: number): { readonly file: Uint8Array; 
   const kept = workshop.keeping({
     append: (records) => parts.push(records.slice()),
     finish: (index, records) => {
-      const header = new Uint32Array(Header.BYTES / 4);
-      header[Header.MAGIC] = MAGIC;
-      header[Header.RECORDS] = records;
-      header[Header.INDEX] = parts.reduce<number>((bytes, part) => bytes + part.length, Header.BYTES);
-      header[Header.SLOTS] = index.length / SLOT_BYTES;
-      file = new Uint8Array(Buffer.concat([new Uint8Array(header.buffer), ...parts, index]));
+      const at = parts.reduce<number>((bytes, part) => bytes + part.length, Header.BYTES);
+      file = new Uint8Array(Buffer.concat([headerOf(records, at, index), ...parts, index]));
     },
   });
   const start = a.at;

@@ -17,8 +17,8 @@ const MOST_BYTES = 128 << 20;
 /** A file: its header, of u32; records, each a multiple of 4 bytes; the index, SLOT_BYTES a slot: u32 hash and u32 offset of the record in the file, 0 none, the slots after
  *  hash % slots tried one after the other. */
 export const Header = { MAGIC: 0, RECORDS: 1, INDEX: 2, SLOTS: 3, BYTES: 32 } as const;
-export const MAGIC = 0x314b_434d;
-export const SLOT_BYTES = 8;
+const MAGIC = 0x314b_434d;
+const SLOT_BYTES = 8;
 
 /** A record's numbers, u16 each; behind them those of the displacements' places, by kind, those of `sites`, the guest's bytes, and the code. */
 const Field = {
@@ -87,6 +87,28 @@ export function indexOf(places: Int32Array, records: number): Uint8Array {
   }
   return new Uint8Array(words.buffer);
 }
+/** Is a file's header that of a whole file? @param header its first Header.BYTES */
+export function isWholeFile(header: Uint8Array, bytes: number): boolean {
+  if (header.length < Header.BYTES) return false;
+  const words = new Uint32Array(header.slice(0, Header.BYTES).buffer);
+  const [index, slots] = [words[Header.INDEX], words[Header.SLOTS]];
+  const isPowerOfTwo = slots > 0 && (slots & (slots - 1)) === 0;
+  return (
+    words[Header.MAGIC] === MAGIC &&
+    isPowerOfTwo &&
+    index + slots * SLOT_BYTES === bytes &&
+    words[Header.RECORDS] < slots
+  );
+}
+/** @param at where the index stands */
+export function headerOf(records: number, at: number, index: Uint8Array): Uint8Array {
+  const words = new Uint32Array(Header.BYTES / 4);
+  words[Header.MAGIC] = MAGIC;
+  words[Header.RECORDS] = records;
+  words[Header.INDEX] = at;
+  words[Header.SLOTS] = index.length / SLOT_BYTES;
+  return new Uint8Array(words.buffer);
+}
 /** How many words the record has that begins at word `at`; 0: there is none. */
 export function recordWords(words: Int32Array, at: number): number {
   return words[at + (Field.WORDS >> 1)] & 0xffff;
@@ -124,6 +146,9 @@ function copy(from: Uint8Array, start: number, end: number, to: Uint8Array, at: 
   while (start < end) to[at++] = from[start++];
   return at;
 }
+
+/** Where one of the assembler's `relatives` stands. */
+const placeOf = (relative: number): number => (relative < 0 ? -1 - relative : relative);
 
 /** New records. */
 class Chunk {
@@ -311,7 +336,7 @@ export class KeptCode {
     for (let i = 0; i < relativeCount; i++) {
       const at = relatives[i];
       if (at < 0) {
-        kinds[i] = view.getInt32(-1 - at, true) < cold ? Kind.HOT_OFFSET : Kind.COLD_OFFSET;
+        kinds[i] = view.getInt32(placeOf(at), true) < cold ? Kind.HOT_OFFSET : Kind.COLD_OFFSET;
         continue;
       }
       const isHot = at < cold;
@@ -330,7 +355,7 @@ export class KeptCode {
       const first = next;
       for (let i = 0; i < relativeCount; i++) {
         if (kinds[i] !== kind) continue;
-        const at = relatives[i] < 0 ? -1 - relatives[i] : relatives[i];
+        const at = placeOf(relatives[i]);
         halves[next++] = at < cold ? at - code : at - cold;
       }
       halves[record + Field.KINDS + kind] = next - first;
@@ -349,7 +374,7 @@ export class KeptCode {
       const kind = kinds[i];
       if (kind === NO_KIND) continue;
       const by = distance(kind, code, cold);
-      const at = relatives[i] < 0 ? -1 - relatives[i] : relatives[i];
+      const at = placeOf(relatives[i]);
       const to = at < cold ? hotCopied + at - code : coldCopied + at - cold;
       view.setInt32(to, view.getInt32(to, true) - by, true);
     }

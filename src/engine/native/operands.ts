@@ -23,6 +23,13 @@ export const [TLB_READ, TLB_WRITE, TLB_ADDEND] = [Tlb.READ, Tlb.WRITE, Tlb.ADDEN
 export const W16 = form(false, 0x66);
 export const B16 = form(false, 0x66, true);
 
+/** The condition A (Cc) holds then if ADDRESS is not canonical. SCRATCH is lost. */
+export function compareCanonical(a: Assembler): void {
+  a.moveRegister(SCRATCH, ADDRESS);
+  a.shift(7, register(SCRATCH), 47, true);
+  a.arithmetic(0, register(SCRATCH), 1);
+  a.arithmetic(7, register(SCRATCH), 1);
+}
 /** Code begins at a multiple of 4, so that it can be copied by words (kept-code.ts). */
 export const inWords = (at: number): number => (at + 3) & -4;
 /** The size of the access that INFO is about. */

@@ -5,7 +5,7 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { B, Cc, form, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { LAHF, Place, SAHF } from "./block-emitter.ts";
 import { ADDRESS, HOST_OF, IN_MEMORY, SCRATCH } from "./layout.ts";
-import { B16, field, gprField, PAGE_VA, TEMP2 } from "./operands.ts";
+import { B16, compareCanonical, field, gprField, PAGE_VA, TEMP2 } from "./operands.ts";
 import { readRaw } from "./raw.ts";
 import { Flags } from "./supported.ts";
 import { SameInstructions } from "./same-instructions.ts";
@@ -141,11 +141,7 @@ export abstract class OwnInstructions extends SameInstructions {
   }
   /** The interpreter raises #GP if ADDRESS is not canonical. */
   protected requireCanonical(): void {
-    const a = this.a;
-    a.moveRegister(SCRATCH, ADDRESS);
-    a.shift(7, register(SCRATCH), 47, true);
-    a.arithmetic(0, register(SCRATCH), 1);
-    a.arithmetic(7, register(SCRATCH), 1);
+    compareCanonical(this.a);
     this.leaveIf(Cc.A);
   }
   protected call(d: Decoded): boolean {
