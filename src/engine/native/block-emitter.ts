@@ -165,7 +165,7 @@ export abstract class BlockEmitter {
     a.codeOffset(stubs[first + 2]);
     if (after > 0) this.#writeSplit(end, after, (info & (1 << Info.WRITE)) !== 0);
   }
-  /** The group may lie in two pages, or in one that others of it may not write to: the interpreter does this instruction then, and if that is often the block has to do without groups. */
+  /** The group may lie in two pages: then it goes on in code without groups, or, where there is none yet, the interpreter does this instruction. */
   #writeGroupMissed(first: number, info: number): void {
     const { a } = this;
     const stubs = this.#stubs;

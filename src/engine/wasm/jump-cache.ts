@@ -185,15 +185,18 @@ export class JumpCache {
   }
 
   #newTag(): number {
-    if (this.#last >= this.#first + TAGS - 2 * (BANK_SETS + 2)) this.flushAll();
-    else if ((this.#last + 2) >> KEY_BITS !== this.#last >> KEY_BITS) this.#renumber();
+    if ((this.#last + 2) >> KEY_BITS !== this.#last >> KEY_BITS) this.#renumber();
     return (this.#last += 2);
   }
-  /** New tags for everything. */
+  /** Nothing that was put in is found any more, and all tags are new, next to each other; they go on from the last one given out, until there are no more. */
   #renumber(): void {
     const words = this.#words;
-    this.#empty();
-    this.#last += 2;
+    words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
+    words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
+    words.fill(0, this.#codes, this.#codesEnd);
+    const behind = this.#last + 2 * (BANK_SETS + 2);
+    if (behind > this.#first + TAGS) this.#last = this.#first;
+    else if (behind >> KEY_BITS !== this.#last >> KEY_BITS) this.#last = behind & -(2 ** KEY_BITS);
     for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#last += 2;
     words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#last += 2;
     this.select(this.#set, words[this.#area + (Reg.CPL >> 2)] === 3);
@@ -206,29 +209,15 @@ export class JumpCache {
     this.#words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#newTag();
     this.select(this.#set, this.#words[this.#area + (Reg.CPL >> 2)] === 3);
   }
-  #empty(): void {
-    const words = this.#words;
-    words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
-    words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
-    words.fill(0, this.#codes, this.#codesEnd);
-  }
   /** Nothing that was put in is found any more. */
   flushAll(): void {
-    const words = this.#words;
-    this.#empty();
-    this.#last = this.#first + 2 * (BANK_SETS + 1);
-    for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#first + 2 * (set + 1);
-    words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#last;
-    this.select(this.#set, words[this.#area + (Reg.CPL >> 2)] === 3);
+    this.#last = this.#first;
+    this.#renumber();
   }
   /** Another executor has filled it meanwhile. Unlike after flushAll, tags go on from the last one given out here. */
   reset(): void {
-    const words = this.#words;
-    this.#empty();
     this.#set = 0;
-    for (let set = 0; set < BANK_SETS; set++) this.#sets[set] = this.#newTag();
-    words[this.#area + (Engine.TAG_GLOBAL >> 2)] = this.#newTag();
-    this.select(0, words[this.#area + (Reg.CPL >> 2)] === 3);
+    this.#renumber();
   }
   /** INVLPG: drops the entries of a page: global ones and a set's. */
   dropPage(set: number, low: number, high: number): void {
