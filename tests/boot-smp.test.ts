@@ -106,7 +106,8 @@ for (const [cpus, executors] of [
 
     test("has one clock for all", () => {
       assert.equal(section("clocksource"), "kvm-clock\n");
-      assert.doesNotMatch(section("dmesg"), /unstable|warp|skew/i);
+      // "skipped": the watchdog saw that the host was too busy to compare clocks
+      assert.doesNotMatch(section("dmesg"), /unstable|warp|skew(?! test skipped)/i);
     });
 
     test("complains of nothing", () => {

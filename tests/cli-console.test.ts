@@ -33,7 +33,7 @@ class Screen {
   readonly #signal: AbortSignal;
   readonly ended = new Promise<void>((resolve) => this.#session.once("close", () => resolve()));
 
-  /** @param signal ends all waiting */
+  /** @param signal ends all waiting, and then it says what was waited for */
   constructor(signal: AbortSignal) {
     this.#signal = signal;
     this.#session.stdout.on("data", (chunk: Buffer) => {
@@ -67,7 +67,7 @@ class Screen {
 }
 
 test("a shell on the terminal: echo, size, Ctrl-C, resizing, leaving", { timeout: 280_000 }, async (t) => {
-  const screen = new Screen(t.signal);
+  const screen = new Screen(AbortSignal.timeout(270_000)); // t.signal would come too late to say what was missing
   t.after(() => screen.end());
   await screen.shows(/Ctrl-\] q leaves and stops the VM\r+\n/);
   await screen.shows(/# /);

@@ -26,7 +26,7 @@ export interface InitramfsOptions {
   readonly hostname?: string;
   /** The device that carries the command's output (and input); the serial port if it is not there. */
   readonly terminal?: "hvc0" | "ttyS0";
-  /** Its size at the start: Linux's driver asks the virtio console for it only when it changes. */
+  /** Its size at the start: a serial port has none, and the virtio console's driver sets it some time after it was opened. */
   readonly terminalSize?: { readonly columns: number; readonly rows: number } | undefined;
   /** The disk to run in; a root= on the kernel's command line goes before it. Neither: the initramfs itself is the root. */
   readonly root?: { readonly device: string; readonly fstype: string };

@@ -8,6 +8,7 @@ import type { VirtioDescription, VirtioDevice, VirtioPort } from "./device.ts";
 const VIRTIO_CONSOLE_F_SIZE = 0;
 const RECEIVE = 0;
 const TRANSMIT = 1;
+const NOTHING = new Uint8Array(0);
 
 export interface TerminalSize {
   columns: number;
@@ -19,6 +20,8 @@ export class ConsoleDevice implements VirtioDevice {
   readonly #output: (bytes: Uint8Array) => void;
   #waiting: Uint8Array[] = [];
   #port!: VirtioPort;
+  /** Queues, a bit each, that have been used since the driver's reset. */
+  #used = 0;
 
   /** @param output gets what the guest prints; owns the bytes */
   constructor(size: TerminalSize, output: (bytes: Uint8Array) => void) {
@@ -37,7 +40,11 @@ export class ConsoleDevice implements VirtioDevice {
   attach(port: VirtioPort): void {
     this.#port = port;
   }
+  reset(): void {
+    this.#used = 0;
+  }
   process(queueIndex: number): void {
+    this.#tellSize(queueIndex);
     if (queueIndex === RECEIVE) this.#receive();
     if (queueIndex === TRANSMIT) this.#transmit();
   }
@@ -55,6 +62,14 @@ export class ConsoleDevice implements VirtioDevice {
     this.#port.setConfig(0, sizeBytes(size));
   }
 
+  /** Linux's driver reads the size when it changes and not before, and until then makes the terminal 0×0 each time it is opened. So a queue's first
+   *  use is a change. Receiving alone is not enough: the driver looks for its port in a list, and gives the port buffers shortly before it is there. */
+  #tellSize(queueIndex: number): void {
+    const bit = 1 << queueIndex;
+    if ((this.#used & bit) !== 0 || this.#port.queues[queueIndex]!.peek(0) === undefined) return;
+    this.#used |= bit;
+    this.#port.setConfig(0, NOTHING);
+  }
   #receive(): void {
     const queue = this.#port.queues[RECEIVE]!;
     while (this.#waiting.length > 0) {
