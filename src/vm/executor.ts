@@ -1,6 +1,7 @@
 /* Executor: a worker thread that runs vCPUs on an engine of its own, in slices. Everything it needs arrives as plain data; everything it tells goes through shared
  * memory or one message at its end. Entry point of the worker; imported by nothing. @source docs/vcpus.md */
 import { parentPort } from "node:worker_threads";
+import { finishCompiling } from "../device/c-library.ts";
 import { attachDevices, type Devices } from "../device/layout.ts";
 import { vcpuPorts } from "../device/ports.ts";
 import { QuickBlk } from "../device/virtio/blk-quick.ts";
@@ -267,13 +268,19 @@ class Executor {
 
 const port = parentPort!;
 port.once("message", (start: ExecutorStart) => {
+  const end = runExecutor(start);
+  finishCompiling();
+  port.postMessage(end);
+});
+
+function runExecutor(start: ExecutorStart): ExecutorMessage {
   try {
     const executor = new Executor(start);
     const end = executor.run();
     executor.dispose();
-    port.postMessage(end);
+    return end;
   } catch (error) {
     const { message, stack } = error instanceof Error ? error : new Error(String(error));
-    port.postMessage({ kind: "failed", message, detail: stack ?? "" } satisfies ExecutorMessage);
+    return { kind: "failed", message, detail: stack ?? "" };
   }
-});
+}
