@@ -23,6 +23,8 @@ const MOST_CROSSINGS = 4;
 /** Room for the longest block. */
 const MOST_BLOCK_BYTES = 64 * 1024;
 const MAX_INSTRUCTION = 15;
+/** So many places are looked at for blocks that are likely to follow one that was kept. */
+const MOST_LIKELY = 32;
 
 /** Memory for machine code, and how it is called: what only the host can give. */
 export interface NativeHost extends HostAddresses {
@@ -70,6 +72,12 @@ export class NativeCode implements HotCode, BlockCompiler {
   /** How often accesses lay in two pages, by the block's address in the frames memory. */
   readonly #crossing = new Map<number, number>();
   readonly #kept: KeptCode | undefined;
+  /** Offsets in the page where blocks may begin that follow one that was kept: whoever kept that one most likely kept them. */
+  readonly #likely: number[] = [];
+  /** How many of them were given out. */
+  #likelyGiven = 0;
+  /** Jumps of new blocks: offset of the displacement, and the address that it is to go to. */
+  readonly #unlinked: number[] = [];
   /** The block that was compiled last. */
   #written: Written = newWritten();
   readonly #loaded: Written = newWritten();
@@ -201,11 +209,27 @@ export class NativeCode implements HotCode, BlockCompiler {
     return at + MOST_BLOCK_BYTES > this.#coldBegin || this.#translator.cold + MOST_BLOCK_BYTES > bytes.length;
   }
   compile(page: number, from: number): Compiled | undefined {
-    const written = this.#load(page, from) ?? this.#translate(page, from);
+    return this.compileLikely(page, from) ?? this.#made(this.#translate(page, from));
+  }
+  compileLikely(page: number, from: number): Compiled | undefined {
+    const loaded = this.#load(page, from);
+    return loaded && this.#made(loaded);
+  }
+  #made(written: Written): Compiled | undefined {
     if (written.count === 0) return undefined;
     this.#written = written;
     this.#count(written);
     return written;
+  }
+  nextLikely(): number {
+    const likely = this.#likely;
+    if (this.#likelyGiven < likely.length && this.#likelyGiven < MOST_LIKELY && !this.isFull)
+      return likely[this.#likelyGiven++];
+    likely.length = this.#likelyGiven = 0;
+    const jumps = this.#unlinked;
+    for (let i = 0; i < jumps.length; i += 2) this.#link(jumps[i], jumps[i + 1]);
+    jumps.length = 0;
+    return -1;
   }
   /** Is the block to have code for accesses in two pages? */
   #crosses(address: number): boolean {
@@ -251,17 +275,23 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.counts.instructions += count;
     this.counts.bytes += this.#assembler.at - code;
   }
-  added({ key, from, code }: Block): void {
+  added({ key, from, to, code }: Block): void {
     const page = key - from;
     const { sites } = this.#written;
     this.#noteStart(code, key);
-    for (let i = 0; i < sites.length; i += 2) this.#link(sites[i], page + sites[i + 1]);
+    for (let i = 0; i < sites.length; i += 2) this.#unlinked.push(sites[i], page + sites[i + 1]);
+    if (this.#written === this.#loaded) this.#noteLikely(to);
     let waiting = this.#waiting.get(key);
     if (waiting === undefined) return;
     this.#waiting.delete(key);
     for (; waiting >= 0; waiting = this.#jumps[waiting + 1]) this.#assembler.bind(this.#jumps[waiting], code);
   }
-
+  /** What is behind the loaded block, and where it jumps to. */
+  #noteLikely(to: number): void {
+    const { sites } = this.#loaded;
+    if (to < PAGE) this.#likely.push(to);
+    for (let i = 0; i < sites.length; i += 2) if (sites[i + 1] !== to) this.#likely.push(sites[i + 1]);
+  }
   /** A jump goes to an address, now or when there is code. @param at offset of its displacement */
   #link(at: number, to: number): void {
     const known = this.#blocks.blockAt(to);

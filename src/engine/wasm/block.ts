@@ -26,6 +26,11 @@ export interface BlockCompiler {
   readonly isFull: boolean;
   /** @param page, from address in the frames memory of the page, and offset in it  @returns undefined: its first instruction is none, or the interpreter's */
   compile(page: number, from: number): Compiled | undefined;
+  /** The same for a place of nextLikely(). @returns undefined also where it would have to be translated */
+  compileLikely(page: number, from: number): Compiled | undefined;
+  /** Where blocks of the page may begin that are at hand and likely to be met soon, after the one that was compiled. @returns offset in the page; −1: nowhere (else), and the
+   *  next block may be of another page */
+  nextLikely(): number;
   /** The same for one instruction that goes on in the next page. @param bytes of the instruction, as far as it may go  @returns Block.code */
   compileSpanning(bytes: Uint8Array, from: number): number;
   /** The block can be found from now on. */

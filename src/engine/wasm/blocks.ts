@@ -6,7 +6,7 @@
 import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded, type Decoder } from "../../isa/decode.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import type { Block, BlockCompiler, CodeFrame } from "./block.ts";
+import type { Block, BlockCompiler, CodeFrame, Compiled } from "./block.ts";
 import { BlockEnd, endingOf } from "./block-end.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { PSEUDO, type HandlerTable } from "./handlers.ts";
@@ -126,7 +126,7 @@ export class BlockCache {
     if (spanning && spanning.second === secondPage()) return spanning.entry;
     if (this.#isFull || this.compiler?.isFull === true) this.clear();
     if (this.compiler === undefined) return this.#decodeBlock(address, MAX_BLOCK, secondPage);
-    return this.#compileBlock(address, this.compiler) || this.#decodeBlock(address, 1, secondPage);
+    return this.#compileBlocks(address, this.compiler) || this.#decodeBlock(address, 1, secondPage);
   }
   get #isFull(): boolean {
     return this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd;
@@ -261,20 +261,34 @@ export class BlockCache {
     this.#tell(block.key, block.entry);
     this.onBlock(block);
   }
-  /** @returns the block's entry, 0 if the first instruction is not for native code */
-  #compileBlock(address: number, compiler: BlockCompiler): number {
+  /** Makes a block, and those of its page that are at hand and likely to follow. @returns the block's entry, 0 if the first instruction is not for native code */
+  #compileBlocks(address: number, compiler: BlockCompiler): number {
     const from = address % PAGE;
     const page = address - from;
-    this.#protect(page);
+    const frame = this.#protect(page);
     const compiled = compiler.compile(page, from);
     if (compiled === undefined) return 0;
+    const entry = this.#addCompiled(page, from, compiled, compiler, frame);
+    for (let next = compiler.nextLikely(); next >= 0; next = compiler.nextLikely()) {
+      if (this.#blocks.has(page + next) || this.#isFull) continue;
+      const likely = compiler.compileLikely(page, next);
+      if (likely !== undefined) this.#addCompiled(page, next, likely, compiler, frame);
+    }
+    this.#ram.setCodeLines(page / PAGE, this.executor, frame.low, frame.high);
+    return entry;
+  }
+  /** @returns the block's entry */
+  #addCompiled(page: number, from: number, compiled: Compiled, compiler: BlockCompiler, frame: CodeFrame): number {
     const { code, to, aheadFrom, aheadTo } = compiled;
     const entry = this.#putCompiled(from, code);
+    const key = page + from;
     const [end, target] = [BlockEnd.OTHER, 0];
-    const block = { key: address, entry, entries: 1, from, to, code, end, target, aheadFrom, aheadTo };
-    this.#add(block, this.#blocks);
+    const block = { key, entry, entries: 1, from, to, code, end, target, aheadFrom, aheadTo };
+    this.#blocks.set(key, block);
+    this.#note(frame, block);
+    this.#tell(key, entry);
     compiler.added(block);
-    return block.entry;
+    return entry;
   }
   /** An entry that leads to native code. */
   #putCompiled(offset: number, code: number): number {
@@ -327,21 +341,27 @@ export class BlockCache {
   }
 
   /** From now on no write to the frame goes unseen. Before its bytes are read. */
-  #protect(page: number): void {
-    const frame = page / PAGE;
+  #protect(page: number): CodeFrame {
+    const number = page / PAGE;
     // How far the block goes is not known yet: until then a write to any line is one to its code.
-    this.#ram.setCodeLines(frame, this.executor, -1, -1);
-    if (this.#frames.has(frame)) return;
-    this.#frames.set(frame, { blocks: [], quietWrites: 0, low: 0, high: 0 });
-    this.onProtect(page, this.#ram.holdCode(frame, this.executor));
+    this.#ram.setCodeLines(number, this.executor, -1, -1);
+    const known = this.#frames.get(number);
+    if (known !== undefined) return known;
+    const frame = { blocks: [], quietWrites: 0, low: 0, high: 0 };
+    this.#frames.set(number, frame);
+    this.onProtect(page, this.#ram.holdCode(number, this.executor));
+    return frame;
   }
   #keep(block: Block, page: number): void {
-    const frame = page / PAGE;
-    const list = this.#frames.get(frame)!;
-    list.blocks.push(block);
-    this.#mark(list, block.from, block.to);
-    if (block.aheadTo > 0) this.#mark(list, block.aheadFrom, block.aheadTo);
-    this.#ram.setCodeLines(frame, this.executor, list.low, list.high);
+    const number = page / PAGE;
+    const frame = this.#frames.get(number)!;
+    this.#note(frame, block);
+    this.#ram.setCodeLines(number, this.executor, frame.low, frame.high);
+  }
+  #note(frame: CodeFrame, block: Block): void {
+    frame.blocks.push(block);
+    this.#mark(frame, block.from, block.to);
+    if (block.aheadTo > 0) this.#mark(frame, block.aheadFrom, block.aheadTo);
   }
 
   #mark(list: CodeFrame, from: number, to: number): void {
@@ -407,10 +427,12 @@ export class BlockCache {
     if (!list) return this.#unmark(frame);
     const hit = this.#hits(frame, this.executor, offset, size);
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
+    const isApart = (from: number, to: number): boolean => from >= offset + size || to <= offset;
+    const stays = (block: Block): boolean => isApart(block.from, block.to) && isApart(block.aheadFrom, block.aheadTo);
+    if (hit && this.compiler !== undefined && list.blocks.every(stays)) return;
     const kept: Block[] = [];
     for (const block of list.blocks) {
-      const isApart = (from: number, to: number): boolean => from >= offset + size || to <= offset;
-      if (hit && isApart(block.from, block.to) && isApart(block.aheadFrom, block.aheadTo)) kept.push(block);
+      if (hit && stays(block)) kept.push(block);
       else this.#drop(block);
     }
     list.blocks = kept;
