@@ -9,6 +9,7 @@
  */
 import { parseArgs } from "node:util";
 import { ownInitGuest } from "../src/cli/guest-files.ts";
+import { keptCodeDirectory } from "../src/image/cache.ts";
 import { openRawDisk } from "../src/disk/raw.ts";
 import { createMachine, type Machine, type MachineConfig } from "../src/vm/machine.ts";
 import { debianDisk } from "../tests/support/debian-disk.ts";
@@ -166,6 +167,7 @@ const decoder = new TextDecoder();
 const config = await configuration();
 const machine: Machine = await createMachine({
   ...config,
+  keptCode: keptCodeDirectory(),
   serialOutput(bytes) {
     serial = (serial + Buffer.from(bytes).toString("latin1")).slice(-8000);
   },
