@@ -12,6 +12,7 @@ import { TRANSLATION } from "../src/engine/wasm/engine.ts";
 import { ALL_PASSES } from "../src/engine/wasm/translator/region-options.ts";
 import { REGION_LIMITS } from "../src/engine/wasm/translator/region-options.ts";
 import { bootImage } from "../tests/lockstep/boot-image.ts";
+import { NATIVE } from "../tests/lockstep/native.ts";
 import { type Comparison, compareBoot, narrowDown } from "../tests/lockstep/compare-boot.ts";
 
 const MIB = 1024 ** 2;
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     "memory-every": { type: "string", default: "20" },
     memory: { type: "string", default: "256" },
     nanos: { type: "string", default: "10" },
+    native: { type: "boolean", default: false },
     quiet: { type: "boolean", default: false },
   },
 });
@@ -59,7 +61,7 @@ const translation = {
 const comparison: Comparison = {
   image: await bootImage(values),
   options: { memoryBytes: Number(values.memory) * MIB, nanosPerInstruction: Number(values.nanos) },
-  translation: () => translation,
+  translation: values.native ? NATIVE : () => translation,
   instructions: Number(values.instructions),
   slice: Number(values.slice),
   memoryEvery: Number(values["memory-every"]),

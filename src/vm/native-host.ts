@@ -102,7 +102,7 @@ export const nativeCodeKeptIn =
   (blocks, state, ram, table, resolve, limits) => {
     const there = hostCryptoFeatures();
     const absent = [...CRYPTO_FEATURES.keys()].filter((feature) => !there.includes(feature));
-    if (absent.length > 0) leaveOut(new Set(absent));
+    if (absent.length > 0) leaveOut(absent);
     const host = nativeHost(state, ram.pool.shared.memory, ram.shared.tables, limits.codeCacheBytes, kept);
     return host && new NativeCode(host, blocks, state, ram, table, resolve);
   };

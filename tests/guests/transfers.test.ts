@@ -409,3 +409,46 @@ test("running off the end of the lower half: #GP for an address that is not cano
   const stop = g.run();
   assert.deepEqual([stop.vector, stop.errorCode, stop.rip, g.retired], [13, 0n, 0x8000_0000_0000, 7]);
 });
+
+test("flags come through calls and returns, also where the stack was touched just before", () => {
+  const program = code(`
+      51                              push rcx
+      39 c0                           cmp eax, eax
+      e8 0d 00 00 00                  call near
+      9c                              pushfq
+      5a                              pop rdx
+      51                              push rcx
+      39 c0                           cmp eax, eax
+      e8 03 10 00 00                  call far
+      9c                              pushfq
+      5e                              pop rsi
+      f4                              hlt
+    near:
+      9c                              pushfq
+      5f                              pop rdi
+      51                              push rcx
+      83 f8 ff                        cmp eax, -1
+      59                              pop rcx
+      c3                              ret
+  `);
+  const far = code(`
+      9c                              pushfq
+      5b                              pop rbx
+      51                              push rcx
+      83 f8 ff                        cmp eax, -1
+      59                              pop rcx
+      c3                              ret
+  `);
+  const g = new SmallGuest();
+  g.load(program);
+  g.write(At.CODE + program.at("near") + 0x1000, far.bytes);
+  g.regs.setGpr(RSP, BigInt(At.STACK));
+  g.regs.setGpr(RAX, 0n);
+  g.run();
+  const [equal, less] = [Rflags.ZF | Rflags.PF, Rflags.CF | Rflags.AF];
+  const arithmetic = BigInt(Rflags.CF | Rflags.PF | Rflags.AF | Rflags.ZF | Rflags.SF | Rflags.OF);
+  assert.deepEqual(
+    [7, RDX, RBX, 6].map((n) => Number(g.gpr(n) & arithmetic)),
+    [equal, less, equal, less],
+  );
+});

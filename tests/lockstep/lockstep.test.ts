@@ -5,8 +5,10 @@ import { before, describe, test } from "node:test";
 import { TRANSLATION, TRANSLATE_ALL } from "../../src/engine/wasm/engine.ts";
 import { TranslatesAtOnce } from "../../src/engine/wasm/translator/at-once.ts";
 import type { RegionTranslator } from "../../src/engine/wasm/translator/regions.ts";
+import { nativeUnavailable } from "../../src/vm/native-support.ts";
 import { bootImage } from "./boot-image.ts";
 import { type Comparison, compareBoot, narrowDown } from "./compare-boot.ts";
+import { NATIVE } from "./native.ts";
 import type { BootImage, Translation } from "./repeatable-machine.ts";
 
 const MIB = 1024 ** 2;
@@ -52,6 +54,12 @@ describe("in lockstep", { timeout: 280_000 }, () => {
     const result = compareBoot(comparison(() => TRANSLATE_ALL, 4e6));
     assert.deepEqual([result.differences, result.end], [[], undefined]);
     assert.ok(result.regions > 300, `only ${result.regions} regions`);
+  });
+
+  test("the first 30 million instructions, as native code", { skip: nativeUnavailable() !== undefined }, () => {
+    const result = compareBoot(comparison(NATIVE, 30e6));
+    assert.deepEqual([result.differences, result.end], [[], undefined]);
+    assert.ok(result.regions > 3000, `only ${result.regions} blocks`);
   });
 
   test("a wrong translation is found and narrowed down to its region", () => {

@@ -4,6 +4,7 @@
 import { TRANSLATE_NOTHING } from "../../src/engine/wasm/engine.ts";
 import type { RegisterFile } from "../../src/isa/register-file.ts";
 import { Reg } from "../../src/isa/registers.ts";
+import { NATIVE } from "./native.ts";
 import { memoryDifferences, registerDifferences } from "./differences.ts";
 import {
   type BootImage,
@@ -37,7 +38,10 @@ export class Lockstep {
   /** What the guest wrote to its serial port. */
   onSerial: (bytes: Uint8Array) => void = () => {};
 
+  readonly #oldFlags: boolean;
+
   constructor(image: BootImage, options: RepeatableOptions, translation: Translation) {
+    this.#oldFlags = translation === NATIVE;
     this.leader = new RepeatableMachine(image, options, translation, false);
     this.follower = new RepeatableMachine(image, options, () => TRANSLATE_NOTHING, true);
   }
@@ -63,8 +67,9 @@ export class Lockstep {
     return exit.kind === "halted" ? this.#sleep() : { differences };
   }
   compare(withMemory: boolean): string[] {
-    const registers = registerDifferences(this.leader.vcpu.regs, this.follower.vcpu.regs);
-    return withMemory ? [...registers, ...memoryDifferences(this.leader, this.follower)] : registers;
+    const { leader, follower } = this;
+    const registers = registerDifferences(leader.vcpu.regs, follower.vcpu.regs, this.#oldFlags);
+    return withMemory ? [...registers, ...memoryDifferences(leader, follower, this.#oldFlags)] : registers;
   }
   /** The guest waits: until its timer, or for ever. */
   #sleep(): Slice {

@@ -158,6 +158,7 @@ export abstract class OwnInstructions extends SameInstructions {
     a.lea(SCRATCH, memory(SCRATCH, next));
     a.store64(to, SCRATCH);
     a.lea(R11, memory(R11, -8));
+    if (this.flagsAhead) this.saveFlags(); // an access that another one has made sure of has left them alone
     if (direct) this.goTo(next + d.imm32);
     else {
       a.load64(ADDRESS, TEMP2);
@@ -169,6 +170,7 @@ export abstract class OwnInstructions extends SameInstructions {
     const a = this.a;
     const from = this.stackMemory(RSP, 0, false);
     a.load64(ADDRESS, from);
+    if (this.flagsAhead) this.saveFlags();
     this.goByCacheChecked(8 + (d.operandCount > 0 ? d.imm32 & 0xffff : 0));
     return true;
   }

@@ -196,12 +196,14 @@ function treatmentOf(row: Row): Treatment {
 }
 
 let treatments: Treatment[] | undefined;
+const leftOut = new Set<string>();
 
-/** From now on instructions of these features are the interpreter's: this host has them not. */
-export function leaveOut(features: ReadonlySet<string>): void {
+/** From now on instructions of these features, or with these mnemonics, are the interpreter's: this host has them not, or they are not to be done by it. */
+export function leaveOut(names: Iterable<string>): void {
+  for (const name of names) leftOut.add(name);
   treatments = ALL_ROWS.map(treatmentOf).map((t, id) => {
-    const { feature } = ALL_ROWS[id];
-    return feature !== undefined && features.has(feature) ? { ...t, way: Way.NO } : t;
+    const { feature, mnemonic } = ALL_ROWS[id];
+    return leftOut.has(mnemonic) || (feature !== undefined && leftOut.has(feature)) ? { ...t, way: Way.NO } : t;
   });
 }
 
