@@ -1,10 +1,10 @@
 /* Boots Linux on the translator and on the interpreter, and compares both all the way (docs/engine.md "Lockstep").
  *
- *   node tools/lockstep.ts [--instructions N] [--threshold N] [--pass NAME=off]… [--kernel FILE]
+ *   node tools/lockstep.ts [--native] [--instructions N] [--threshold N] [--pass NAME=off]… [--kernel FILE]
  *                          [--commands TEXT] [--program FILE]… [--slice N] [--memory-every N] [--memory MIB] [--nanos N] [--quiet]
  *
  * Without --instructions the guest runs until it switches itself off: it boots and runs --commands, else those in tests/lockstep/boot-image.ts; each --program, a
- * static executable, is in its /bin. Threshold 0 translates all that runs, 2 is Mere's. Prints what the guest prints; exit status 1 if there was a difference, which
+ * static executable, is in its /bin. Threshold 0 translates all that runs, 2 is the default with WebAssembly. Prints what the guest prints; exit status 1 if there was a difference, which
  * is then narrowed down.
  */
 import { parseArgs } from "node:util";
