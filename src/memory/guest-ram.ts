@@ -147,11 +147,18 @@ export class GuestRam implements GuestMemory {
     this.setCodeLines(frame, executor, 0, 0);
     Atomics.and(this.code, at, ~((1 << executor) | (1 << (CodeEntry.TOLD_SHIFT + executor))));
   }
-  /** Which lines of 64 bytes an executor has code from, as bits 0–31 and 32–63. */
+  /** An executor is about to read code from a frame, from what lines is not known yet. From now on others see a write to any of them as one to its code. */
+  markAllLines(frame: number, executor: number): void {
+    const at = frame * this.codeWords + 2 + 2 * executor;
+    this.code[at] = -1;
+    Atomics.store(this.code, at + 1, -1);
+  }
+  /** Which lines of 64 bytes an executor has code from, as bits 0–31 and 32–63. When others see that does not matter, as long as they see more: an atomic store would wait
+   *  for all that was written before it, new code mostly. */
   setCodeLines(frame: number, executor: number, low: number, high: number): void {
     const at = frame * this.codeWords + 2 + 2 * executor;
-    Atomics.store(this.code, at, low);
-    Atomics.store(this.code, at + 1, high);
+    this.code[at] = low;
+    this.code[at + 1] = high;
   }
   /** Has the executor code from one of these lines? */
   hasCodeIn(frame: number, executor: number, firstLine: number, lastLine: number): boolean {

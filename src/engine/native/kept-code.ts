@@ -120,7 +120,8 @@ export function recordKey(words: Int32Array, at: number): string {
 /** Sum of a record's words behind the sum: files of a machine that lost its power may have gaps. */
 function sumOf(words: Int32Array, at: number): number {
   const end = at + recordWords(words, at);
-  let [sum, sums] = [1, 0];
+  let sum = 1;
+  let sums = 0;
   for (let i = at + (Field.WORDS >> 1); i < end; i++) {
     sum = (sum + words[i]) | 0;
     sums = (sums + sum) | 0;
@@ -224,7 +225,8 @@ export class KeptCode {
     const halves = this.#halves;
     const at = record >> 1;
     if (halves[at + Field.FROM] !== from || ((halves[at + Field.COUNT] & Mark.KERNEL) !== 0) !== kernel) return false;
-    const [to, aheadFrom] = [halves[at + Field.TO], halves[at + Field.AHEAD_FROM]];
+    const to = halves[at + Field.TO];
+    const aheadFrom = halves[at + Field.AHEAD_FROM];
     const bytes = this.#bytes;
     let kept = this.#guestBytes(record);
     for (let i = page + from; i < page + to; i++) if (guest[i] !== bytes[kept++]) return false;

@@ -240,7 +240,8 @@ export class NativeCode implements HotCode, BlockCompiler {
     const kept = this.#kept;
     if (kept === undefined) return undefined;
     const record = kept.find(this.#bytes, page, from, this.#inKernel);
-    if (record === 0 || (this.#crosses(page + from) && !kept.hasCopies(record))) return undefined;
+    if (record === 0 || (this.#crossing.size > 0 && this.#crosses(page + from) && !kept.hasCopies(record)))
+      return undefined;
     const written = this.#loaded;
     this.#translator.cold = kept.load(record, this.#translator.cold, written);
     this.counts.kept++;

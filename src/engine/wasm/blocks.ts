@@ -38,6 +38,10 @@ const QUIET_WRITES = 64;
 const NOTHING_AHEAD = { aheadFrom: 0, aheadTo: 0 } as const;
 const NO_ENDING = { end: BlockEnd.OTHER, target: 0, ...NOTHING_AHEAD } as const;
 
+/** Does its code depend on bytes in [from, to) of its page? */
+const dependsOn = (block: Block, from: number, to: number): boolean =>
+  (block.from < to && block.to > from) || (block.aheadFrom < to && block.aheadTo > from);
+
 export class BlockCache {
   readonly #words: Int32Array;
   readonly #halves: Uint16Array;
@@ -282,8 +286,7 @@ export class BlockCache {
     const { code, to, aheadFrom, aheadTo } = compiled;
     const entry = this.#putCompiled(from, code);
     const key = page + from;
-    const [end, target] = [BlockEnd.OTHER, 0];
-    const block = { key, entry, entries: 1, from, to, code, end, target, aheadFrom, aheadTo };
+    const block = { key, entry, entries: 1, from, to, code, end: BlockEnd.OTHER, target: 0, aheadFrom, aheadTo };
     this.#blocks.set(key, block);
     this.#note(frame, block);
     this.#tell(key, entry);
@@ -343,8 +346,7 @@ export class BlockCache {
   /** From now on no write to the frame goes unseen. Before its bytes are read. */
   #protect(page: number): CodeFrame {
     const number = page / PAGE;
-    // How far the block goes is not known yet: until then a write to any line is one to its code.
-    this.#ram.setCodeLines(number, this.executor, -1, -1);
+    this.#ram.markAllLines(number, this.executor);
     const known = this.#frames.get(number);
     if (known !== undefined) return known;
     const frame = { blocks: [], quietWrites: 0, low: 0, high: 0 };
@@ -427,12 +429,11 @@ export class BlockCache {
     if (!list) return this.#unmark(frame);
     const hit = this.#hits(frame, this.executor, offset, size);
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
-    const isApart = (from: number, to: number): boolean => from >= offset + size || to <= offset;
-    const stays = (block: Block): boolean => isApart(block.from, block.to) && isApart(block.aheadFrom, block.aheadTo);
-    if (hit && this.compiler !== undefined && list.blocks.every(stays)) return;
+    const end = offset + size;
+    if (hit && this.compiler !== undefined && !list.blocks.some((block) => dependsOn(block, offset, end))) return;
     const kept: Block[] = [];
     for (const block of list.blocks) {
-      if (hit && stays(block)) kept.push(block);
+      if (hit && !dependsOn(block, offset, end)) kept.push(block);
       else this.#drop(block);
     }
     list.blocks = kept;
