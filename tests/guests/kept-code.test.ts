@@ -9,7 +9,8 @@ import { nativeCodeKeptIn } from "../../src/vm/native-host.ts";
 import { nativeUnavailable } from "../../src/vm/native-support.ts";
 import { Random } from "../instructions/random.ts";
 import { makeRandom, randomProgram } from "./random-program.ts";
-import { At, type SmallGuest } from "./small-guest.ts";
+import { code } from "./listing.ts";
+import { At, SmallGuest } from "./small-guest.ts";
 
 const PROGRAMS = 150;
 const MOST_STEPS = 2000;
@@ -56,5 +57,37 @@ describe("kept code", { skip: nativeUnavailable() !== undefined }, () => {
     // some that accesses in two pages have made anew are not kept
     assert.ok(second.kept > 0.9 * second.blocks, `${second.kept} of ${second.blocks}`);
     assert.equal(readdirSync(directory).length, 1);
+  });
+
+  test("comes with what follows it in its page", () => {
+    const program = code(`
+        85 ff                           test edi, edi
+        74 06                           jz other
+        b8 01 00 00 00                  mov eax, 1
+        f4                              hlt
+      other:
+        b8 02 00 00 00                  mov eax, 2
+        f4                              hlt
+    `);
+    /** An engine's guest, run with these values of EDI. @returns EAX after each, and how many blocks it had and had from what was kept */
+    const results = (values: readonly bigint[]): number[][] => {
+      const translation = { ...TRANSLATION, native: nativeCodeKeptIn(join(parent, "batches")) };
+      const g = new SmallGuest({ translation });
+      const seen = values.map((value) => {
+        g.load(program);
+        g.regs.setGpr(7, value);
+        g.run();
+        const { kept, regions } = g.engine.regions.counts;
+        return [Number(g.gpr(0)), regions, kept];
+      });
+      g.engine.regions.dispose();
+      return seen;
+    };
+    assert.deepEqual(
+      results([0n, 1n]).map(([eax]) => eax),
+      [2, 1],
+    );
+    // the way that it does not go has come, too
+    assert.deepEqual(results([1n]), [[1, 3, 3]]);
   });
 });
