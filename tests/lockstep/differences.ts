@@ -1,7 +1,7 @@
 /* What two RepeatableMachines that should be in the same state differ in. Registers: all of the register file that is the guest's; flags as RFLAGS. Left out is what no
  * guest can see between instructions: PAGE_VA, the mailbox of the x87 calls, ATTENTION, and the interrupt shadow, which is dropped at different places
  * when it is over. Memory: all guest pages, byte by byte; a page that has no frame yet is zero. */
-import { GPR_NAMES, Reg } from "../../src/isa/registers.ts";
+import { GPR_NAMES, Reg, Rflags } from "../../src/isa/registers.ts";
 import type { RegisterFile } from "../../src/isa/register-file.ts";
 import { FRAME_BYTES } from "../../src/memory/frames.ts";
 import type { RepeatableMachine } from "./repeatable-machine.ts";
@@ -35,8 +35,7 @@ function nameOf(offset: number): string {
   return offset === at ? name : `${name}+0x${(offset - at).toString(16)}`;
 }
 
-/** Arithmetic flags: OSZAPC. */
-const ARITHMETIC = 0x8d5n;
+const ARITHMETIC = BigInt(Rflags.OSZAPC);
 /** Bits of RFLAGS that are always 1, or are while interrupts are on; and those that exist. */
 const [IMAGE, MOST] = [0x202n, 0x3f_ffffn];
 /** Are these RFLAGS that differ in arithmetic flags alone? Native code does not make those that nothing reads (docs/native.md "Flags"): what is in the frame of an interrupt then, and
@@ -50,7 +49,7 @@ const hex = (value: bigint | number): string => value.toString(16);
 /** One line each. Empty: equal. @param oldFlags arithmetic flags may be old ones */
 export function registerDifferences(a: RegisterFile, b: RegisterFile, oldFlags: boolean): string[] {
   const lines: string[] = [];
-  const compared = oldFlags ? ~Number(ARITHMETIC) : ~0;
+  const compared = oldFlags ? ~Rflags.OSZAPC : ~0;
   if (((a.rflags ^ b.rflags) & compared) !== 0) lines.push(`RFLAGS ${hex(a.rflags)} ${hex(b.rflags)}`);
   for (const [start, end] of ALL_COMPARED) {
     if (Buffer.compare(a.bytes.subarray(start, end), b.bytes.subarray(start, end)) === 0) continue;

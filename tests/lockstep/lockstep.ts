@@ -37,7 +37,7 @@ export class Lockstep {
   trace: Trace | undefined;
   /** What the guest wrote to its serial port. */
   onSerial: (bytes: Uint8Array) => void = () => {};
-
+  /** Native code leads: see registerDifferences. */
   readonly #oldFlags: boolean;
 
   constructor(image: BootImage, options: RepeatableOptions, translation: Translation) {
