@@ -430,7 +430,8 @@ export class BlockCache {
     const hit = this.#hits(frame, this.executor, offset, size);
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
     const end = offset + size;
-    if (hit && this.compiler !== undefined && !list.blocks.some((block) => dependsOn(block, offset, end))) return;
+    const others = hit && this.compiler !== undefined && list.blocks.length > 0;
+    if (others && !list.blocks.some((block) => dependsOn(block, offset, end))) return;
     const kept: Block[] = [];
     for (const block of list.blocks) {
       if (hit && !dependsOn(block, offset, end)) kept.push(block);
