@@ -6,15 +6,9 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { threadId } from "node:worker_threads";
-import {
-  Header,
-  headerOf,
-  indexOf,
-  isWholeFile,
-  type KeptFiles,
-  recordKey,
-  recordWords,
-} from "../engine/native/kept-code.ts";
+import type { KeptFiles } from "../engine/native/kept-code.ts";
+import { endOf, Header } from "../engine/native/kept-file.ts";
+import { MergedRecords } from "../engine/native/merged-records.ts";
 
 /** What one directory may have, and what one file may have that is made of several. */
 const MOST_BYTES = 256 << 20;
@@ -99,14 +93,15 @@ class NewFile {
     this.#fd = fs.openSync(this.#part, "wx", 0o600);
     fs.writeSync(this.#fd, new Uint8Array(Header.BYTES));
   }
-  append(records: Uint8Array): void {
-    fs.writeSync(this.#fd, records);
-    this.bytes += records.length;
+  append(bytes: Uint8Array): void {
+    fs.writeSync(this.#fd, bytes);
+    this.bytes += bytes.length;
   }
-  /** @returns the file's path */
-  finish(index: Uint8Array, records: number): string {
-    fs.writeSync(this.#fd, index);
-    fs.writeSync(this.#fd, headerOf(records, this.bytes, index), 0, Header.BYTES, 0);
+  /** As KeptFiles.finish. @returns the file's path */
+  finish(places: Int32Array, records: number): string {
+    const { end, header } = endOf(places, records, this.bytes);
+    this.append(end);
+    fs.writeSync(this.#fd, header, 0, Header.BYTES, 0);
     fs.closeSync(this.#fd);
     const path = join(this.#directory, `${Date.now().toString(36)}-${process.pid}-${threadId}-${parts++}${SUFFIX}`);
     fs.renameSync(this.#part, path);
@@ -142,16 +137,16 @@ export class ExecutorFiles implements KeptFiles {
   append(records: Uint8Array): void {
     this.#try(() => (this.#file ??= new NewFile(this.#directory)).append(records));
   }
-  finish(index: Uint8Array, records: number, last: boolean): void {
+  finish(places: Int32Array, records: number, last: boolean): void {
     const file = this.#file;
     if (file === undefined) return;
     this.#try(() => {
       const others = keptFiles(this.#directory);
       const isLittle = file.bytes < LEAST_BYTES && others.length > 0;
       if (isLittle) file.abandon();
-      const path = isLittle ? undefined : file.finish(index, records);
+      const path = isLittle ? undefined : file.finish(places, records);
       this.#file = undefined;
-      if (last && path !== undefined) tidy(this.#directory, others, { path, bytes: file.bytes + index.length });
+      if (last && path !== undefined) tidy(this.#directory, others, { path, bytes: file.bytes });
     });
   }
   #try(what: () => void): void {
@@ -190,28 +185,12 @@ function tidy(directory: string, others: readonly KeptFile[], made: KeptFile): v
 function merge(directory: string, files: readonly KeptFile[]): void {
   const file = new NewFile(directory);
   try {
-    const seen = new Set<string>();
-    const places: number[] = [];
+    const merged = new MergedRecords();
     for (const { path } of files) {
       const bytes = attempt(() => fs.readFileSync(path));
-      if (bytes === undefined || !isWholeFile(bytes, bytes.length)) continue;
-      const words = new Int32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
-      // what is taken moves down to what was taken before
-      const index = words[Header.INDEX]! / 4;
-      let [end, length] = [0, 0];
-      for (let at = Header.BYTES / 4; at < index; at += length) {
-        length = recordWords(words, at);
-        if (length === 0) break;
-        const key = recordKey(words, at);
-        if (seen.has(key)) continue;
-        seen.add(key);
-        places.push(words[at]!, file.bytes + 4 * end);
-        words.copyWithin(end, at, at + length);
-        end += length;
-      }
-      file.append(new Uint8Array(words.buffer, 0, 4 * end));
+      if (bytes !== undefined) file.append(merged.take(bytes, file.bytes));
     }
-    file.finish(indexOf(Int32Array.from(places), places.length / 2), places.length / 2);
+    file.finish(merged.places, merged.records);
   } catch (error) {
     file.abandon();
     throw error;

@@ -5,7 +5,7 @@ import { CRYPTO_FEATURES } from "../isa/features.ts";
 import { leaveOut } from "../engine/native/supported.ts";
 import { withCLibrary } from "../device/c-library.ts";
 import { MADV_HUGEPAGE } from "../device/libc.ts";
-import { isWholeFile } from "../engine/native/kept-code.ts";
+import { isWholeFile } from "../engine/native/kept-file.ts";
 import { NativeCode, type NativeHost } from "../engine/native/native-code.ts";
 import { ExecutorFiles, openKeptFiles } from "./kept-files.ts";
 import {

@@ -3,6 +3,7 @@
  * it, before any jump to another block was filled in, and where that must be changed to stand elsewhere. @source docs/native.md "Kept code" */
 import type { Written } from "./block-translator.ts";
 import { type Assembler, MOST_RELATIVES } from "./assembler.ts";
+import { Header, KeptFile, Place, recordWords } from "./kept-file.ts";
 import { inWords } from "./operands.ts";
 
 const PAGE = 4096;
@@ -11,35 +12,32 @@ const HASHED_BYTES = 16;
 const [HASH_START, HASH_FACTOR] = [0x811c9dc5 | 0, 0x01000193];
 /** Records are written to their file in pieces of this size. */
 const CHUNK_BYTES = 1 << 20;
+/** A page of the guest's that has had more blocks than this begins anew: other code has taken its place, most likely. */
+const MOST_OF_PAGE = 1024;
 /** A run keeps no more than this. */
 const MOST_BYTES = 128 << 20;
 
-/** A file: its header, of u32; records, each a multiple of 4 bytes; the index, SLOT_BYTES a slot: u32 hash and u32 offset of the record in the file, 0 none, the slots after
- *  hash % slots tried one after the other. */
-export const Header = { MAGIC: 0, RECORDS: 1, INDEX: 2, SLOTS: 3, BYTES: 32 } as const;
-const MAGIC = 0x314b_434d;
-const SLOT_BYTES = 8;
-
-/** A record's numbers, u16 each; behind them those of the displacements' places, by kind, those of `sites`, the guest's bytes, and the code. */
+/** A record's numbers, u16 each, the first ones those of RecordStart; behind them those of the displacements' places, by kind, those of `sites`, the guest's bytes, and the code. */
 const Field = {
-  /** u32 each: the key's hash; sum of all words behind it. */
+  /** u32 each: the key's hash; number of its page in the file; sum of all words behind it. */
   HASH: 0,
-  SUM: 2,
+  PAGE: 2,
+  SUM: 4,
   /** u32 words that it has. */
-  WORDS: 4,
-  FROM: 5,
-  TO: 6,
-  AHEAD_FROM: 7,
-  AHEAD_TO: 8,
+  WORDS: 6,
+  FROM: 7,
+  TO: 8,
+  AHEAD_FROM: 9,
+  AHEAD_TO: 10,
   /** Instructions, and Mark. */
-  COUNT: 9,
+  COUNT: 11,
   /** Bytes of code that often runs, and of the other. */
-  HOT: 10,
-  COLD: 11,
+  HOT: 12,
+  COLD: 13,
   /** Numbers of places: one of each Kind. */
-  KINDS: 12,
-  SITES: 18,
-  NUMBERS: 20,
+  KINDS: 14,
+  SITES: 20,
+  NUMBERS: 22,
 } as const;
 const Mark = { COUNT: 0xff, KERNEL: 0x100, COPIES: 0x200 } as const;
 /** What a place in the code has: a displacement from the one part to the other or to what all blocks share, or the offset of something in one of the parts. */
@@ -62,8 +60,8 @@ export interface KeptFiles {
   readonly mapped: readonly number[];
   /** New records go to a file of their own. */
   append(records: Uint8Array): void;
-  /** What was appended is a file now. @param index as in a file  @param records how many they are  @param last there will be no more of them */
-  finish(index: Uint8Array, records: number, last: boolean): void;
+  /** What was appended is a file now. @param places of the records, Place.WORDS words each  @param records how many they are  @param last there will be no more of them */
+  finish(places: Int32Array, records: number, last: boolean): void;
   /** These of `mapped` had something, by number. */
   used(files: readonly number[]): void;
 }
@@ -74,48 +72,6 @@ function hashOf(bytes: Uint8Array, page: number, from: number, kernel: boolean):
   const end = page + Math.min(from + HASHED_BYTES, PAGE);
   for (let at = page + from; at < end; at++) hash = Math.imul(hash ^ bytes[at], HASH_FACTOR);
   return hash ^ (hash >>> 15);
-}
-/** An index of records. @param places their hashes and offsets, by turns */
-export function indexOf(places: Int32Array, records: number): Uint8Array {
-  const slots = 2 ** Math.ceil(Math.log2(2 * records + 1));
-  const words = new Int32Array(2 * slots);
-  for (let i = 0; i < 2 * records; i += 2) {
-    let slot = places[i] & (slots - 1);
-    while (words[2 * slot + 1] !== 0) slot = (slot + 1) & (slots - 1);
-    words[2 * slot] = places[i];
-    words[2 * slot + 1] = places[i + 1];
-  }
-  return new Uint8Array(words.buffer);
-}
-/** Is a file's header that of a whole file? @param header its first Header.BYTES */
-export function isWholeFile(header: Uint8Array, bytes: number): boolean {
-  if (header.length < Header.BYTES) return false;
-  const words = new Uint32Array(header.slice(0, Header.BYTES).buffer);
-  const [index, slots] = [words[Header.INDEX], words[Header.SLOTS]];
-  const isPowerOfTwo = slots > 0 && (slots & (slots - 1)) === 0;
-  return (
-    words[Header.MAGIC] === MAGIC &&
-    isPowerOfTwo &&
-    index + slots * SLOT_BYTES === bytes &&
-    words[Header.RECORDS] < slots
-  );
-}
-/** @param at where the index stands */
-export function headerOf(records: number, at: number, index: Uint8Array): Uint8Array {
-  const words = new Uint32Array(Header.BYTES / 4);
-  words[Header.MAGIC] = MAGIC;
-  words[Header.RECORDS] = records;
-  words[Header.INDEX] = at;
-  words[Header.SLOTS] = index.length / SLOT_BYTES;
-  return new Uint8Array(words.buffer);
-}
-/** How many words the record has that begins at word `at`; 0: there is none. */
-export function recordWords(words: Int32Array, at: number): number {
-  return words[at + (Field.WORDS >> 1)] & 0xffff;
-}
-/** The same for records that are the same. */
-export function recordKey(words: Int32Array, at: number): string {
-  return `${words[at + (Field.HASH >> 1)]} ${words[at + (Field.SUM >> 1)]}`;
 }
 /** Sum of a record's words behind the sum: files of a machine that lost its power may have gaps. */
 function sumOf(words: Int32Array, at: number): number {
@@ -164,8 +120,21 @@ export class KeptCode {
   readonly #a: Assembler;
   readonly #files: KeptFiles;
   readonly #bytes: Uint8Array;
+  readonly #opened: readonly KeptFile[];
+  /** Their numbers, those first in which something was found last. */
+  readonly #recent: number[];
   /** How often something was found, by file. */
   readonly #uses: Int32Array;
+  /** What is looked for, and the best that was found. */
+  #guest: Uint8Array = new Uint8Array(0);
+  #page = 0;
+  #from = 0;
+  #kernel = false;
+  #copies = false;
+  #found = 0;
+  /** Where the last block was found. */
+  #file: KeptFile | undefined;
+  #table = 0;
   readonly #halves: Uint16Array;
   readonly #words: Int32Array;
   readonly #view: DataView;
@@ -176,9 +145,12 @@ export class KeptCode {
   /** Bytes of new records, and of those that are not in a finished file. */
   #total = 0;
   #fileBytes = 0;
-  /** Of new records: hash and offset in their file. */
-  #places = new Int32Array(2048);
+  /** Of new records: Place.WORDS words each. */
+  #places = new Int32Array(1024 * Place.WORDS);
   #records = 0;
+  /** By address of the guest's page: its number in the new file; and how many records it has. */
+  readonly #pages = new Map<number, number>();
+  #pageRecords: number[] = [];
 
   /** End of what all blocks share. */
   readonly #shared: number;
@@ -194,37 +166,63 @@ export class KeptCode {
     this.#halves = new Uint16Array(buffer, byteOffset, length >> 1);
     this.#words = new Int32Array(buffer, byteOffset, length >> 2);
     this.#view = new DataView(buffer, byteOffset, length);
+    this.#opened = files.mapped.map((file) => new KeptFile(this.#words, file));
+    this.#recent = [...this.#opened.keys()];
   }
 
-  /** @returns offset of the record for a block of the guest's, 0: there is none. @param page, from as for BlockCompiler.compile */
-  find(guest: Uint8Array, page: number, from: number, kernel: boolean): number {
-    const words = this.#words;
+  /** @returns offset of the record for a block of the guest's, 0: there is none. @param page, from as for BlockCompiler.compile  @param copies must it be for accesses in two pages? */
+  find(guest: Uint8Array, page: number, from: number, kernel: boolean, copies: boolean): number {
+    this.#want(guest, page, from, kernel, copies);
     const hash = hashOf(guest, page, from, kernel);
-    const { mapped } = this.#files;
-    let found = 0;
-    for (let n = 0; n < mapped.length; n++) {
-      const file = mapped[n];
-      const slots = words[(file >> 2) + Header.SLOTS];
-      const index = (file + words[(file >> 2) + Header.INDEX]) >> 2;
-      for (let slot = hash & (slots - 1); words[index + 2 * slot + 1] !== 0; slot = (slot + 1) & (slots - 1)) {
-        if (words[index + 2 * slot] !== hash) continue;
-        const record = file + words[index + 2 * slot + 1];
-        if (!this.#isOf(record, guest, page, from, kernel)) continue;
-        this.#uses[n]++;
-        found = record;
-        if (this.hasCopies(record)) return record;
-      }
+    const recent = this.#recent;
+    for (let i = 0; i < recent.length; i++) {
+      const n = recent[i];
+      const file = this.#opened[n];
+      file.byHash(hash, this.#look);
+      const found = this.#found;
+      if (found === 0) continue;
+      this.#uses[n]++;
+      this.#file = file;
+      this.#table = file.tableOf(found);
+      // most likely the next one is in that file, too
+      for (; i > 0; i--) recent[i] = recent[i - 1];
+      recent[0] = n;
+      return found;
     }
-    return found;
+    return 0;
+  }
+  /** The same for another block of the page that the last one was found in: whoever kept that one. */
+  findNear(guest: Uint8Array, page: number, from: number, kernel: boolean, copies: boolean): number {
+    this.#want(guest, page, from, kernel, copies);
+    this.#file!.byPlace(this.#table, from, this.#look);
+    return this.#found;
+  }
+  #want(guest: Uint8Array, page: number, from: number, kernel: boolean, copies: boolean): void {
+    this.#guest = guest;
+    this.#page = page;
+    this.#from = from;
+    this.#kernel = kernel;
+    this.#copies = copies;
+    this.#found = 0;
   }
   /** Is it for accesses in two pages as well? Where there are two, that is the one. */
   hasCopies(record: number): boolean {
     return (this.#halves[(record >> 1) + Field.COUNT] & Mark.COPIES) !== 0;
   }
-  #isOf(record: number, guest: Uint8Array, page: number, from: number, kernel: boolean): boolean {
+  /** Is it what is wanted? @returns need others not be looked at? */
+  readonly #look = (record: number): boolean => {
+    const copies = this.hasCopies(record);
+    if ((this.#copies && !copies) || !this.#isWanted(record)) return false;
+    this.#found = record;
+    return copies;
+  };
+  #isWanted(record: number): boolean {
     const halves = this.#halves;
     const at = record >> 1;
-    if (halves[at + Field.FROM] !== from || ((halves[at + Field.COUNT] & Mark.KERNEL) !== 0) !== kernel) return false;
+    const from = this.#from;
+    if (halves[at + Field.FROM] !== from) return false;
+    if (((halves[at + Field.COUNT] & Mark.KERNEL) !== 0) !== this.#kernel) return false;
+    const [guest, page] = [this.#guest, this.#page];
     const to = halves[at + Field.TO];
     const aheadFrom = halves[at + Field.AHEAD_FROM];
     const bytes = this.#bytes;
@@ -326,9 +324,20 @@ export class KeptCode {
     const word = begin >> 2;
     const hash = hashOf(guest, page, from, kernel);
     words[word + (Field.HASH >> 1)] = hash;
+    words[word + (Field.PAGE >> 1)] = this.#numberOf(page);
     words[word + (Field.SUM >> 1)] = sumOf(words, word);
     chunk.used = end;
-    this.#addPlace(hash, end - begin);
+    this.#addPlace(hash, words[word + (Field.PAGE >> 1)], from, end - begin);
+  }
+  /** Of a page of the guest's. */
+  #numberOf(page: number): number {
+    let number = this.#pages.get(page);
+    if (number === undefined || this.#pageRecords[number] >= MOST_OF_PAGE) {
+      number = this.#pageRecords.push(0) - 1;
+      this.#pages.set(page, number);
+    }
+    this.#pageRecords[number]++;
+    return number;
   }
   /** Which Kind the places are of that have to be changed. */
   #classify(code: number, cold: number): void {
@@ -381,15 +390,18 @@ export class KeptCode {
       view.setInt32(to, view.getInt32(to, true) - by, true);
     }
   }
-  #addPlace(hash: number, bytes: number): void {
-    const at = 2 * this.#records;
+  #addPlace(hash: number, page: number, from: number, bytes: number): void {
+    const at = Place.WORDS * this.#records;
     if (at === this.#places.length) {
       const longer = new Int32Array(2 * at);
       longer.set(this.#places);
       this.#places = longer;
     }
-    this.#places[at] = hash;
-    this.#places[at + 1] = Header.BYTES + this.#fileBytes;
+    const places = this.#places;
+    places[at + Place.HASH] = hash;
+    places[at + Place.RECORD] = Header.BYTES + this.#fileBytes;
+    places[at + Place.PAGE] = page;
+    places[at + Place.FROM] = from;
     this.#records++;
     this.#total += bytes;
     this.#fileBytes += bytes;
@@ -412,7 +424,9 @@ export class KeptCode {
   #finish(last: boolean): void {
     this.#flush();
     this.#chunk = undefined;
-    this.#files.finish(indexOf(this.#places, this.#records), this.#records, last);
+    this.#files.finish(this.#places, this.#records, last);
     this.#records = this.#fileBytes = 0;
+    this.#pages.clear();
+    this.#pageRecords = [];
   }
 }

@@ -209,10 +209,10 @@ export class NativeCode implements HotCode, BlockCompiler {
     return at + MOST_BLOCK_BYTES > this.#coldBegin || this.#translator.cold + MOST_BLOCK_BYTES > bytes.length;
   }
   compile(page: number, from: number): Compiled | undefined {
-    return this.compileLikely(page, from) ?? this.#made(this.#translate(page, from));
+    return this.#made(this.#load(page, from, false) ?? this.#translate(page, from));
   }
   compileLikely(page: number, from: number): Compiled | undefined {
-    const loaded = this.#load(page, from);
+    const loaded = this.#load(page, from, true);
     return loaded && this.#made(loaded);
   }
   #made(written: Written): Compiled | undefined {
@@ -235,13 +235,15 @@ export class NativeCode implements HotCode, BlockCompiler {
   #crosses(address: number): boolean {
     return (this.#crossing.get(address) ?? 0) >= MOST_CROSSINGS;
   }
-  /** Takes a block from what is kept. */
-  #load(page: number, from: number): Written | undefined {
+  /** Takes a block from what is kept. @param near is it likely to follow the last one? */
+  #load(page: number, from: number, near: boolean): Written | undefined {
     const kept = this.#kept;
     if (kept === undefined) return undefined;
-    const record = kept.find(this.#bytes, page, from, this.#inKernel);
-    if (record === 0 || (this.#crossing.size > 0 && this.#crosses(page + from) && !kept.hasCopies(record)))
-      return undefined;
+    const copies = this.#crossing.size > 0 && this.#crosses(page + from);
+    const record = near
+      ? kept.findNear(this.#bytes, page, from, this.#inKernel, copies)
+      : kept.find(this.#bytes, page, from, this.#inKernel, copies);
+    if (record === 0) return undefined;
     const written = this.#loaded;
     this.#translator.cold = kept.load(record, this.#translator.cold, written);
     this.counts.kept++;
