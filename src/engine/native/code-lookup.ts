@@ -136,9 +136,10 @@ function writeFindByCache(a: Assembler, kernel: boolean, found: () => void): voi
   loadPlace(a);
   a.op(0x3b, ADDRESS, code(CodeCacheEntry.KEY), W);
   const another = a.branchAhead(Cc.NZ);
-  a.load64(ADDRESS, code(CodeCacheEntry.PAGE));
-  a.store64(field(Reg.PAGE_VA), ADDRESS);
   a.load64(SCRATCH, code(CodeCacheEntry.CODE));
+  a.op(0x33, ADDRESS, key, W);
+  a.arithmetic(4, register(ADDRESS), -4096);
+  a.store64(field(Reg.PAGE_VA), ADDRESS);
   found();
   a.bind(attention);
   a.bind(another);
@@ -162,7 +163,6 @@ function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
   a.store64(code(CodeCacheEntry.KEY), RCX);
   a.moveRegister(RCX, ADDRESS);
   a.arithmetic(4, register(RCX), -4096);
-  a.store64(code(CodeCacheEntry.PAGE), RCX);
   a.store64(field(Reg.PAGE_VA), RCX);
   a.load64(RCX, field(Native.TEMP));
   a.op(0xff, 4, code(CodeCacheEntry.CODE)); // jmp

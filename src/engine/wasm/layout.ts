@@ -72,10 +72,10 @@ export const JUMP_PAGES = 32768;
 
 export const VCPU_JUMP_CACHE = Reg.SIZE;
 export const VCPU_JUMP_PAGES = VCPU_JUMP_CACHE + JUMP_CACHE_BYTES;
-/** Before the jump cache: native code by RIP. KEY is RIP, its upper 16 bits XORed with those of the jump cache's tag; CODE is the code's host address, PAGE that of the linear page. */
+/** Before the jump cache: native code by RIP. KEY is RIP, its upper 16 bits XORed with those of the jump cache's tag; CODE is the code's host address. */
 export const VCPU_CODE_CACHE = VCPU_JUMP_PAGES + JUMP_PAGES / 8;
-export const CODE_CACHE_ENTRIES = 16384;
-export const CodeCacheEntry = { BYTES: 32, KEY: 0, CODE: 16, PAGE: 24 } as const;
+export const CODE_CACHE_ENTRIES = 32768;
+export const CodeCacheEntry = { BYTES: 16, KEY: 0, CODE: 8 } as const;
 export const VCPU_TLB = VCPU_CODE_CACHE + CODE_CACHE_ENTRIES * CodeCacheEntry.BYTES;
 /** A bank that stays empty: while it is chosen every access is looked at (alignment checks). */
 export const VCPU_EMPTY_BANK = VCPU_TLB + BANK_SETS * BANK_MODES * TLB_BANK_BYTES;
