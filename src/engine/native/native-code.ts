@@ -5,7 +5,7 @@
  * When there is no room, everything goes. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import type { Block, BlockCompiler, Compiled } from "../wasm/block.ts";
+import type { Block, BlockCompiler, Compiled, KnownBlocks } from "../wasm/block.ts";
 import type { BlockCache } from "../wasm/blocks.ts";
 import type { HotCode, HotCodeCounts } from "../wasm/hot-code.ts";
 import { Engine, REGION_HANDLERS } from "../wasm/layout.ts";
@@ -61,8 +61,8 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #begin: number;
   /** … and of where the cold half begins. */
   readonly #coldBegin: number;
-  /** By address in the frames memory: the first of the jumps to it that wait for code there, an index of #jumps. */
-  readonly #waiting = new Map<number, number>();
+  /** By page number in the frames memory, and by offset: the first of the jumps to it that wait for code there, an index of #jumps. */
+  readonly #waiting = new Map<number, Map<number, number>>();
   /** Pairs: offset of a jump's displacement, and the index of the next that waits for the same; −1: none. */
   readonly #jumps: number[] = [];
   /** Offsets of blocks' code, in the order of the code, and the blocks' addresses in the frames memory. */
@@ -76,8 +76,12 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #likely: number[] = [];
   /** How many of them were given out. */
   #likelyGiven = 0;
-  /** Jumps of new blocks: offset of the displacement, and the address that it is to go to. */
+  /** Jumps of new blocks, which are of one page: offset of the displacement, and offset in the page that it is to go to. */
   readonly #unlinked: number[] = [];
+  /** That page's number, its blocks, and what waits in it. */
+  #page = -1;
+  #known: KnownBlocks = new Map();
+  #waitingHere = new Map<number, number>();
   /** The block that was compiled last. */
   #written: Written = newWritten();
   readonly #loaded: Written = newWritten();
@@ -227,7 +231,8 @@ export class NativeCode implements HotCode, BlockCompiler {
       return likely[this.#likelyGiven++];
     likely.length = this.#likelyGiven = 0;
     const jumps = this.#unlinked;
-    for (let i = 0; i < jumps.length; i += 2) this.#link(jumps[i], jumps[i + 1]);
+    for (let i = 0; i < jumps.length; i += 2)
+      this.#link(jumps[i], jumps[i + 1], this.#known.get(jumps[i + 1]), this.#waitingHere);
     jumps.length = 0;
     return -1;
   }
@@ -278,16 +283,26 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.counts.instructions += count;
     this.counts.bytes += this.#assembler.at - code;
   }
-  added({ key, from, to, code }: Block): void {
-    const page = key - from;
+  added({ key, from, to, code }: Block, known: KnownBlocks): void {
+    const page = Math.floor(key / PAGE);
+    if (page !== this.#page) {
+      this.#page = page;
+      this.#waitingHere = this.#waitingIn(page);
+    }
+    this.#known = known;
     const { sites } = this.#written;
     this.#noteStart(code, key);
-    for (let i = 0; i < sites.length; i += 2) this.#unlinked.push(sites[i], page + sites[i + 1]);
+    for (let i = 0; i < sites.length; i++) this.#unlinked.push(sites[i]);
     if (this.#written === this.#loaded) this.#noteLikely(to);
-    let waiting = this.#waiting.get(key);
+    let waiting = this.#waitingHere.get(from);
     if (waiting === undefined) return;
-    this.#waiting.delete(key);
+    this.#waitingHere.delete(from);
     for (; waiting >= 0; waiting = this.#jumps[waiting + 1]) this.#assembler.bind(this.#jumps[waiting], code);
+  }
+  #waitingIn(page: number): Map<number, number> {
+    let waiting = this.#waiting.get(page);
+    if (waiting === undefined) this.#waiting.set(page, (waiting = new Map()));
+    return waiting;
   }
   /** What is behind the loaded block, and where it jumps to. */
   #noteLikely(to: number): void {
@@ -295,18 +310,17 @@ export class NativeCode implements HotCode, BlockCompiler {
     if (to < PAGE) this.#likely.push(to);
     for (let i = 0; i < sites.length; i += 2) if (sites[i + 1] !== to) this.#likely.push(sites[i + 1]);
   }
-  /** A jump goes to an address, now or when there is code. @param at offset of its displacement */
-  #link(at: number, to: number): void {
-    const known = this.#blocks.blockAt(to);
-    if (known !== undefined && known.code !== 0) return this.#assembler.bind(at, known.code);
-    const index = this.#jumps.push(at, this.#waiting.get(to) ?? -1) - 2;
-    this.#waiting.set(to, index);
+  /** A jump goes to an offset in its page, now or when there is code. @param at offset of its displacement  @param block what is there  @param waiting what waits in the page */
+  #link(at: number, to: number, block: Block | undefined, waiting: Map<number, number>): void {
+    if (block !== undefined && block.code !== 0) return this.#assembler.bind(at, block.code);
+    const index = this.#jumps.push(at, waiting.get(to) ?? -1) - 2;
+    waiting.set(to, index);
   }
 
   drop({ code, entry, key }: Block): void {
     const at = this.#translator.writeGone(code, key % PAGE);
     if (this.#blocks.isUnchained(entry)) return; // it spans two pages: no jump leads there
-    this.#link(at, key);
+    this.#link(at, key % PAGE, this.#blocks.blockAt(key), this.#waitingIn(Math.floor(key / PAGE)));
     this.counts.dropped++;
   }
   clear(): void {
@@ -314,6 +328,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.counts.dropped += all;
     if (this.isFull) this.counts.evicted += all;
     this.#waiting.clear();
+    this.#page = -1;
     this.#blockCount = 0;
     this.#crossing.clear();
     this.#jumps.length = 0;

@@ -33,14 +33,19 @@ export interface BlockCompiler {
   nextLikely(): number;
   /** The same for one instruction that goes on in the next page. @param bytes of the instruction, as far as it may go  @returns Block.code */
   compileSpanning(bytes: Uint8Array, from: number): number;
-  /** The block can be found from now on. */
-  added(block: Block): void;
+  /** The block can be found from now on. @param known the page's blocks by offset */
+  added(block: Block, known: KnownBlocks): void;
   /** Its bytes have changed, or will. */
   drop(block: Block): void;
   /** All blocks are gone. */
   clear(): void;
 }
+/** Blocks by offset in their page. */
+export type KnownBlocks = ReadonlyMap<number, Block>;
 export interface CodeFrame {
+  /** Those that are found by their address. (One map for all frames has no place in the processor's caches.) */
+  readonly known: Map<number, Block>;
+  /** All that depend on it, the interpreter's and those that begin in the page before as well. */
   blocks: Block[];
   /** Writes so far that hit no block. */
   quietWrites: number;

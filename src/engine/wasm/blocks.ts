@@ -51,7 +51,6 @@ export class BlockCache {
   readonly #decoder: Decoder;
   readonly #d: Decoded = newDecoded();
   readonly #writer: EntryWriter;
-  readonly #blocks = new Map<number, Block>();
   /** Blocks for places where a region begins, for what the interpreter has to do there. */
   readonly #plain = new Map<number, Block>();
   /** Blocks of one instruction that spans two pages: valid only with the same second frame. */
@@ -121,7 +120,7 @@ export class BlockCache {
   /** First entry of the block at a code address, decoded if it is new.
    *  @param address byte offset in the frames memory  @param secondPage gives the frame address of the next linear page (may throw the guest's fault) */
   find(address: number, secondPage: () => number): number {
-    const known = this.#blocks.get(address);
+    const known = this.blockAt(address);
     if (known !== undefined) {
       this.#tell(address, known.entry);
       return known.entry;
@@ -156,10 +155,10 @@ export class BlockCache {
     const known = this.#plain.get(address);
     if (known !== undefined) return known.entry;
     if (this.#isFull) this.clear();
-    return this.#decodeBlock(address, this.compiler ? 1 : MAX_BLOCK, secondPage, false, this.#plain);
+    return this.#decodeBlock(address, this.compiler ? 1 : MAX_BLOCK, secondPage, false, true);
   }
   blockAt(address: number): Block | undefined {
-    return this.#blocks.get(address);
+    return this.#frames.get(Math.floor(address / PAGE))?.known.get(address % PAGE);
   }
 
   /** One instruction in a block of its own, for single-stepping: not kept. */
@@ -199,7 +198,6 @@ export class BlockCache {
   clear(): void {
     for (const frame of this.#frames.keys()) this.#unmark(frame);
     this.#frames.clear();
-    this.#blocks.clear();
     this.#spanning.clear();
     this.#quietElsewhere.clear();
     this.#words.fill(0, this.#table >> 2, (this.#table + BLOCK_TABLE_BYTES) >> 2);
@@ -212,7 +210,8 @@ export class BlockCache {
   }
 
   // ——— decoding ———
-  #decodeBlock(address: number, limit: number, secondPage: () => number, once = false, into = this.#blocks): number {
+  /** @param once for one use  @param plain for #plain */
+  #decodeBlock(address: number, limit: number, secondPage: () => number, once = false, plain = false): number {
     const page = address - (address % PAGE);
     const bytes = this.#ram.pool.bytes;
     const start = this.#next;
@@ -225,9 +224,7 @@ export class BlockCache {
       const failure = this.#decoder.decode(bytes, at, page + PAGE, this.#d);
       if (failure === "needMore") {
         if (n > 0) break;
-        return into === this.#plain
-          ? this.single(address, secondPage)
-          : this.#decodeSpanning(address, secondPage, once);
+        return plain ? this.single(address, secondPage) : this.#decodeSpanning(address, secondPage, once);
       }
       if (failure) {
         this.#pseudo(failure === "undefined" ? PSEUDO.UNDEFINED : PSEUDO.TOO_LONG, at - page, n);
@@ -255,13 +252,16 @@ export class BlockCache {
     this.#addTargets();
     const ending = endingOf(ended && !failed ? this.#d : undefined, ended, at - page);
     const [from, to] = [address - page, at - page];
-    this.#add({ key: address, entry: start, entries, from, to, code: 0, ...ending, ...NOTHING_AHEAD }, into);
+    this.#add({ key: address, entry: start, entries, from, to, code: 0, ...ending, ...NOTHING_AHEAD }, plain);
     return start;
   }
-  #add(block: Block, into: Map<number, Block>): void {
-    into.set(block.key, block);
-    this.#keep(block, block.key - block.from);
-    if (into !== this.#blocks) return;
+  #add(block: Block, plain: boolean): void {
+    const frame = this.#keep(block, block.key - block.from);
+    if (plain) {
+      this.#plain.set(block.key, block);
+      return;
+    }
+    frame.known.set(block.from, block);
     this.#tell(block.key, block.entry);
     this.onBlock(block);
   }
@@ -274,7 +274,7 @@ export class BlockCache {
     if (compiled === undefined) return 0;
     const entry = this.#addCompiled(page, from, compiled, compiler, frame);
     for (let next = compiler.nextLikely(); next >= 0; next = compiler.nextLikely()) {
-      if (this.#blocks.has(page + next) || this.#isFull) continue;
+      if (frame.known.has(next) || this.#isFull) continue;
       const likely = compiler.compileLikely(page, next);
       if (likely !== undefined) this.#addCompiled(page, next, likely, compiler, frame);
     }
@@ -287,10 +287,10 @@ export class BlockCache {
     const entry = this.#putCompiled(from, code);
     const key = page + from;
     const block = { key, entry, entries: 1, from, to, code, end: BlockEnd.OTHER, target: 0, aheadFrom, aheadTo };
-    this.#blocks.set(key, block);
+    frame.known.set(from, block);
     this.#note(frame, block);
     this.#tell(key, entry);
-    compiler.added(block);
+    compiler.added(block, frame.known);
     return entry;
   }
   /** An entry that leads to native code. */
@@ -349,16 +349,17 @@ export class BlockCache {
     this.#ram.markAllLines(number, this.executor);
     const known = this.#frames.get(number);
     if (known !== undefined) return known;
-    const frame = { blocks: [], quietWrites: 0, low: 0, high: 0 };
+    const frame = { known: new Map<number, Block>(), blocks: [], quietWrites: 0, low: 0, high: 0 };
     this.#frames.set(number, frame);
     this.onProtect(page, this.#ram.holdCode(number, this.executor));
     return frame;
   }
-  #keep(block: Block, page: number): void {
+  #keep(block: Block, page: number): CodeFrame {
     const number = page / PAGE;
     const frame = this.#frames.get(number)!;
     this.#note(frame, block);
     this.#ram.setCodeLines(number, this.executor, frame.low, frame.high);
+    return frame;
   }
   #note(frame: CodeFrame, block: Block): void {
     frame.blocks.push(block);
@@ -457,7 +458,7 @@ export class BlockCache {
   }
   /** A block is to be made anew. */
   dropBlock(key: number): void {
-    const block = this.#blocks.get(key);
+    const block = this.blockAt(key);
     const list = this.#frames.get(Math.floor(key / PAGE));
     if (block === undefined || list === undefined) return;
     list.blocks = list.blocks.filter((each) => each !== block);
@@ -469,8 +470,9 @@ export class BlockCache {
   }
   #drop(block: Block): void {
     this.#forget(block.key, block.entry);
-    for (const blocks of [this.#blocks, this.#plain])
-      if (blocks.get(block.key)?.entry === block.entry) blocks.delete(block.key);
+    const known = this.#frames.get(Math.floor(block.key / PAGE))?.known;
+    if (known?.get(block.key % PAGE)?.entry === block.entry) known.delete(block.key % PAGE);
+    if (this.#plain.get(block.key)?.entry === block.entry) this.#plain.delete(block.key);
     if (this.#spanning.get(block.key)?.entry === block.entry) this.#spanning.delete(block.key);
     if (block.code !== 0) this.compiler?.drop(block);
     for (let i = 0; i < block.entries; i++) this.#halves[(block.entry + i * Entry.BYTES) >> 1] = PSEUDO.LOOK_UP_AGAIN;
