@@ -4,23 +4,31 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
-import { Header, indexOf, isWholeFile } from "../engine/native/kept-code.ts";
+import { Header, isWholeFile, Place, RecordStart } from "../engine/native/kept-file.ts";
 import { ExecutorFiles, keptDirectory, keptFiles, openKeptFiles } from "./kept-files.ts";
 
 const KIB = 1024;
 const RECORD_WORDS = 256;
 
-/** Records that differ by their numbers. @returns them and their index */
-function records(numbers: readonly number[]): { readonly bytes: Uint8Array; readonly index: Uint8Array } {
+/** So many numbers are of one page. */
+const OF_PAGE = 10;
+/** Records that differ by their numbers. @returns them and their places */
+function records(numbers: readonly number[]): { readonly bytes: Uint8Array; readonly places: Int32Array } {
   const words = new Int32Array(numbers.length * RECORD_WORDS);
   const places: number[] = [];
+  const pages: number[] = [];
   numbers.forEach((number, i) => {
     const at = i * RECORD_WORDS;
-    words[at] = words[at + 1] = number;
-    words[at + 2] = RECORD_WORDS;
-    places.push(number, Header.BYTES + 4 * at);
+    const of = Math.floor(number / OF_PAGE);
+    if (!pages.includes(of)) pages.push(of);
+    const [page, from] = [pages.indexOf(of), number % OF_PAGE];
+    words[at + RecordStart.HASH] = words[at + RecordStart.SUM] = number;
+    words[at + RecordStart.PAGE] = page;
+    words[at + RecordStart.WORDS] = RECORD_WORDS | (from << 16);
+    places.push(number, Header.BYTES + 4 * at, page, from);
   });
-  return { bytes: new Uint8Array(words.buffer), index: indexOf(Int32Array.from(places), numbers.length) };
+  assert.equal(places.length, numbers.length * Place.WORDS);
+  return { bytes: new Uint8Array(words.buffer), places: Int32Array.from(places) };
 }
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
@@ -30,10 +38,10 @@ describe("files of kept code", () => {
   afterEach(() => rmSync(join(directory, ".."), { recursive: true }));
 
   function write(numbers: readonly number[], last = true): void {
-    const { bytes, index } = records(numbers);
+    const { bytes, places } = records(numbers);
     const made = new ExecutorFiles(directory);
     made.append(bytes);
-    made.finish(index, numbers.length, last);
+    made.finish(places, numbers.length, last);
   }
   const names = (): string[] => readdirSync(directory);
   /** Numbers of the records that the index of the only file leads to. */
@@ -51,11 +59,28 @@ describe("files of kept code", () => {
     return all.toSorted((a, b) => a - b);
   }
 
+  /** Numbers of each page of the only file, in the order of its tables. */
+  function pages(): number[][] {
+    const words = new Int32Array(new Uint8Array(readFileSync(keptFiles(directory)[0]!.path)).buffer);
+    const list = words[Header.PAGES]! / 4;
+    const first = words[list]! / 4;
+    return Array.from(words.subarray(list, first), (table) => {
+      const at = table / 4;
+      return Array.from({ length: words[at]! }, (_, i) => words[words[at + 2 + 2 * i]! / 4 + RecordStart.HASH]!);
+    });
+  }
+
   test("become one, with each record once", () => {
     write(range(1, 100));
     write(range(50, 200));
     assert.equal(names().length, 1);
     assert.deepEqual(found(), range(1, 200));
+  });
+  test("… and pages that have something in common are one", () => {
+    write(range(1, 55));
+    write(range(52, 200));
+    const all = pages().toSorted((a, b) => a[0]! - b[0]!);
+    assert.deepEqual(all, [range(1, 10), ...range(1, 20).map((page) => range(10 * page, 10 * page + 10))]);
   });
   test("stay apart while the machine runs on", () => {
     write(range(1, 100));

@@ -4,7 +4,8 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { describe, test } from "node:test";
 import { Assembler } from "./assembler.ts";
 import { BlockTranslator, newWritten, Pages, type Written } from "./block-translator.ts";
-import { Header, headerOf, indexOf, KeptCode, type KeptFiles, recordWords } from "./kept-code.ts";
+import { KeptCode, type KeptFiles } from "./kept-code.ts";
+import { endOf, Header, KeptFile, Place, RecordStart, recordWords } from "./kept-file.ts";
 import { writeRoutines } from "./routines.ts";
 
 const PAGE = 4096;
@@ -76,9 +77,10 @@ function fileOf(guest: Uint8Array, pages: number): { readonly file: Uint8Array; 
   let blocks = 0;
   const kept = workshop.keeping({
     append: (records) => parts.push(records.slice()),
-    finish: (index, records) => {
+    finish: (places, records) => {
       const at = parts.reduce<number>((bytes, part) => bytes + part.length, Header.BYTES);
-      file = new Uint8Array(Buffer.concat([headerOf(records, at, index), ...parts, index]));
+      const { end, header } = endOf(places, records, at);
+      file = new Uint8Array(Buffer.concat([header, ...parts, end]));
     },
   });
   const start = a.at;
@@ -106,7 +108,7 @@ describe("kept code", () => {
       const loaded = newWritten();
       let cold = COLD;
       for (const [page, from, written] of places(guest, direct, pages)) {
-        const record = kept.find(guest, page, from, false);
+        const record = kept.find(guest, page, from, false, false);
         assert.notEqual(record, 0);
         cold = kept.load(record, cold, loaded);
         const { code: hot, cold: before } = loaded;
@@ -126,11 +128,11 @@ describe("kept code", () => {
     let looked = 0;
     for (const [page, from, { to }] of places(guest, new Workshop())) {
       if (to - from < 4 || looked++ > 500) continue;
-      assert.notEqual(kept.find(guest, page, from, false), 0);
-      assert.equal(kept.find(guest, page, from, true), 0);
+      assert.notEqual(kept.find(guest, page, from, false, false), 0);
+      assert.equal(kept.find(guest, page, from, true, false), 0);
       const changed = guest.slice(page, page + PAGE);
       changed[to - 1] ^= 1;
-      assert.equal(kept.find(changed, 0, from, false), 0);
+      assert.equal(kept.find(changed, 0, from, false, false), 0);
     }
     assert.ok(looked > 500);
   });
@@ -142,23 +144,95 @@ describe("kept code", () => {
     const kept = loading.keeping({ mapped: [CODE_BYTES] });
     let changed = 0;
     for (const [page, from] of places(guest, new Workshop())) {
-      const record = kept.find(guest, page, from, false);
+      const record = kept.find(guest, page, from, false, false);
       const at = (record - CODE_BYTES) >> 2;
-      // one bit of any word behind the hash
-      words[at + 1 + (changed++ % (recordWords(words, at) - 1))] ^= 0x1_0000;
-      assert.equal(kept.find(guest, page, from, false), 0);
+      // one bit of any word from the sum on
+      words[at + RecordStart.SUM + (changed++ % (recordWords(words, at) - RecordStart.SUM))] ^= 0x1_0000;
+      assert.equal(kept.find(guest, page, from, false, false), 0);
     }
     assert.equal(changed, blocks);
   });
 
-  test("has an index in which each record is found, also of the same hash", () => {
-    const index = new Int32Array(indexOf(Int32Array.from([5, 32, 5, 64, -1, 96]), 3).buffer);
-    const found = Array.from({ length: index.length / 2 }, (_, slot) => [index[2 * slot], index[2 * slot + 1]]);
-    for (const entry of [
-      [5, 32],
-      [5, 64],
-      [-1, 96],
-    ])
-      assert.ok(found.some(([hash, at]) => hash === entry[0] && at === entry[1]));
+  test("comes with what was kept of the same page, and nothing of others", () => {
+    const loading = new Workshop();
+    loading.memory.set(file, CODE_BYTES);
+    const kept = loading.keeping({ mapped: [CODE_BYTES] });
+    const first = new Map<number, number>();
+    let near = 0;
+    for (const [page, from] of places(guest, new Workshop())) {
+      if (!first.has(page)) first.set(page, from);
+      assert.notEqual(kept.find(guest, page, first.get(page)!, false, false), 0);
+      assert.equal(kept.findNear(guest, page, from, false, false), kept.find(guest, page, from, false, false));
+      near++;
+      // where no block begins
+      assert.equal(kept.findNear(guest, page, PAGE - 1, false, false), 0);
+    }
+    assert.equal(near, blocks);
+  });
+  test("for accesses in two pages is taken where it has to be, and where there is the choice", () => {
+    const both = fileOf(guest, Pages.BOTH).file;
+    const loading = new Workshop();
+    loading.memory.set(file, CODE_BYTES);
+    const only = loading.keeping({ mapped: [CODE_BYTES] });
+    const second = CODE_BYTES + Math.ceil(file.length / 4) * 4;
+    loading.memory.set(both, second);
+    const kept = loading.keeping({ mapped: [CODE_BYTES, second] });
+    let looked = 0;
+    for (const [page, from] of places(guest, new Workshop())) {
+      if (looked++ > 200) break;
+      assert.equal(only.find(guest, page, from, false, true), 0);
+      const record = kept.find(guest, page, from, false, true);
+      assert.ok(record >= second && kept.hasCopies(record));
+      assert.equal(kept.findNear(guest, page, from, false, false), record);
+    }
+  });
+
+  test("has an index in which each record is found, also of the same hash, and tables by page", () => {
+    // hash, record, page, from
+    const known = [
+      [5, 32, 0, 8],
+      [5, 64, 1, 4],
+      [-1, 96, 0, 4],
+      [7, 128, 0, 4],
+    ];
+    const words = new Int32Array(512);
+    const at = 160;
+    const { end, header } = endOf(Int32Array.from(known.flat()), known.length, at);
+    const bytes = new Uint8Array(words.buffer);
+    bytes.set(header);
+    bytes.set(end, at);
+    for (const [, record, page] of known) words[record! / 4 + RecordStart.PAGE] = page!;
+    const one = new KeptFile(words, 0);
+    const all = (look: (found: (record: number) => boolean) => void): number[] => {
+      const found: number[] = [];
+      look((record) => found.push(record) < 0);
+      return found;
+    };
+    assert.equal(known[0]!.length, Place.WORDS);
+    assert.deepEqual(
+      all((found) => one.byHash(5, found)),
+      [32, 64],
+    );
+    assert.deepEqual(
+      all((found) => one.byHash(-1, found)),
+      [96],
+    );
+    assert.deepEqual(
+      all((found) => one.byHash(6, found)),
+      [],
+    );
+    assert.deepEqual(all((found) => one.byPlace(one.tableOf(32), 4, found)).toSorted(), [128, 96]);
+    assert.deepEqual(
+      all((found) => one.byPlace(one.tableOf(96), 8, found)),
+      [32],
+    );
+    assert.deepEqual(
+      all((found) => one.byPlace(one.tableOf(64), 4, found)),
+      [64],
+    );
+    assert.deepEqual(
+      all((found) => one.byPlace(one.tableOf(64), 8, found)),
+      [],
+    );
   });
 });
