@@ -1,9 +1,10 @@
 /* What a VM of `mere run` boots: kernel, initramfs and command line, from the user's files or from Mere's cache. */
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { COMMAND_LINE, guestModules, readCachedKernel, readGuestKernel } from "../host/guest-kernel.ts";
+import { COMMAND_LINE, guestModules, openCachedKernel, readGuestKernel } from "../host/guest-kernel.ts";
 import { type CommandInput, LARGEST_STDIN, buildInitramfs } from "../image/initramfs.ts";
 import { type PullOptions, ensureBusybox, ensureKernel, readKernelFile } from "../image/kernel.ts";
+import type { VmlinuxFile } from "../image/vmlinux-file.ts";
 import { failure } from "./cli-error.ts";
 import type { Exact, OwnInit } from "./run-options.ts";
 
@@ -13,7 +14,7 @@ const MODULES = ["virtio_mmio", "virtio_console", "virtio_rng"];
 const DISK_MODULES = ["virtio_blk", "ext4"];
 
 export interface GuestFiles {
-  readonly kernel: Uint8Array;
+  readonly kernel: Uint8Array | VmlinuxFile;
   readonly initrd: Uint8Array;
   readonly commandLine: string;
   /** Where the command's output comes from (and its input goes to). */
@@ -27,7 +28,7 @@ export async function exactGuest(boot: Exact, pull: PullOptions): Promise<GuestF
   const kernel =
     typeof boot.kernel === "object"
       ? await readKernelFile(boot.kernel.file)
-      : await readCachedKernel(await ensureKernel(pull, boot.kernel));
+      : openCachedKernel(await ensureKernel(pull, boot.kernel));
   const initrd = await readFile(boot.initrd).catch((error: unknown) => {
     throw failure(`the initramfs ${JSON.stringify(boot.initrd)} cannot be read; check the file`, error);
   });

@@ -3,11 +3,12 @@ import { readFile } from "node:fs/promises";
 import { ensureAgent } from "../agent/build.ts";
 import { AGENT_MODULES, type AgentConfig, buildAgentInitramfs } from "../agent/initramfs.ts";
 import type { PullOptions } from "../image/cache.ts";
+import type { VmlinuxFile } from "../image/vmlinux-file.ts";
 import { COMMAND_LINE, type KernelChoice, guestModules, readGuestKernel } from "./guest-kernel.ts";
 
 /** Of MachineConfig. The files are the caller's, to be released once the machine is made. */
 export interface BootFiles {
-  readonly kernel: Uint8Array;
+  readonly kernel: Uint8Array | VmlinuxFile;
   readonly initrd: Uint8Array;
   readonly commandLine: string;
 }

@@ -1,5 +1,4 @@
 /* The kernel that a VM boots, and the modules that it needs of it. */
-import { readFile } from "node:fs/promises";
 import { readKernelImage } from "../image/bzimage.ts";
 import { KernelError } from "../image/kernel-error.ts";
 import {
@@ -13,6 +12,7 @@ import {
   readModules,
   vmlinuxPath,
 } from "../image/kernel.ts";
+import { VmlinuxFile } from "../image/vmlinux-file.ts";
 
 /** Kernel messages go to the serial port, which keeps the last of them for a crash; a panic reboots at once, which ends the VM. */
 export const COMMAND_LINE = "console=ttyS0 quiet panic=-1";
@@ -22,7 +22,7 @@ export type KernelChoice = { readonly file: string } | KernelName | undefined;
 
 export interface GuestKernel {
   /** bzImage or vmlinux. */
-  readonly file: Uint8Array;
+  readonly file: Uint8Array | VmlinuxFile;
   /** Undefined: a file of the user's whose modules are not known; its drivers must be built in. */
   readonly cached: CachedKernel | undefined;
 }
@@ -37,7 +37,7 @@ export function kernelChoice(text: string | null): KernelChoice {
 export async function readGuestKernel(choice: KernelChoice, pull: PullOptions): Promise<GuestKernel> {
   if (typeof choice !== "object") {
     const cached = await ensureKernel(pull, choice);
-    return { file: await readCachedKernel(cached), cached };
+    return { file: openCachedKernel(cached), cached };
   }
   const { vmlinux } = readKernelImage(await readKernelFile(choice.file));
   const version = bannerVersion(vmlinux);
@@ -50,18 +50,21 @@ export async function guestModules({ cached }: GuestKernel, names: readonly stri
 }
 
 /** @throws KernelError "missing" */
-export async function readCachedKernel(kernel: CachedKernel): Promise<Uint8Array> {
-  return readFile(vmlinuxPath(kernel)).catch((error: unknown) => {
+export function openCachedKernel(kernel: CachedKernel): VmlinuxFile {
+  try {
+    return new VmlinuxFile(vmlinuxPath(kernel));
+  } catch (error) {
     throw new KernelError(
       "missing",
       `The cached kernel ${vmlinuxPath(kernel)} cannot be read; run 'mere kernel remove ${kernel.version}', then 'mere kernel ${kernel.name === "mere" ? "build" : "pull"}'.`,
       { cause: error },
     );
-  });
+  }
 }
 
 /** Gives a file's memory back now: the guest has its own copy, and an idle process collects no garbage. */
-export function release(bytes: Uint8Array): void {
+export function release(bytes: Uint8Array | VmlinuxFile): void {
+  if (bytes instanceof VmlinuxFile) return;
   const { buffer } = bytes;
   if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength) buffer.transfer(0);
 }

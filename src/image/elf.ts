@@ -52,8 +52,8 @@ export function isElf(data: Uint8Array): boolean {
   return data.length >= 4 && data[0] === 0x7f && data[1] === 0x45 && data[2] === 0x4c && data[3] === 0x46;
 }
 
-/** Reads the headers of a vmlinux and checks that it can be loaded. Copies nothing. @throws KernelError */
-export function parseElfKernel(data: Uint8Array): ElfKernel {
+/** Reads the headers of a vmlinux and checks that it can be loaded. Copies nothing. @param data the file, or its beginning, with the headers  @param size of the file  @throws KernelError */
+export function parseElfKernel(data: Uint8Array, size: number = data.length): ElfKernel {
   checkHeader(data);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const type = view.getUint16(0x10, true);
@@ -62,7 +62,7 @@ export function parseElfKernel(data: Uint8Array): ElfKernel {
       "not-a-kernel",
       "The kernel is an ELF file but not an executable one; give a bzImage (vmlinuz) or a vmlinux.",
     );
-  const segments = readSegments(view);
+  const segments = readSegments(view, size);
   if (segments.length === 0)
     throw new KernelError(
       "not-a-kernel",
@@ -109,7 +109,7 @@ function checkHeader(data: Uint8Array): void {
     );
 }
 
-function readSegments(view: DataView): ElfSegment[] {
+function readSegments(view: DataView, size: number): ElfSegment[] {
   const at = Number(view.getBigUint64(0x20, true));
   const count = view.getUint16(0x38, true);
   const tableEnd = at + count * PROGRAM_HEADER_SIZE;
@@ -131,8 +131,7 @@ function readSegments(view: DataView): ElfSegment[] {
       memorySize: field(40),
     };
     if (segment.memorySize === 0) continue;
-    if (segment.offset + segment.fileSize > view.byteLength)
-      throw truncated(view.byteLength, segment.offset + segment.fileSize);
+    if (segment.offset + segment.fileSize > size) throw truncated(size, segment.offset + segment.fileSize);
     // 2^52: the widest physical address; above it the numbers would also lose exactness.
     if (segment.fileSize > segment.memorySize || segment.physicalAddress + segment.memorySize > 2 ** 52)
       throw new KernelError("corrupt", "The kernel's ELF segments make no sense; copy or download it again.");

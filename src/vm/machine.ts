@@ -28,6 +28,7 @@ import { FramePool } from "../memory/frames.ts";
 import { GuestRam } from "../memory/guest-ram.ts";
 import { E820, type E820Range } from "./boot/e820.ts";
 import { FIRMWARE_BYTES, writeFirmware } from "./boot/firmware.ts";
+import type { VmlinuxFile } from "../image/vmlinux-file.ts";
 import { loadLinux } from "./boot/linux.ts";
 import { Control, EXIT_REASONS, REGION_COUNTS } from "./executor-protocol.ts";
 import { Executors, type ExecutorsEnd } from "./executors.ts";
@@ -69,8 +70,8 @@ export interface MachineConfig {
   executors?: number;
   /** A multiple of 4096. */
   memoryBytes: number;
-  /** bzImage or ELF vmlinux. */
-  kernel: Uint8Array;
+  /** bzImage or ELF vmlinux, or a vmlinux in its file. */
+  kernel: Uint8Array | VmlinuxFile;
   initrd?: Uint8Array;
   commandLine: string;
   disks: Disk[];

@@ -8,6 +8,7 @@
 import type { GuestMemory } from "../../memory/guest-memory.ts";
 import { type KernelImage, readKernelImage } from "../../image/bzimage.ts";
 import { KernelError } from "../../image/kernel-error.ts";
+import { VmlinuxFile } from "../../image/vmlinux-file.ts";
 import { E820_ENTRY_SIZE, E820_MAX_ENTRIES, type E820Range, memoryMap } from "./e820.ts";
 
 const GDT = 0x500;
@@ -51,8 +52,8 @@ const PAGE = 4096;
 const MIB = 1024 * 1024;
 
 export interface LinuxBoot {
-  /** A bzImage, an ELF vmlinux, or either already taken apart. */
-  readonly kernel: Uint8Array | KernelImage;
+  /** A bzImage, an ELF vmlinux, either already taken apart, or a vmlinux in its file. */
+  readonly kernel: Uint8Array | KernelImage | VmlinuxFile;
   readonly initrd?: Uint8Array;
   /** UTF-8, without terminator. */
   readonly commandLine: string;
@@ -85,7 +86,7 @@ export interface LinuxStart {
  *  @throws KernelError when the kernel is not one, or something does not fit */
 export function loadLinux(memory: GuestMemory, boot: LinuxBoot): LinuxStart {
   const image = boot.kernel instanceof Uint8Array ? readKernelImage(boot.kernel) : boot.kernel;
-  const params = newBootParams(image.setupHeader);
+  const params = newBootParams(image instanceof VmlinuxFile ? undefined : image.setupHeader);
   const view = new DataView(params.buffer);
   const lowRam = memory.ranges()[0] ?? { start: 0, end: 0 };
   const initrdSize = boot.initrd?.length ?? 0;
@@ -145,22 +146,31 @@ function newBootParams(setupHeader: Uint8Array | undefined): Uint8Array<ArrayBuf
   return params;
 }
 
-/** Copies the segments, page by page, without the pages that are all zero (.bss is a tenth of a kernel and comes as zeros in the file). */
-function loadSegments(memory: GuestMemory, image: KernelImage): void {
-  const zero = Buffer.alloc(PAGE);
+function loadSegments(memory: GuestMemory, image: KernelImage | VmlinuxFile): void {
   for (const segment of image.elf.segments) {
-    const bytes = Buffer.from(image.vmlinux.buffer, image.vmlinux.byteOffset + segment.offset, segment.fileSize);
-    let runStart = 0;
-    for (let at = 0; at < bytes.length;) {
-      const next = Math.min(bytes.length, at + PAGE - ((segment.physicalAddress + at) % PAGE));
-      if (bytes.compare(zero, 0, next - at, at, next) === 0) {
-        if (at > runStart) memory.write(segment.physicalAddress + runStart, bytes.subarray(runStart, at));
-        runStart = next;
-      }
-      at = next;
-    }
-    if (bytes.length > runStart) memory.write(segment.physicalAddress + runStart, bytes.subarray(runStart));
+    let to = segment.physicalAddress;
+    const load = (bytes: Uint8Array): void => {
+      writePages(memory, to, bytes);
+      to += bytes.length;
+    };
+    if (image instanceof VmlinuxFile) image.eachPiece(segment, load);
+    else load(image.vmlinux.subarray(segment.offset, segment.offset + segment.fileSize));
   }
+}
+const ZERO_PAGE = Buffer.alloc(PAGE);
+/** Copies bytes, page by page, without the pages that are all zero (.bss is a tenth of a kernel and comes as zeros in the file). */
+function writePages(memory: GuestMemory, to: number, from: Uint8Array): void {
+  const bytes = Buffer.from(from.buffer, from.byteOffset, from.length);
+  let runStart = 0;
+  for (let at = 0; at < bytes.length;) {
+    const next = Math.min(bytes.length, at + PAGE - ((to + at) % PAGE));
+    if (bytes[at] === 0 && bytes.compare(ZERO_PAGE, 0, next - at, at, next) === 0) {
+      if (at > runStart) memory.write(to + runStart, bytes.subarray(runStart, at));
+      runStart = next;
+    }
+    at = next;
+  }
+  if (bytes.length > runStart) memory.write(to + runStart, bytes.subarray(runStart));
 }
 
 /** The initramfs stays below any firmware range that lies above the kernel. */
