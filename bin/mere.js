@@ -21,12 +21,26 @@ if (Number(process.versions.node.split(".")[0]) >= OLDEST_MAJOR) {
   if (process.env[REEXECUTED] !== undefined) endWithParent();
   delete process.env[REEXECUTED];
   keepCompiledCode();
-  const source = join(root, "src", "cli", "main.ts");
-  const compiled = join(root, "dist", "cli", "main.js");
-  const { main } = await import(existsSync(source) ? source : compiled);
-  await main(process.argv.slice(2));
+  const words = process.argv.slice(2);
+  // A VM's thread needs as long for its modules as all the rest until the guest runs: it begins first.
+  if (startsVm(words)) (await load("vm/executor-threads")).prepareExecutor();
+  const { main } = await load("cli/main");
+  await main(words);
 } else {
   reexecute();
+}
+
+/** A module of Mere's by its name. */
+function load(name) {
+  const source = join(root, "src", `${name}.ts`);
+  return import(existsSync(source) ? source : join(root, "dist", `${name}.js`));
+}
+
+/** Most likely; the command line decides. */
+function startsVm([verb, ...words]) {
+  const end = words.indexOf("--");
+  const options = end < 0 ? words : words.slice(0, end);
+  return verb === "run" && !options.some((word) => /^(-d|--detach|-h|--help)$/.test(word));
 }
 
 /** Code that was compiled once (and, in a clone, stripped of its types) is kept beside Mere's other caches: a start takes half a second less. Without a

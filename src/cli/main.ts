@@ -42,6 +42,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
 /** Runs one command line and ends the process with its exit status. @param argv arguments without node and script */
 export async function main(argv: readonly string[]): Promise<void> {
   const status = await runCommandLine(argv);
+  // A thread must not be in the middle of its start when the process ends.
+  if (argv[0] === "run") await (await import("../vm/executor-threads.ts")).discardPrepared();
   // The executors' threads may be blocked in a guest: nothing here waits for them.
   process.exit(status);
 }

@@ -19,7 +19,11 @@ function startThread(): Worker {
 }
 /** A VM will be started in this process, soon. */
 export function prepareExecutor(): void {
-  spare.push(startThread());
+  if (spare.length === 0) spare.push(startThread());
+}
+/** None will be, after all. */
+export async function discardPrepared(): Promise<void> {
+  await Promise.all(spare.splice(0).map((worker) => worker.terminate()));
 }
 /** A thread that becomes this executor. */
 export function executorThread(start: ExecutorStart): Worker {
