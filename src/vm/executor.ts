@@ -99,6 +99,7 @@ class Executor {
       ...(start.nativeCode && { native: nativeCodeKeptIn(start.keptCode) }),
     };
     this.#engine = new WasmEngine(start.state, ram, translation, start.executor);
+    this.#engine.handlers.prepareBoot();
     Atomics.wait(this.#control, 0, Control.NOT_YET);
   }
 

@@ -42,6 +42,24 @@ const NO_ENDING = { end: BlockEnd.OTHER, target: 0, ...NOTHING_AHEAD } as const;
 const dependsOn = (block: Block, from: number, to: number): boolean =>
   (block.from < to && block.to > from) || (block.aheadFrom < to && block.aheadTo > from);
 
+function noteReach(reach: Uint8Array, { from, to, aheadFrom, aheadTo }: Block): void {
+  reach.fill(1, from, to);
+  reach.fill(1, aheadFrom, aheadTo);
+}
+/** Does code of a block depend on bytes in [from, to) of the frame? Kernels patch their code in thousands of places. */
+function reaches(frame: CodeFrame, from: number, to: number): boolean {
+  if (frame.reach === undefined) {
+    frame.reach = new Uint8Array(PAGE);
+    for (const block of frame.blocks) noteReach(frame.reach, block);
+  }
+  let at = from;
+  while (at < to && frame.reach[at] === 0) at++;
+  if (at === to) return false;
+  if (frame.blocks.some((block) => dependsOn(block, from, to))) return true;
+  frame.reach = undefined; // that block is gone
+  return false;
+}
+
 export class BlockCache {
   readonly #words: Int32Array;
   readonly #halves: Uint16Array;
@@ -349,7 +367,7 @@ export class BlockCache {
     this.#ram.markAllLines(number, this.executor);
     const known = this.#frames.get(number);
     if (known !== undefined) return known;
-    const frame = { known: new Map<number, Block>(), blocks: [], quietWrites: 0, low: 0, high: 0 };
+    const frame: CodeFrame = { known: new Map(), blocks: [], reach: undefined, quietWrites: 0, low: 0, high: 0 };
     this.#frames.set(number, frame);
     this.onProtect(page, this.#ram.holdCode(number, this.executor));
     return frame;
@@ -363,6 +381,7 @@ export class BlockCache {
   }
   #note(frame: CodeFrame, block: Block): void {
     frame.blocks.push(block);
+    if (frame.reach !== undefined) noteReach(frame.reach, block);
     this.#mark(frame, block.from, block.to);
     if (block.aheadTo > 0) this.#mark(frame, block.aheadFrom, block.aheadTo);
   }
@@ -432,7 +451,7 @@ export class BlockCache {
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
     const end = offset + size;
     const others = hit && this.compiler !== undefined && list.blocks.length > 0;
-    if (others && !list.blocks.some((block) => dependsOn(block, offset, end))) return;
+    if (others && !reaches(list, offset, end)) return;
     const kept: Block[] = [];
     for (const block of list.blocks) {
       if (hit && !dependsOn(block, offset, end)) kept.push(block);

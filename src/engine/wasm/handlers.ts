@@ -7,11 +7,11 @@ import { CALLS } from "../../isa/system/calls.ts";
 import { FunctionBuilder } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import type { ValueTypeName } from "../../wasm/opcodes.ts";
-import { ENTRY } from "./emit-memory.ts";
+import { ENTRY, type Imports } from "./emit-memory.ts";
 import { Entry } from "./layout.ts";
 import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type HotHandler, type Signature } from "./core.ts";
-import { AddressForm, EmitHandler } from "./emit-handler.ts";
-import { HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
+import { AddressForm, EmitHandler, type HandlerExits } from "./emit-handler.ts";
+import { BOOT_SHAPES, HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
 
 /** Table indices of the handlers that are no instruction. 0 is no handler. */
 export const PSEUDO = { FALL_THROUGH: 1, LOOK_UP_AGAIN: 2, UNDEFINED: 3, TOO_LONG: 4 } as const;
@@ -70,7 +70,12 @@ export function shapeKey(d: Decoded, form: number): number {
 
 interface Sample {
   key: number;
-  emit: HotHandler["emit"];
+  emit(f: FunctionBuilder, imports: Imports, exits?: HandlerExits): void;
+}
+/** One that is a function of the table. */
+interface Handler {
+  readonly index: number;
+  emit(f: FunctionBuilder, imports: Imports): void;
 }
 /** Reads sample encodings. */
 function sampleReader(): (hex: string) => Sample {
@@ -155,7 +160,7 @@ export class HandlerTable {
     let handler = this.#known.get(key);
     if (handler === undefined) {
       handler = this.#next++;
-      this.#install(handler, d, form);
+      this.#install([{ index: handler, emit: (f, imports) => new EmitHandler(f, imports, d, form).emit() }]);
       this.#known.set(key, handler);
     }
     this.#answer.handler = handler;
@@ -163,25 +168,42 @@ export class HandlerTable {
     return this.#answer;
   }
 
-  #install(index: number, shape: Decoded, form: number): void {
+  /** Makes the handlers of BOOT_SHAPES. Before anything is decoded. */
+  prepareBoot(): void {
+    const sample = sampleReader();
+    const handlers: Handler[] = [];
+    for (const hex of BOOT_SHAPES) {
+      const { key, emit } = sample(hex);
+      if (this.#known.has(key)) continue;
+      this.#known.set(key, this.#next);
+      handlers.push({ index: this.#next++, emit });
+    }
+    this.#install(handlers);
+  }
+
+  /** In one module. */
+  #install(handlers: readonly Handler[]): void {
     const m = new ModuleBuilder();
     const names: string[] = [];
-    // Which functions are called is known only when the body is written, but imports come first: their order is that of first use.
+    // Which functions are called is known only when the bodies are written, but imports come first: their order is that of first use.
     const imports = {
       function: (name: string): number => {
         const known = names.indexOf(name);
         return known >= 0 ? known : names.push(name) - 1;
       },
     };
-    const f = new FunctionBuilder(["i32", "i32"], ["i32"]);
-    new EmitHandler(f, imports, shape, form).emit();
-    f.op("unreachable"); // handlers end by leaving
+    const bodies = handlers.map(({ emit }) => {
+      const f = new FunctionBuilder(["i32", "i32"], ["i32"]);
+      emit(f, imports);
+      f.op("unreachable"); // handlers end by leaving
+      return f;
+    });
     for (const name of names) m.importFunction("host", name, ...signatureOf(name));
     importMemories(m, this.#ramPages);
-    m.export("h", m.add(f));
+    bodies.forEach((f, i) => m.export(`h${i}`, m.add(f)));
     const host = Object.fromEntries(names.map((name) => [name, this.#host.resolve(name)]));
     const module = new WebAssembly.Module(m.finish());
     const instance = new WebAssembly.Instance(module, { host, mere: { state: this.#state, ram: this.#ram } });
-    this.table.set(index, instance.exports["h"]);
+    handlers.forEach(({ index }, i) => this.table.set(index, instance.exports[`h${i}`]));
   }
 }

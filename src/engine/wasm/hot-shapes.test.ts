@@ -4,7 +4,7 @@ import { FunctionBuilder } from "../../wasm/function.ts";
 import { createDecoder, newDecoded } from "../../isa/decode.ts";
 import { EmitHandler } from "./emit-handler.ts";
 import { addressForm } from "./handlers.ts";
-import { HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
+import { BOOT_SHAPES, HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
 
 /** What a handler may call and still be the first of a pair: a write could hit the second instruction, a call could change anything. */
 const HARMLESS = new Set(["load", "loadVector", "endInFault", "raise", "raiseSse", "raiseX87"]);
@@ -21,8 +21,10 @@ function importsOf(hex: string): string[] {
 }
 
 test("hot shapes are whole instructions, none twice", () => {
-  for (const hex of HOT_SHAPES) importsOf(hex);
-  assert.equal(new Set(HOT_SHAPES).size, HOT_SHAPES.length);
+  for (const shapes of [HOT_SHAPES, BOOT_SHAPES]) {
+    for (const hex of shapes) importsOf(hex);
+    assert.equal(new Set(shapes).size, shapes.length);
+  }
 });
 
 test("the first of a hot pair writes no memory and calls nothing", () => {

@@ -19,6 +19,7 @@ export interface CpuidResult {
   edx: number;
 }
 type Output = keyof CpuidResult;
+const OUTPUTS: readonly Output[] = ["eax", "ebx", "ecx", "edx"];
 
 /** Family 6, model 36h, stepping 1. */
 const SIGNATURE = 0x0003_0661;
@@ -96,10 +97,23 @@ const BY_FEATURE: readonly (readonly [string, number, Output, number])[] = [
 /** Bits needed to number n processors. */
 const idBits = (n: number): number => 32 - Math.clz32(Math.max(n, 1) - 1);
 
+const featureBits = new WeakMap<CpuModel, Map<number, CpuidResult>>();
+/** Of all leaves that have some. A kernel asks hundreds of times while it boots. */
+function featureBitsOf(model: CpuModel): Map<number, CpuidResult> {
+  let bits = featureBits.get(model);
+  if (bits !== undefined) return bits;
+  featureBits.set(model, (bits = new Map()));
+  for (const [, leaf, register, bit] of [...ALWAYS, ...BY_FEATURE.filter(([name]) => model.features.has(name))]) {
+    let out = bits.get(leaf);
+    if (out === undefined) bits.set(leaf, (out = { eax: 0, ebx: 0, ecx: 0, edx: 0 }));
+    out[register] |= 1 << bit;
+  }
+  return bits;
+}
 function addFeatureBits(model: CpuModel, leaf: number, out: CpuidResult): void {
-  for (const [, at, register, bit] of ALWAYS) if (at === leaf) out[register] |= 1 << bit;
-  for (const [name, at, register, bit] of BY_FEATURE)
-    if (at === leaf && model.features.has(name)) out[register] |= 1 << bit;
+  const bits = featureBitsOf(model).get(leaf);
+  if (bits === undefined) return;
+  for (const register of OUTPUTS) out[register] |= bits[register];
 }
 
 function text(out: CpuidResult, order: readonly Output[], value: string, from = 0): void {
