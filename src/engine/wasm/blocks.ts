@@ -46,17 +46,13 @@ function noteReach(reach: Uint8Array, { from, to, aheadFrom, aheadTo }: Block): 
   reach.fill(1, from, to);
   reach.fill(1, aheadFrom, aheadTo);
 }
-/** Does code of a block depend on bytes in [from, to) of the frame? Kernels patch their code in thousands of places. */
-function reaches(frame: CodeFrame, from: number, to: number): boolean {
+/** May code of a block depend on bytes in [from, to) of the frame? Kernels patch their code in thousands of places. */
+function mayReach(frame: CodeFrame, from: number, to: number): boolean {
   if (frame.reach === undefined) {
     frame.reach = new Uint8Array(PAGE);
     for (const block of frame.blocks) noteReach(frame.reach, block);
   }
-  let at = from;
-  while (at < to && frame.reach[at] === 0) at++;
-  if (at === to) return false;
-  if (frame.blocks.some((block) => dependsOn(block, from, to))) return true;
-  frame.reach = undefined; // that block is gone
+  for (let at = from; at < to; at++) if (frame.reach[at] !== 0) return true;
   return false;
 }
 
@@ -451,16 +447,21 @@ export class BlockCache {
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
     const end = offset + size;
     const others = hit && this.compiler !== undefined && list.blocks.length > 0;
-    if (others && !reaches(list, offset, end)) return;
-    const kept: Block[] = [];
-    for (const block of list.blocks) {
-      if (hit && !dependsOn(block, offset, end)) kept.push(block);
+    if (others && !mayReach(list, offset, end)) return;
+    const { blocks } = list;
+    const before = blocks.length;
+    let kept = 0;
+    for (let i = 0; i < before; i++) {
+      const block = blocks[i];
+      if (hit && !dependsOn(block, offset, end)) blocks[kept++] = block;
       else this.#drop(block);
     }
-    list.blocks = kept;
+    blocks.length = kept;
+    if (kept === before) list.reach = undefined; // it was a block that is gone
+    if (others && kept === before) return;
     if (hit) this.onChange(frame, offset, offset + size);
     else this.onChange(frame, 0, PAGE);
-    if (kept.length === 0) {
+    if (kept === 0) {
       this.#frames.delete(frame);
       this.#unmark(frame);
     }
