@@ -24,7 +24,7 @@ const MOST_CROSSINGS = 4;
 const MOST_BLOCK_BYTES = 64 * 1024;
 const MAX_INSTRUCTION = 15;
 /** So many places are looked at for blocks that are likely to follow one that was kept. */
-const MOST_LIKELY = 32;
+const MOST_LIKELY = 64;
 
 /** Memory for machine code, and how it is called: what only the host can give. */
 export interface NativeHost extends HostAddresses {
