@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { makeElf } from "../image/kernel-file.fixture.ts";
 import type { RunOptions } from "./run-options.ts";
 
 const work = mkdtempSync(join(tmpdir(), "mere-run-"));
@@ -17,7 +18,7 @@ writeFileSync(disk, Buffer.alloc(4096));
 // A cache with a kernel that nothing boots and a program that has just the table by which busybox is known.
 const kernelDirectory = join(cache, "mere", "kernels", "6.1.0-test");
 mkdirSync(kernelDirectory, { recursive: true });
-writeFileSync(join(kernelDirectory, "vmlinux"), "kernel");
+writeFileSync(join(kernelDirectory, "vmlinux"), makeElf([{ physicalAddress: 0x100000, data: Buffer.from("kernel") }]));
 writeFileSync(
   join(kernelDirectory, "info.json"),
   JSON.stringify({ version: "6.1.0-test", packageVersion: "1", modules: [], builtin: [] }),

@@ -221,7 +221,7 @@ describe("kept code", () => {
       all((found) => one.byHash(6, found)),
       [],
     );
-    assert.deepEqual(all((found) => one.byPlace(one.tableOf(32), 4, found)).toSorted(), [128, 96]);
+    assert.deepEqual(new Set(all((found) => one.byPlace(one.tableOf(32), 4, found))), new Set([128, 96]));
     assert.deepEqual(
       all((found) => one.byPlace(one.tableOf(96), 8, found)),
       [32],

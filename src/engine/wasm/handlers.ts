@@ -70,12 +70,12 @@ export function shapeKey(d: Decoded, form: number): number {
 
 interface Sample {
   key: number;
-  emit(f: FunctionBuilder, imports: Imports, exits?: HandlerExits): void;
+  readonly emit: (f: FunctionBuilder, imports: Imports, exits?: HandlerExits) => void;
 }
 /** One that is a function of the table. */
 interface Handler {
   readonly index: number;
-  emit(f: FunctionBuilder, imports: Imports): void;
+  readonly emit: (f: FunctionBuilder, imports: Imports) => void;
 }
 /** Reads sample encodings. */
 function sampleReader(): (hex: string) => Sample {

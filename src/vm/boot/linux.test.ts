@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { makeBzImage, makeElf } from "../../image/kernel-file.fixture.ts";
 import { KernelError } from "../../image/kernel-error.ts";
+import { VmlinuxFile } from "../../image/vmlinux-file.ts";
 import type { GuestMemory } from "../../memory/guest-memory.ts";
 import { E820, memoryMap } from "./e820.ts";
 import { loadLinux } from "./linux.ts";
@@ -88,6 +92,35 @@ describe("loadLinux", () => {
     assert.equal(memory.pages.has(16 * 256 + 2), false);
     assert.deepEqual(start.kernelRange, { start: 16 * MIB + 0x200, end: 17 * MIB + 0x200 });
     assert.equal(start.entry, 16 * MIB + 0x200);
+  });
+
+  test("loads a vmlinux from its file as from memory, and says when it is cut off", () => {
+    const directory = mkdtempSync(join(tmpdir(), "mere-vmlinux-"));
+    try {
+      const path = join(directory, "vmlinux");
+      // more than one piece, none of which ends with a page
+      const text = Buffer.alloc((5 * MIB) / 2 + 100, "some code, and more of it; ");
+      text.fill(0, MIB - 5 * PAGE, MIB + 5 * PAGE);
+      const large = makeElf(
+        [
+          { physicalAddress: 16 * MIB + 0x200, data: text, memorySize: 4 * MIB },
+          { physicalAddress: 32 * MIB, data: Buffer.from("more"), memorySize: PAGE },
+        ],
+        { entry: BigInt(16 * MIB + 0x200) },
+      );
+      writeFileSync(path, large);
+      const [fromFile, fromMemory] = [new VmlinuxFile(path), large].map((kernel) => load(64, { kernel }));
+      assert.deepEqual(fromFile!.start, fromMemory!.start);
+      assert.deepEqual([...fromFile!.memory.pages.keys()].toSorted(), [...fromMemory!.memory.pages.keys()].toSorted());
+      assert.ok(fromFile!.memory.bytes(16 * MIB + 0x200, text.length).equals(text));
+      assert.equal(fromFile!.memory.bytes(32 * MIB, 4).toString(), "more");
+      const kernel = new VmlinuxFile(path);
+      truncateSync(path, MIB);
+      assert.throws(() => load(64, { kernel }), { name: "KernelError", code: "truncated", message: /cut off/ });
+      assert.throws(() => new VmlinuxFile(path), { name: "KernelError", code: "truncated" });
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   test("synthesises a setup header for a vmlinux and copies a bzImage's", () => {
