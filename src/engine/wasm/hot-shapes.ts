@@ -433,16 +433,12 @@ export const BOOT_SHAPES: readonly string[] = [
   "0f11442418", // movups Wps,Vps 4
   "65488b042528000000", // mov Gv,Ev 8
   "f0ff053200ba01", // inc Ev 4
-  "44894417fc", // mov Ev,Gv 4
   "813969424654", // cmp Ev,Iz 4
   "86e0", // xchg Eb,Gb 1
   "44880c17", // mov Eb,Gb 1
-  "48837a0800", // cmp Ev,sIb 8
   "803d8baf120000", // cmp Eb,Ib 1
   "390f", // cmp Ev,Gv 4
   "4d0fa3d3", // bt Ev,Gv 8
-  "410fb609", // movzx Gv,Eb 4
-  "480315125b1f02", // add Gv,Ev 8
   "6642895415fe", // mov Ev,Gv 2
   "418b4c17fc", // mov Gv,Ev 4
   "0f1f440000", // nop Ev 4
