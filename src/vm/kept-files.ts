@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { threadId } from "node:worker_threads";
 import type { KeptFiles } from "../engine/native/kept-code.ts";
-import { endOf, Header } from "../engine/native/kept-file.ts";
+import { endOf, Header, type HostBoot } from "../engine/native/kept-file.ts";
 import { MergedRecords } from "../engine/native/merged-records.ts";
 
 /** What one directory may have, and what one file may have that is made of several. */
@@ -78,6 +78,13 @@ export function openKeptFiles(directory: string): (KeptFile & { readonly fd: num
   });
 }
 
+const BOOT_ID = "/proc/sys/kernel/random/boot_id";
+/** @source random(4) */
+function hostBoot(): HostBoot {
+  const digits = attempt(() => fs.readFileSync(BOOT_ID, "latin1"))?.replaceAll("-", "") ?? "";
+  return [parseInt(digits.slice(0, 8), 16) || 0, parseInt(digits.slice(8, 16), 16) || 0];
+}
+
 let parts = 0;
 /** A file while it is written. */
 class NewFile {
@@ -99,7 +106,7 @@ class NewFile {
   }
   /** As KeptFiles.finish. @returns the file's path */
   finish(places: Int32Array, records: number): string {
-    const { end, header } = endOf(places, records, this.bytes);
+    const { end, header } = endOf(places, records, this.bytes, hostBoot());
     this.append(end);
     fs.writeSync(this.#fd, header, 0, Header.BYTES, 0);
     fs.closeSync(this.#fd);
@@ -118,6 +125,7 @@ export class ExecutorFiles implements KeptFiles {
   readonly #directory: string;
   readonly #paths: readonly string[];
   readonly mapped: readonly number[];
+  readonly boot: HostBoot = hostBoot();
   #file: NewFile | undefined;
   #failed = false;
 

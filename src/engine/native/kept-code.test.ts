@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { Assembler } from "./assembler.ts";
 import { BlockTranslator, newWritten, Pages, type Written } from "./block-translator.ts";
 import { KeptCode, type KeptFiles } from "./kept-code.ts";
-import { endOf, Header, KeptFile, Place, RecordStart, recordWords } from "./kept-file.ts";
+import { endOf, Header, type HostBoot, KeptFile, Place, RecordStart, recordWords } from "./kept-file.ts";
 import { writeRoutines } from "./routines.ts";
 
 const PAGE = 4096;
@@ -14,6 +14,9 @@ const PAGES = 16;
 const PLACE = 0x180_0000;
 const CODE_BYTES = 8 << 20;
 const COLD = 4 << 20;
+/** When files are written, and when they are read: so what is in them is looked at. */
+const BOOT: HostBoot = [0x9000_0001, 2];
+const LATER: HostBoot = [0x9000_0001, 3];
 const MEMORY_BYTES = CODE_BYTES + (8 << 20);
 const ADDRESSES = {
   stateAddress: 0x7f00_0000_0000n,
@@ -50,7 +53,13 @@ class Workshop {
     return this.translator.translate(guest, page, from, PAGE, 64, false, pages);
   }
   keeping(files: Partial<KeptFiles>): KeptCode {
-    const nothing = { mapped: [], append: () => undefined, finish: () => undefined, used: () => undefined };
+    const nothing: KeptFiles = {
+      boot: LATER,
+      mapped: [],
+      append: () => undefined,
+      finish: () => undefined,
+      used: () => undefined,
+    };
     return new KeptCode(this.memory, this.a, this.shared, { ...nothing, ...files });
   }
 }
@@ -79,7 +88,7 @@ function fileOf(guest: Uint8Array, pages: number): { readonly file: Uint8Array; 
     append: (records) => parts.push(records.slice()),
     finish: (places, records) => {
       const at = parts.reduce<number>((bytes, part) => bytes + part.length, Header.BYTES);
-      const { end, header } = endOf(places, records, at);
+      const { end, header } = endOf(places, records, at, BOOT);
       file = new Uint8Array(Buffer.concat([header, ...parts, end]));
     },
   });
@@ -197,17 +206,19 @@ describe("kept code", () => {
     ];
     const words = new Int32Array(512);
     const at = 160;
-    const { end, header } = endOf(Int32Array.from(known.flat()), known.length, at);
+    const { end, header } = endOf(Int32Array.from(known.flat()), known.length, at, BOOT);
     const bytes = new Uint8Array(words.buffer);
     bytes.set(header);
     bytes.set(end, at);
     for (const [, record, page] of known) words[record! / 4 + RecordStart.PAGE] = page!;
-    const one = new KeptFile(words, 0);
+    const one = new KeptFile(words, 0, BOOT);
     const all = (look: (found: (record: number) => boolean) => void): number[] => {
       const found: number[] = [];
       look((record) => found.push(record) < 0);
       return found;
     };
+    const isSure = ([first, second]: HostBoot): boolean => new KeptFile(words, 0, [first, second]).isSure;
+    assert.deepEqual([BOOT, LATER, [0, 0] as const].map(isSure), [true, false, false]);
     assert.equal(known[0]!.length, Place.WORDS);
     assert.deepEqual(
       all((found) => one.byHash(5, found)),

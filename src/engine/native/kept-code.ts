@@ -3,7 +3,7 @@
  * it, before any jump to another block was filled in, and where that must be changed to stand elsewhere. @source docs/native.md "Kept code" */
 import type { Written } from "./block-translator.ts";
 import { type Assembler, MOST_RELATIVES } from "./assembler.ts";
-import { Header, KeptFile, Place, recordWords } from "./kept-file.ts";
+import { Header, type HostBoot, KeptFile, Place, recordWords } from "./kept-file.ts";
 import { inWords } from "./operands.ts";
 
 const PAGE = 4096;
@@ -58,6 +58,8 @@ const MOST_FILLED = 9;
 export interface KeptFiles {
   /** Offsets in the memory for code, multiples of 4, of those that are mapped there. */
   readonly mapped: readonly number[];
+  /** In which run of the host's kernel we are. */
+  readonly boot: HostBoot;
   /** New records go to a file of their own. */
   append(records: Uint8Array): void;
   /** What was appended is a file now. @param places of the records, Place.WORDS words each  @param records how many they are  @param last there will be no more of them */
@@ -132,6 +134,8 @@ export class KeptCode {
   #kernel = false;
   #copies = false;
   #found = 0;
+  /** Is the file that is looked through surely whole? */
+  #isSure = false;
   /** Where the last block was found. */
   #file: KeptFile | undefined;
   #table = 0;
@@ -166,7 +170,7 @@ export class KeptCode {
     this.#halves = new Uint16Array(buffer, byteOffset, length >> 1);
     this.#words = new Int32Array(buffer, byteOffset, length >> 2);
     this.#view = new DataView(buffer, byteOffset, length);
-    this.#opened = files.mapped.map((file) => new KeptFile(this.#words, file));
+    this.#opened = files.mapped.map((file) => new KeptFile(this.#words, file, files.boot));
     this.#recent = [...this.#opened.keys()];
   }
 
@@ -178,6 +182,7 @@ export class KeptCode {
     for (let i = 0; i < recent.length; i++) {
       const n = recent[i];
       const file = this.#opened[n];
+      this.#isSure = file.isSure;
       file.byHash(hash, this.#look);
       const found = this.#found;
       if (found === 0) continue;
@@ -194,6 +199,7 @@ export class KeptCode {
   /** The same for another block of the page that the last one was found in: whoever kept that one. */
   findNear(guest: Uint8Array, page: number, from: number, kernel: boolean, copies: boolean): number {
     this.#want(guest, page, from, kernel, copies);
+    this.#isSure = this.#file!.isSure;
     this.#file!.byPlace(this.#table, from, this.#look);
     return this.#found;
   }
@@ -230,7 +236,7 @@ export class KeptCode {
     for (let i = page + from; i < page + to; i++) if (guest[i] !== bytes[kept++]) return false;
     const end = page + halves[at + Field.AHEAD_TO];
     for (let i = page + aheadFrom; i < end; i++) if (guest[i] !== bytes[kept++]) return false;
-    return sumOf(this.#words, record >> 2) === this.#words[(record >> 2) + (Field.SUM >> 1)];
+    return this.#isSure || sumOf(this.#words, record >> 2) === this.#words[(record >> 2) + (Field.SUM >> 1)];
   }
   /** Where the guest's bytes stand. */
   #guestBytes(record: number): number {
@@ -272,12 +278,9 @@ export class KeptCode {
     this.#a.at = hot + hotBytes;
     return cold + coldBytes;
   }
-  /** Copies code, and up to 3 bytes behind it. */
+  /** Copies code, and up to 3 bytes behind it. (A loop would take a microsecond until V8 has optimized it, after the boot.) */
   #copyWords(from: number, to: number, bytes: number): void {
-    const words = this.#words;
-    const end = (from + bytes + 3) >> 2;
-    let at = to >> 2;
-    for (let i = from >> 2; i < end; i++) words[at++] = words[i];
+    this.#words.copyWithin(to >> 2, from >> 2, (from + bytes + 3) >> 2);
   }
   /** Adds to numbers in the code. @param places index of the first's place  @returns index behind them */
   #move(places: number, count: number, base: number, by: number): number {

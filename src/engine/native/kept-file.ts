@@ -1,8 +1,8 @@
 /* A file of kept code: header, records, pages, index. A page has the records of one page of the guest's, or of several that came one after the other in the same frame: who needs one of
  * them soon needs others. @source docs/native.md "Kept code"; kept-code.ts, which says what is in a record */
 
-/** u32 each. PAGES: where the list of pages stands, u32 each, offsets of their tables; a table is the number of its places, and those in the order of FROM: see TablePlace. */
-export const Header = { MAGIC: 0, RECORDS: 1, INDEX: 2, SLOTS: 3, PAGES: 4, BYTES: 32 } as const;
+/** u32 each. BOOT: two that say which run of the host's kernel the file was written in. PAGES: where the list of pages stands, u32 each, offsets of their tables; a table is the number of its places, and those in the order of FROM: see TablePlace. */
+export const Header = { MAGIC: 0, RECORDS: 1, INDEX: 2, SLOTS: 3, PAGES: 4, BOOT: 5, BYTES: 32 } as const;
 const MAGIC = 0x324b_434d;
 /** Of the index, by hash: u32 hash and u32 offset of the record in the file, 0 none, the slots after hash % slots tried one after the other. */
 const SLOT_WORDS = 2;
@@ -30,11 +30,14 @@ function byPage(places: Int32Array, records: number): { readonly first: Int32Arr
     order.subarray(first[page], first[page + 1]).sort((a, b) => from(a) - from(b));
   return { first, order };
 }
+/** A run of the host's kernel; both 0: unknown. */
+export type HostBoot = readonly [number, number];
 /** What follows the records, and the header. @param places Place.WORDS words a record  @param at where the records end in the file */
 export function endOf(
   places: Int32Array,
   records: number,
   at: number,
+  boot: HostBoot,
 ): { readonly end: Uint8Array; readonly header: Uint8Array } {
   const { first, order } = byPage(places, records);
   const pages = first.length - 1;
@@ -60,6 +63,7 @@ export function endOf(
   header[Header.PAGES] = at;
   header[Header.INDEX] = at + 4 * next;
   header[Header.SLOTS] = slots;
+  header.set(boot, Header.BOOT);
   return { end: new Uint8Array(words.buffer), header: new Uint8Array(header.buffer) };
 }
 function addToIndex(words: Int32Array, index: number, slots: number, places: Int32Array, place: number): void {
@@ -104,11 +108,16 @@ export class KeptFile {
   readonly #mask: number;
   readonly #pages: number;
 
-  /** @param words the memory  @param file offset in it, a multiple of 4 */
-  constructor(words: Int32Array, file: number) {
+  /** It was written since the host started, so that the power has not gone since: nothing of it can be missing. */
+  readonly isSure: boolean;
+
+  /** @param words the memory  @param file offset in it, a multiple of 4  @param boot now */
+  constructor(words: Int32Array, file: number, boot: HostBoot) {
     this.#words = words;
     this.#file = file;
     const header = file >> 2;
+    const [first, second] = [words[header + Header.BOOT] >>> 0, words[header + Header.BOOT + 1] >>> 0];
+    this.isSure = (first !== 0 || second !== 0) && first === boot[0] && second === boot[1];
     this.#index = (file + words[header + Header.INDEX]) >> 2;
     this.#mask = words[header + Header.SLOTS] - 1;
     this.#pages = (file + words[header + Header.PAGES]) >> 2;
