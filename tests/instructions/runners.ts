@@ -21,7 +21,9 @@ export function unavailable(name: RunnerName): string | undefined {
 /** What the SDM leaves to no one else: near jumps with 66 keep all of RIP, FXSAVE stores pointers also where no exception waits. @source AMD64 APM vol. 3 "JMP (Near)", vol. 2 §11.4.4 */
 function otherProcessor(): string | undefined {
   const vendor = /^vendor_id\s*: (.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1];
-  return vendor === "GenuineIntel" ? undefined : `cases are as on Intel's processors, and this is one of ${vendor}`;
+  return vendor === "GenuineIntel"
+    ? undefined
+    : `cases are as on Intel's processors, and this is one of ${vendor ?? "another maker"}`;
 }
 
 /** @throws Error with the reason if this runner cannot work here */
