@@ -1,9 +1,9 @@
 /* What a VM of `mere run` boots: kernel, initramfs and command line, from the user's files or from Mere's cache. */
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { COMMAND_LINE, guestModules, openCachedKernel, readGuestKernel } from "../host/guest-kernel.ts";
+import { COMMAND_LINE, guestModules, openCachedKernel, openKernelFile, readGuestKernel } from "../host/guest-kernel.ts";
 import { type CommandInput, LARGEST_STDIN, buildInitramfs } from "../image/initramfs.ts";
-import { type PullOptions, ensureBusybox, ensureKernel, readKernelFile } from "../image/kernel.ts";
+import { type PullOptions, ensureBusybox, ensureKernel } from "../image/kernel.ts";
 import type { VmlinuxFile } from "../image/vmlinux-file.ts";
 import { failure } from "./cli-error.ts";
 import type { Exact, OwnInit } from "./run-options.ts";
@@ -27,7 +27,7 @@ export interface GuestFiles {
 export async function exactGuest(boot: Exact, pull: PullOptions): Promise<GuestFiles> {
   const kernel =
     typeof boot.kernel === "object"
-      ? await readKernelFile(boot.kernel.file)
+      ? await openKernelFile(boot.kernel.file)
       : openCachedKernel(await ensureKernel(pull, boot.kernel));
   const initrd = await readFile(boot.initrd).catch((error: unknown) => {
     throw failure(`the initramfs ${JSON.stringify(boot.initrd)} cannot be read; check the file`, error);

@@ -62,6 +62,15 @@ export function openCachedKernel(kernel: CachedKernel): VmlinuxFile {
   }
 }
 
+/** A file of the user's. @throws KernelError */
+export async function openKernelFile(path: string): Promise<Uint8Array | VmlinuxFile> {
+  try {
+    return new VmlinuxFile(path);
+  } catch {
+    return readKernelFile(path); // no vmlinux, or none that can be opened: whoever reads it all says what is wrong
+  }
+}
+
 /** Gives a file's memory back now: the guest has its own copy, and an idle process collects no garbage. */
 export function release(bytes: Uint8Array | VmlinuxFile): void {
   if (bytes instanceof VmlinuxFile) return;
