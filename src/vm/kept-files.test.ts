@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
-import { Header, isWholeFile, Place, RecordStart } from "../engine/native/kept-file.ts";
+import { Header, isWholeFile, KeptFile, Place, RecordStart } from "../engine/native/kept-file.ts";
 import { ExecutorFiles, keptDirectory, keptFiles, openKeptFiles } from "./kept-files.ts";
 
 const KIB = 1024;
@@ -81,6 +81,23 @@ describe("files of kept code", () => {
     write(range(52, 200));
     const all = pages().toSorted((a, b) => a[0]! - b[0]!);
     assert.deepEqual(all, [range(1, 10), ...range(1, 20).map((page) => range(10 * page, 10 * page + 10))]);
+  });
+  test("… and what was written before the host's start is not taken for what was written since", () => {
+    const isSure = (): boolean => {
+      const words = new Int32Array(new Uint8Array(readFileSync(keptFiles(directory)[0]!.path)).buffer);
+      return new KeptFile(words, 0, new ExecutorFiles(directory).boot).isSure;
+    };
+    write(range(1, 100));
+    write(range(50, 200));
+    assert.ok(isSure());
+    const { path } = keptFiles(directory)[0]!;
+    const words = new Int32Array(new Uint8Array(readFileSync(path)).buffer);
+    words[Header.BOOT]! ^= 1;
+    writeFileSync(path, new Uint8Array(words.buffer));
+    assert.ok(!isSure());
+    write(range(150, 300));
+    assert.deepEqual(found(), range(1, 300));
+    assert.ok(!isSure());
   });
   test("stay apart while the machine runs on", () => {
     write(range(1, 100));

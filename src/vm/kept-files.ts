@@ -104,9 +104,9 @@ class NewFile {
     fs.writeSync(this.#fd, bytes);
     this.bytes += bytes.length;
   }
-  /** As KeptFiles.finish. @returns the file's path */
-  finish(places: Int32Array, records: number): string {
-    const { end, header } = endOf(places, records, this.bytes, hostBoot());
+  /** As KeptFiles.finish. @param boot in which all records were written  @returns the file's path */
+  finish(places: Int32Array, records: number, boot: HostBoot): string {
+    const { end, header } = endOf(places, records, this.bytes, boot);
     this.append(end);
     fs.writeSync(this.#fd, header, 0, Header.BYTES, 0);
     fs.closeSync(this.#fd);
@@ -152,7 +152,7 @@ export class ExecutorFiles implements KeptFiles {
       const others = keptFiles(this.#directory);
       const isLittle = file.bytes < LEAST_BYTES && others.length > 0;
       if (isLittle) file.abandon();
-      const path = isLittle ? undefined : file.finish(places, records);
+      const path = isLittle ? undefined : file.finish(places, records, this.boot);
       this.#file = undefined;
       if (last && path !== undefined) tidy(this.#directory, others, { path, bytes: file.bytes });
     });
@@ -193,12 +193,12 @@ function tidy(directory: string, others: readonly KeptFile[], made: KeptFile): v
 function merge(directory: string, files: readonly KeptFile[]): void {
   const file = new NewFile(directory);
   try {
-    const merged = new MergedRecords();
+    const merged = new MergedRecords(hostBoot());
     for (const { path } of files) {
       const bytes = attempt(() => fs.readFileSync(path));
       if (bytes !== undefined) file.append(merged.take(bytes, file.bytes));
     }
-    file.finish(merged.places, merged.records);
+    file.finish(merged.places, merged.records, merged.boot);
   } catch (error) {
     file.abandon();
     throw error;

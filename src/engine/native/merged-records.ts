@@ -1,8 +1,19 @@
 /* Records of several files of kept code for one file: what is in two of them is in it once, and pages that have a record in common are one. @source docs/native.md "Kept code" */
-import { Header, isWholeFile, Place, recordFrom, recordKey, RecordStart, recordWords } from "./kept-file.ts";
+import {
+  Header,
+  type HostBoot,
+  isWholeFile,
+  KeptFile,
+  Place,
+  recordFrom,
+  recordKey,
+  RecordStart,
+  recordWords,
+} from "./kept-file.ts";
 
 /** Shorter ones are in pages that have nothing else in common. */
 const LEAST_WORDS = 64;
+const UNKNOWN_BOOT: HostBoot = [0, 0];
 /** A page with more records than this gets no others. */
 const MOST_OF_PAGE = 1024;
 
@@ -13,6 +24,13 @@ export class MergedRecords {
   readonly #sizes: number[] = [];
   #places = new Int32Array(1024 * Place.WORDS);
   records = 0;
+  /** In which all files were written that records were taken from. */
+  boot: HostBoot;
+
+  /** @param boot now */
+  constructor(boot: HostBoot) {
+    this.boot = boot;
+  }
 
   /** Place.WORDS words a record. */
   get places(): Int32Array {
@@ -22,6 +40,7 @@ export class MergedRecords {
   take(bytes: Uint8Array, at: number): Uint8Array {
     if (!isWholeFile(bytes, bytes.length)) return new Uint8Array(0);
     const words = new Int32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+    if (!new KeptFile(words, 0, this.boot).isSure) this.boot = UNKNOWN_BOOT;
     const pages = this.#pagesOf(words);
     // what is taken moves down to what was taken before
     let end = 0;
