@@ -198,7 +198,7 @@ function merge(directory: string, files: readonly KeptFile[]): void {
       const bytes = attempt(() => fs.readFileSync(path));
       if (bytes !== undefined) file.append(merged.take(bytes, file.bytes));
     }
-    file.finish(merged.places, merged.records, merged.boot);
+    file.finish(merged.places.words, merged.places.count, merged.boot);
   } catch (error) {
     file.abandon();
     throw error;

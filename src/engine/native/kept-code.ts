@@ -3,7 +3,7 @@
  * it, before any jump to another block was filled in, and where that must be changed to stand elsewhere. @source docs/native.md "Kept code" */
 import type { Written } from "./block-translator.ts";
 import { type Assembler, MOST_RELATIVES } from "./assembler.ts";
-import { Header, type HostBoot, KeptFile, Place, recordWords } from "./kept-file.ts";
+import { Header, type HostBoot, KeptFile, MOST_OF_PAGE, Places, recordWords } from "./kept-file.ts";
 import { inWords } from "./operands.ts";
 
 const PAGE = 4096;
@@ -12,8 +12,6 @@ const HASHED_BYTES = 16;
 const [HASH_START, HASH_FACTOR] = [0x811c9dc5 | 0, 0x01000193];
 /** Records are written to their file in pieces of this size. */
 const CHUNK_BYTES = 1 << 20;
-/** A page of the guest's that has had more blocks than this begins anew: other code has taken its place, most likely. */
-const MOST_OF_PAGE = 1024;
 /** A run keeps no more than this. */
 const MOST_BYTES = 128 << 20;
 
@@ -149,9 +147,8 @@ export class KeptCode {
   /** Bytes of new records, and of those that are not in a finished file. */
   #total = 0;
   #fileBytes = 0;
-  /** Of new records: Place.WORDS words each. */
-  #places = new Int32Array(1024 * Place.WORDS);
-  #records = 0;
+  /** Of new records. */
+  #places = new Places();
   /** By address of the guest's page: its number in the new file; and how many records it has. */
   readonly #pages = new Map<number, number>();
   #pageRecords: number[] = [];
@@ -330,11 +327,14 @@ export class KeptCode {
     words[word + (Field.PAGE >> 1)] = this.#numberOf(page);
     words[word + (Field.SUM >> 1)] = sumOf(words, word);
     chunk.used = end;
-    this.#addPlace(hash, words[word + (Field.PAGE >> 1)], from, end - begin);
+    this.#places.add(hash, Header.BYTES + this.#fileBytes, words[word + (Field.PAGE >> 1)], from);
+    this.#total += end - begin;
+    this.#fileBytes += end - begin;
   }
   /** Of a page of the guest's. */
   #numberOf(page: number): number {
     let number = this.#pages.get(page);
+    // beyond that, other code has taken the page's place, most likely
     if (number === undefined || this.#pageRecords[number] >= MOST_OF_PAGE) {
       number = this.#pageRecords.push(0) - 1;
       this.#pages.set(page, number);
@@ -393,22 +393,6 @@ export class KeptCode {
       view.setInt32(to, view.getInt32(to, true) - by, true);
     }
   }
-  #addPlace(hash: number, page: number, from: number, bytes: number): void {
-    const at = Place.WORDS * this.#records;
-    if (at === this.#places.length) {
-      const longer = new Int32Array(2 * at);
-      longer.set(this.#places);
-      this.#places = longer;
-    }
-    const places = this.#places;
-    places[at + Place.HASH] = hash;
-    places[at + Place.RECORD] = Header.BYTES + this.#fileBytes;
-    places[at + Place.PAGE] = page;
-    places[at + Place.FROM] = from;
-    this.#records++;
-    this.#total += bytes;
-    this.#fileBytes += bytes;
-  }
   #flush(): void {
     const chunk = this.#chunk;
     if (chunk === undefined || chunk.used === 0) return;
@@ -422,13 +406,14 @@ export class KeptCode {
   /** No more blocks will come. */
   finish(): void {
     this.#files.used([...this.#uses.keys()].filter((n) => this.#uses[n] > 0));
-    if (this.#records > 0) this.#finish(true);
+    if (this.#places.count > 0) this.#finish(true);
   }
   #finish(last: boolean): void {
     this.#flush();
     this.#chunk = undefined;
-    this.#files.finish(this.#places, this.#records, last);
-    this.#records = this.#fileBytes = 0;
+    this.#files.finish(this.#places.words, this.#places.count, last);
+    this.#places = new Places();
+    this.#fileBytes = 0;
     this.#pages.clear();
     this.#pageRecords = [];
   }

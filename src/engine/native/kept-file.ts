@@ -12,6 +12,28 @@ const TablePlace = { FROM: 0, RECORD: 1, WORDS: 2 } as const;
 /** What is known of a record outside of it, i32 each. */
 export const Place = { HASH: 0, RECORD: 1, PAGE: 2, FROM: 3, WORDS: 4 } as const;
 
+/** Places of the records of a file that is made. */
+export class Places {
+  /** Place.WORDS words each, of `count` records. */
+  words = new Int32Array(1024 * Place.WORDS);
+  count = 0;
+
+  add(hash: number, record: number, page: number, from: number): void {
+    const at = Place.WORDS * this.count++;
+    if (at === this.words.length) {
+      const longer = new Int32Array(2 * at);
+      longer.set(this.words);
+      this.words = longer;
+    }
+    this.words[at + Place.HASH] = hash;
+    this.words[at + Place.RECORD] = record;
+    this.words[at + Place.PAGE] = page;
+    this.words[at + Place.FROM] = from;
+  }
+}
+/** A page of a file that has so many records gets no others. */
+export const MOST_OF_PAGE = 1024;
+
 /** What a record begins with, u32 each: the key's hash, number of its page, sum of all words behind the sum, how many words it has and, from bit 16 on, the offset in the guest's page. */
 export const RecordStart = { HASH: 0, PAGE: 1, SUM: 2, WORDS: 3 } as const;
 

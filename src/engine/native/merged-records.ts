@@ -4,7 +4,8 @@ import {
   type HostBoot,
   isWholeFile,
   KeptFile,
-  Place,
+  MOST_OF_PAGE,
+  Places,
   recordFrom,
   recordKey,
   RecordStart,
@@ -14,16 +15,13 @@ import {
 /** Shorter ones are in pages that have nothing else in common. */
 const LEAST_WORDS = 64;
 const UNKNOWN_BOOT: HostBoot = [0, 0];
-/** A page with more records than this gets no others. */
-const MOST_OF_PAGE = 1024;
 
 export class MergedRecords {
   /** Page of each record that was taken, by its key. */
   readonly #pageOf = new Map<string, number>();
   /** How many records a page has. */
   readonly #sizes: number[] = [];
-  #places = new Int32Array(1024 * Place.WORDS);
-  records = 0;
+  readonly places = new Places();
   /** In which all files were written that records were taken from. */
   boot: HostBoot;
 
@@ -32,10 +30,6 @@ export class MergedRecords {
     this.boot = boot;
   }
 
-  /** Place.WORDS words a record. */
-  get places(): Int32Array {
-    return this.#places;
-  }
   /** @param bytes of a file  @param at where the records that are taken will be in the new one  @returns them */
   take(bytes: Uint8Array, at: number): Uint8Array {
     if (!isWholeFile(bytes, bytes.length)) return new Uint8Array(0);
@@ -50,7 +44,7 @@ export class MergedRecords {
       const page = this.#pageFor(pages, words[from + RecordStart.PAGE]);
       this.#pageOf.set(key, page);
       words[from + RecordStart.PAGE] = page;
-      this.#note(words, from, at + 4 * end);
+      this.places.add(words[from + RecordStart.HASH], at + 4 * end, page, recordFrom(words, from));
       words.copyWithin(end, from, from + length);
       end += length;
     }
@@ -76,18 +70,6 @@ export class MergedRecords {
     }
     this.#sizes[page]++;
     return page;
-  }
-  #note(words: Int32Array, from: number, at: number): void {
-    const place = Place.WORDS * this.records++;
-    if (place === this.#places.length) {
-      const longer = new Int32Array(2 * place);
-      longer.set(this.#places);
-      this.#places = longer;
-    }
-    this.#places[place + Place.HASH] = words[from + RecordStart.HASH];
-    this.#places[place + Place.RECORD] = at;
-    this.#places[place + Place.PAGE] = words[from + RecordStart.PAGE];
-    this.#places[place + Place.FROM] = recordFrom(words, from);
   }
 }
 
