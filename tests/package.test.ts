@@ -30,10 +30,11 @@ test("the packed tarball works where it is installed, and holds what it should",
     "LICENSE",
     "README.md",
     "bin/mere.js",
-    "dist/cli/main.js",
+    "dist/main.js",
     "dist/index.d.ts",
-    "dist/image/init",
-    "dist/image/kernel-build/mere.config",
+    "dist/init",
+    "dist/mere.config",
+    "dist/guest/main.c",
   ]) {
     assert.ok(paths.includes(path), `${path} is not in the package`);
   }

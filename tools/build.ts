@@ -1,23 +1,95 @@
-/* Builds dist/, what the published package runs: JavaScript and type declarations from src, without tests, and the files that the sources read. `npm pack` calls it through "prepack".
- * Node strips no types under node_modules, so the package cannot hold the TypeScript sources themselves. */
+/* Builds dist/, what bin/mere.js starts: one file for each entry point, the files that the sources read, and the SDK's declarations. `npm ci` in a clone and `npm pack` call it. Node strips no types
+ * under node_modules, so the published package cannot hold the TypeScript sources themselves; and a start is a fifth of a second shorter than with hundreds of modules (docs/design.md, "Start"). */
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type BuildOptions, type Plugin, build } from "esbuild";
+import { isBuilt } from "../bin/built.js";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const dist = join(root, "dist");
+const [dist, part] = [join(root, "dist"), join(root, `dist.${process.pid}`)];
+/** What bin/mere.js, `import "mere"`, threads and processes begin with. All come into one folder: a module's `new URL("./name", import.meta.url)` is right in whatever file it is. */
+const ENTRIES = [
+  "index",
+  "cli/main",
+  "host/vm-process",
+  "net/tap-watch",
+  "vm/executor",
+  "vm/executor-threads",
+  "vm/translator-worker",
+];
+const READ_BY_SOURCES = ["agent/guest", "image/init", "image/kernel-build/mere.config"];
+/** What native code depends on: see src/vm/kept-files.ts. */
+const TRANSLATOR = ["engine", "isa"];
 
-rmSync(dist, { recursive: true, force: true });
-const require = createRequire(import.meta.url);
-const tsc = join(dirname(require.resolve("typescript/package.json")), "bin", "tsc");
-const compiled = spawnSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
-if (compiled.status !== 0) process.exit(compiled.status ?? 1);
-for (const entry of readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })) {
-  if (!entry.isFile() || entry.name.endsWith(".ts")) continue;
-  const from = join(entry.parentPath, entry.name);
-  const to = join(dist, relative(join(root, "src"), from));
-  mkdirSync(dirname(to), { recursive: true });
-  copyFileSync(from, to);
+function translatorVersion(): string {
+  const hash = createHash("sha256");
+  for (const folder of TRANSLATOR) {
+    for (const name of readdirSync(join(root, "src", folder), { recursive: true }).map(String).toSorted()) {
+      if (name.endsWith(".ts") && !name.endsWith(".test.ts")) hash.update(name).update(source(folder, name));
+    }
+  }
+  return hash.digest("hex");
+}
+function source(...path: string[]): Buffer {
+  return readFileSync(join(root, "src", ...path));
+}
+/** Bin/mere.js and the CLI share the thread that is prepared, so that module stays one of its own. */
+const sharedThreads: Plugin = {
+  name: "shared threads",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/executor-threads\.ts$/ }, ({ kind }) =>
+      kind === "entry-point" ? undefined : { path: "./executor-threads.js", external: true },
+    );
+  },
+};
+/** Node's own modules are loaded when the module that imports them runs: all that a file's modules import would be loaded at its start else, and node:crypto alone takes 20 ms. */
+const lateBuiltins: Plugin = {
+  name: "late builtins",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "builtin" }));
+    onLoad({ filter: /^/, namespace: "builtin" }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+    }));
+  },
+};
+function options(): BuildOptions {
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+  return {
+    absWorkingDir: root,
+    entryPoints: ENTRIES.map((entry) => `src/${entry}.ts`),
+    outdir: part,
+    entryNames: "[name]",
+    bundle: true,
+    packages: "external",
+    plugins: [sharedThreads, lateBuiltins],
+    minifyWhitespace: true,
+    minifySyntax: true,
+    platform: "node",
+    format: "esm",
+    target: "node26",
+    define: { BUILT: JSON.stringify({ version, translator: translatorVersion() }) },
+    logLevel: "warning",
+  };
+}
+function declarations(): void {
+  const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
+  const words = [tsc, "-p", "tsconfig.build.json", "--outDir", part];
+  const { status } = spawnSync(process.execPath, words, { cwd: root, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+if (!isBuilt(root)) {
+  const start = new Date();
+  await build(options());
+  declarations();
+  for (const path of READ_BY_SOURCES)
+    cpSync(join(root, "src", path), join(part, basename(path)), { recursive: true });
+  utimesSync(join(part, "main.js"), start, start); // what changed meanwhile is not in it
+  if (existsSync(dist)) renameSync(dist, `${part}.old`);
+  renameSync(part, dist);
+  rmSync(`${part}.old`, { recursive: true, force: true });
 }

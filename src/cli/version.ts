@@ -2,8 +2,9 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 
-/** Version of this package, from its manifest (two folders up, in the source tree and in the published package alike). */
+/** Version of this package, from its manifest. */
 export function packageVersion(): string {
+  if (typeof BUILT !== "undefined") return BUILT.version;
   const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   return (manifest as { version: string }).version;
 }

@@ -28,6 +28,7 @@ const SUFFIX = ".code";
 let version: string | undefined;
 /** Of the translator: any change of its sources makes another one. */
 function translatorVersion(): string {
+  if (typeof BUILT !== "undefined") return BUILT.translator;
   if (version !== undefined) return version;
   const hash = createHash("sha256");
   for (const source of SOURCES) {
