@@ -6,7 +6,8 @@ import { join } from "node:path";
 export function isBuilt(root) {
   const built = statSync(join(root, "dist", "main.js"), { throwIfNoEntry: false });
   if (built === undefined) return false;
-  return olderThan(built.mtimeMs, join(root, "package.json")) && allOlderThan(built.mtimeMs, join(root, "src"));
+  const others = ["package.json", join("tools", "build.ts")];
+  return others.every((name) => olderThan(built.mtimeMs, join(root, name))) && allOlderThan(built.mtimeMs, join(root, "src"));
 }
 function olderThan(time, path) {
   const found = statSync(path, { throwIfNoEntry: false });

@@ -46,13 +46,14 @@ const sharedThreads: Plugin = {
     );
   },
 };
-/** Node's own modules are loaded when the module that imports them runs: all that a file's modules import would be loaded at its start else, and node:crypto alone takes 20 ms. */
+/** Node's own modules are loaded when something of them is used: node:crypto and node:zlib take 20 ms of a start else, and what is imported for a command's sake is loaded for all of them. */
 const lateBuiltins: Plugin = {
   name: "late builtins",
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "builtin" }));
     onLoad({ filter: /^/, namespace: "builtin" }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+      contents: `let loaded; for (const name of ${JSON.stringify(Object.keys(process.getBuiltinModule(path) ?? {}))})
+        Object.defineProperty(exports, name, { enumerable: true, get: () => (loaded ??= process.getBuiltinModule(${JSON.stringify(path)}))[name] });`,
     }));
   },
 };

@@ -1,6 +1,6 @@
 /* What a VM of `mere run` boots: kernel, initramfs and command line, from the user's files or from Mere's cache. */
-import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { randomBytes } from "../device/random.ts";
 import { COMMAND_LINE, guestModules, openCachedKernel, openKernelFile, readGuestKernel } from "../host/guest-kernel.ts";
 import { type CommandInput, LARGEST_STDIN, buildInitramfs } from "../image/initramfs.ts";
 import { type PullOptions, ensureBusybox, ensureKernel } from "../image/kernel.ts";
@@ -42,7 +42,7 @@ export async function ownInitGuest(boot: OwnInit, hasDisks: boolean, pull: PullO
   const kernel = await readGuestKernel(boot.kernel, pull);
   const busyboxPath = await ensureBusybox(pull);
   const terminal = kernel.cached === undefined ? "ttyS0" : "hvc0";
-  const token = randomBytes(12).toString("hex");
+  const token = Buffer.from(randomBytes(12)).toString("hex");
   const initrd = buildInitramfs({
     busybox: await readFile(busyboxPath),
     modules: await guestModules(kernel, hasDisks ? [...MODULES, ...DISK_MODULES] : MODULES),

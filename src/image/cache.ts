@@ -84,7 +84,16 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Sorts by the numbers in the text: "6.1.0-9" comes before "6.1.0-56". */
+/** Sorts by the numbers in the text: "6.1.0-9" comes before "6.1.0-56". (A collation of Intl's would take each `mere run` 15 ms to load.) */
 export function compareVersions(a: string, b: string): number {
-  return a.localeCompare(b, "en", { numeric: true });
+  const [as, bs] = [versionParts(a), versionParts(b)];
+  for (let i = 0; i < as.length && i < bs.length; i++) {
+    const [x, y] = [as[i]!, bs[i]!];
+    const order = Number(x) - Number(y) || (x < y ? -1 : x > y ? 1 : 0);
+    if (order !== 0) return order;
+  }
+  return as.length - bs.length;
+}
+function versionParts(text: string): string[] {
+  return text.match(/\d+|\D+/g) ?? [];
 }

@@ -55,9 +55,11 @@ export function newDecoded(): Decoded {
   };
 }
 
+let usualSlots: (OpcodeSlot | undefined)[] | undefined;
 /** @param rows the instruction tables  @param features rows of other features do not exist */
 export function createDecoder(rows: readonly Row[] = ALL_ROWS, features: ReadonlySet<string> = CPU_FEATURES): Decoder {
-  return new TableDecoder(compileRows(rows, features));
+  const usual = rows === ALL_ROWS && features === CPU_FEATURES;
+  return new TableDecoder(usual ? (usualSlots ??= compileRows(rows, features)) : compileRows(rows, features));
 }
 
 class TableDecoder implements Decoder {

@@ -1,7 +1,6 @@
 /* Where native code is kept between runs: a directory for each version of the translator and kind of host, with files that only ever appear whole, and go. What one run has made anew becomes
  * a file at its end, together with files that are not much larger, so that there are few. It is a cache: whatever goes wrong here costs time, nothing else.
  * @source docs/native.md "Kept code"; engine/native/kept-code.ts, which says what is in them */
-import { createHash, type Hash } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,24 +29,27 @@ let version: string | undefined;
 function translatorVersion(): string {
   if (typeof BUILT !== "undefined") return BUILT.translator;
   if (version !== undefined) return version;
-  const hash = createHash("sha256");
+  const texts = [fs.readFileSync(new URL("../../package.json", import.meta.url), "utf8")];
   for (const source of SOURCES) {
     const root = fileURLToPath(new URL(source, import.meta.url));
     for (const name of fs.readdirSync(root, { recursive: true }).map(String).sort()) {
       const { size, mtimeMs } = fs.statSync(join(root, name));
-      hash.update(`${name} ${size} ${mtimeMs}\n`);
+      texts.push(`${name} ${size} ${mtimeMs}`);
     }
   }
-  hash.update(fs.readFileSync(new URL("../../package.json", import.meta.url)));
-  return (version = nameOf(hash));
+  return (version = texts.join("\n"));
 }
 /** The directory for code of this version, in `parent`. @param features that the code depends on */
 export function keptDirectory(parent: string, features: readonly string[]): string {
-  const hash = createHash("sha256").update([translatorVersion(), process.arch, ...features].join("\n"));
-  return join(parent, nameOf(hash));
+  return join(parent, nameOf([translatorVersion(), process.arch, ...features].join("\n")));
 }
 const VERSION = /^[0-9a-f]{16}$/;
-const nameOf = (hash: Hash): string => hash.digest("hex").slice(0, 16);
+/** FNV-1a of 64 bits: nothing here has to withstand anybody, and node:crypto takes each start of a VM 20 ms to load. */
+function nameOf(text: string): string {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of Buffer.from(text)) hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & 0xffffffffffffffffn;
+  return hash.toString(16).padStart(16, "0");
+}
 
 interface KeptFile {
   readonly path: string;

@@ -2,7 +2,6 @@
  * executors' worker threads. Knows no engine but by the executors it starts. @source docs/design.md "The machine" */
 import { keptDirectory } from "./kept-files.ts";
 import { hostCryptoFeatures, nativeUnavailable } from "./native-support.ts";
-import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { PLAIN_FEATURES } from "../isa/features.ts";
 import { libc, MADV_DONTNEED, MADV_HUGEPAGE, MADV_NOHUGEPAGE } from "../device/libc.ts";
@@ -29,6 +28,7 @@ import { GuestRam } from "../memory/guest-ram.ts";
 import { E820, type E820Range } from "./boot/e820.ts";
 import { FIRMWARE_BYTES, writeFirmware } from "./boot/firmware.ts";
 import type { VmlinuxFile } from "../image/vmlinux-file.ts";
+import { randomBytes } from "../device/random.ts";
 import { loadLinux } from "./boot/linux.ts";
 import { Control, EXIT_REASONS, REGION_COUNTS } from "./executor-protocol.ts";
 import { Executors, type ExecutorsEnd } from "./executors.ts";

@@ -1,5 +1,5 @@
 /* virtio entropy device: fills the driver's buffers with random bytes of the host. @source virtio 1.2 §5.4 */
-import { randomFillSync } from "node:crypto";
+import { fillRandom } from "../random.ts";
 import { scatter } from "./buffers.ts";
 import type { VirtioDescription, VirtioDevice, VirtioPort } from "./device.ts";
 
@@ -25,7 +25,7 @@ export class RngDevice implements VirtioDevice {
     const queue = this.#port.queues[queueIndex]!;
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       const bytes = this.#entropy.subarray(0, Math.min(MAX_BYTES, chain.writableBytes));
-      randomFillSync(bytes);
+      fillRandom(bytes);
       queue.push(chain, scatter(chain.writable, bytes));
       bytes.fill(0);
     }

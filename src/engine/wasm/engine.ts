@@ -100,7 +100,7 @@ export class WasmEngine {
     const resolve = (name: string): unknown =>
       host[name as HostFunction] ??
       (name in CORE_FUNCTIONS ? this.#core[name] : this.#call(name.slice(CALL_PREFIX.length)));
-    this.handlers = new HandlerTable(state, frames, ram.pool.pages, { resolve });
+    this.handlers = new HandlerTable(state, frames, ram.pool.pages, { resolve }, translation.native && 1);
     const imports: { host: Record<string, unknown>; mere: Record<string, unknown> } = {
       host: { ...host },
       mere: { state, ram: frames, tables: ram.shared.tables, handlers: this.handlers.table },

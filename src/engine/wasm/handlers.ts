@@ -8,7 +8,7 @@ import { FunctionBuilder } from "../../wasm/function.ts";
 import { ModuleBuilder } from "../../wasm/module.ts";
 import type { ValueTypeName } from "../../wasm/opcodes.ts";
 import { ENTRY, type Imports } from "./emit-memory.ts";
-import { Entry } from "./layout.ts";
+import { Entry, MAX_REGIONS, REGION_HANDLERS } from "./layout.ts";
 import { CORE_FUNCTIONS, HOST_FUNCTIONS, importMemories, type HotHandler, type Signature } from "./core.ts";
 import { AddressForm, EmitHandler, type HandlerExits } from "./emit-handler.ts";
 import { BOOT_SHAPES, HOT_PAIRS, HOT_SHAPES } from "./hot-shapes.ts";
@@ -95,7 +95,7 @@ export interface HostBindings {
 }
 
 export class HandlerTable {
-  readonly table = new WebAssembly.Table({ element: "anyfunc", initial: TABLE_SIZE });
+  readonly table: WebAssembly.Table;
   readonly #state: WebAssembly.Memory;
   readonly #ram: WebAssembly.Memory;
   readonly #ramPages: number;
@@ -105,7 +105,15 @@ export class HandlerTable {
   readonly #answer = { handler: 0, form: 0 };
   #next = FIRST;
 
-  constructor(state: WebAssembly.Memory, ram: WebAssembly.Memory, ramPages: number, host: HostBindings) {
+  /** @param regions handlers of regions that there may be: places of a table cost a start 5 ms for 32,768 */
+  constructor(
+    state: WebAssembly.Memory,
+    ram: WebAssembly.Memory,
+    ramPages: number,
+    host: HostBindings,
+    regions: number = MAX_REGIONS,
+  ) {
+    this.table = new WebAssembly.Table({ element: "anyfunc", initial: REGION_HANDLERS + regions });
     this.#state = state;
     this.#ram = ram;
     this.#ramPages = ramPages;

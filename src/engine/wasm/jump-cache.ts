@@ -191,9 +191,12 @@ export class JumpCache {
   /** Nothing that was put in is found any more, and all tags are new, next to each other; they go on from the last one given out, until there are no more. */
   #renumber(): void {
     const words = this.#words;
-    words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
-    words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
-    words.fill(0, this.#codes, this.#codesEnd);
+    // That of a vCPU that never ran is empty, and not touched yet.
+    if (words[this.#area + (Engine.TAG_GLOBAL >> 2)] !== 0) {
+      words.fill(0, this.#entries, this.#entries + JUMP_CACHE_BYTES / 4);
+      words.fill(0, this.#pages, this.#pages + JUMP_PAGES / 32);
+      words.fill(0, this.#codes, this.#codesEnd);
+    }
     const behind = this.#last + 2 * (BANK_SETS + 2);
     if (behind > this.#first + TAGS) this.#last = this.#first;
     else if (behind >> KEY_BITS !== this.#last >> KEY_BITS) this.#last = behind & -(2 ** KEY_BITS);

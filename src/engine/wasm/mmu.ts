@@ -66,6 +66,8 @@ export class Mmu {
   readonly #pcids = new Int32Array(BANK_SETS).fill(NO_PCID);
   readonly #order = Array.from({ length: BANK_SETS }, (_, i) => i);
   #set = 0;
+  /** Sets whose banks are memory that was touched: few guests need all eight, which are 1.5 MiB. The others have no entries, and get them emptied when they are chosen first. */
+  readonly #touched = new Array<boolean>(BANK_SETS).fill(false);
   readonly #jumps: JumpCache;
   readonly #system = new SystemPages();
   /** All code that was fetched since this was set lies in global pages. */
@@ -103,7 +105,7 @@ export class Mmu {
   /** Knows nothing, neither here nor in the TLB and the jump cache: whoever had the vCPU before filled them by its own books. */
   reset(): void {
     const base = this.#base;
-    this.#bytes.fill(0xff, base + VCPU_TLB, base + VCPU_BANK_SETS);
+    this.#bytes.fill(0xff, base + VCPU_EMPTY_BANK, base + VCPU_BANK_SETS);
     this.#bytes.fill(0, base + VCPU_BANK_SETS, base + VCPU_BANK_SETS + BANK_SETS * BANK_SET_BYTES);
     this.#jumps.reset();
     this.#words[(base + Engine.BLOCK_TABLE) >> 2] = blockTableOf(this.#blocks.executor);
@@ -111,6 +113,8 @@ export class Mmu {
     this.#pcids.fill(NO_PCID);
     this.#pcids[0] = 0;
     this.#set = 0;
+    this.#touched.fill(false);
+    this.#emptyBanks(0);
     this.#globalCode = true;
     this.#watched = [];
     this.#system.forget();
@@ -183,10 +187,8 @@ export class Mmu {
     const at = this.#bankSet(set) >> 2;
     const count = words[at + (BankSet.COUNT >> 2)];
     words[at + (BankSet.COUNT >> 2)] = 0;
-    if (count > FEW_ENTRIES) {
-      const start = this.#bank(set, 0);
-      this.#bytes.fill(0xff, start, start + BANK_MODES * TLB_BANK_BYTES);
-    } else {
+    if (count > FEW_ENTRIES || !this.#touched[set]) this.#emptyBanks(set);
+    else {
       const list = at + (BankSet.LIST >> 2);
       for (let i = list; i < list + count; i++) {
         const entry = words[i] >> 2;
@@ -196,6 +198,11 @@ export class Mmu {
     forgetLargePages(words, at << 2);
     this.#jumps.flushSet(set);
   }
+  #emptyBanks(set: number): void {
+    const start = this.#bank(set, 0);
+    this.#bytes.fill(0xff, start, start + BANK_MODES * TLB_BANK_BYTES);
+    this.#touched[set] = true;
+  }
   /** Decoded blocks have moved. */
   flushJumpCache(): void {
     this.#jumps.flushAll();
@@ -204,6 +211,7 @@ export class Mmu {
     if (scope.kind === "address") return this.#flushAddress(scope.address!, scope.pcid);
     // Global pages are told apart only in the jump cache: dropping more than asked is allowed.
     for (let set = 0; set < BANK_SETS; set++) {
+      if (this.#pcids[set] === NO_PCID) continue; // flushed when it is chosen
       if (scope.pcid === undefined || this.#pcids[set] === scope.pcid) this.#flushSet(set);
     }
     if (scope.kind === "all") this.#jumps.flushGlobal();

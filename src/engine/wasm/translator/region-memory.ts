@@ -19,7 +19,10 @@ const PAGE = 4096;
 const RSP = 4;
 /** Stands for no page. One compare cannot refuse all addresses: this page is not canonical, and no guest can know it or find it by trying. With its addend, an access
  *  there would end in frame 0, which is nobody's. */
-const NO_PAGE = (1n << 62n) | (crypto.getRandomValues(new BigUint64Array(1))[0] & 0x3fff_ffff_ffff_f000n);
+let noPage: bigint | undefined;
+function chooseNoPage(): bigint {
+  return (1n << 62n) | (crypto.getRandomValues(new BigUint64Array(1))[0] & 0x3fff_ffff_ffff_f000n);
+}
 const SIGNED_LOADS: Record<Size, string> = { 1: "i64.load8_s", 2: "i64.load16_s", 4: "i64.load32_s", 8: "i64.load" };
 const LOADS: Record<Size, string> = { 1: "i64.load8_u", 2: "i64.load16_u", 4: "i64.load32_u", 8: "i64.load" };
 const STORES: Record<Size, string> = { 1: "i64.store8", 2: "i64.store16", 4: "i64.store32", 8: "i64.store" };
@@ -85,11 +88,12 @@ export abstract class RegionMemory extends RegionFlags {
   }
   #setNoPages(all: readonly { page: Local; addend: Local }[]): void {
     if (all.length === 0) return;
-    this.f.i64(NO_PAGE);
+    noPage ??= chooseNoPage();
+    this.f.i64(noPage);
     for (const { page } of all) this.f.tee(page);
     this.f.op("drop");
-    if (this.wideRam) this.f.i64(-NO_PAGE);
-    else this.f.i32(Number(BigInt.asIntN(32, -NO_PAGE)));
+    if (this.wideRam) this.f.i64(-noPage);
+    else this.f.i32(Number(BigInt.asIntN(32, -noPage)));
     for (const { addend } of all) this.f.tee(addend);
     this.f.op("drop");
   }
