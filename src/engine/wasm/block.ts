@@ -47,8 +47,8 @@ export interface CodeFrame {
   readonly known: Map<number, Block>;
   /** All that depend on it, the interpreter's and those that begin in the page before as well. */
   blocks: Block[];
-  /** By byte of the frame, made when it is first written to: may code of a block depend on it? */
-  reach: Uint8Array | undefined;
+  /** By byte of the frame, made when it is first written to: how many of the blocks depend on it. */
+  reach: Uint16Array | undefined;
   /** Writes so far that hit no block. */
   quietWrites: number;
   /** Lines 0–31 and 32–63 that blocks are from. */

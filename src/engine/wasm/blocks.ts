@@ -42,17 +42,19 @@ const NO_ENDING = { end: BlockEnd.OTHER, target: 0, ...NOTHING_AHEAD } as const;
 const dependsOn = (block: Block, from: number, to: number): boolean =>
   (block.from < to && block.to > from) || (block.aheadFrom < to && block.aheadTo > from);
 
-function noteReach(reach: Uint8Array, { from, to, aheadFrom, aheadTo }: Block): void {
-  reach.fill(1, from, to);
-  reach.fill(1, aheadFrom, aheadTo);
+/** A block came to the frame (1) or went (−1). */
+function countReach(reach: Uint16Array, { from, to, aheadFrom, aheadTo }: Block, change: 1 | -1): void {
+  for (let at = from; at < to; at++) reach[at]! += change;
+  for (let at = aheadFrom; at < aheadTo; at++) reach[at]! += change;
 }
-/** May code of a block depend on bytes in [from, to) of the frame? Kernels patch their code in thousands of places. */
-function mayReach(frame: CodeFrame, from: number, to: number): boolean {
+/** Does code of a block depend on bytes in [from, to) of the frame? Kernels patch their code in thousands of places. */
+function isReached(frame: CodeFrame, from: number, to: number): boolean {
   if (frame.reach === undefined) {
-    frame.reach = new Uint8Array(PAGE);
-    for (const block of frame.blocks) noteReach(frame.reach, block);
+    frame.reach = new Uint16Array(PAGE);
+    for (const block of frame.blocks) countReach(frame.reach, block, 1);
   }
-  for (let at = from; at < to; at++) if (frame.reach[at] !== 0) return true;
+  const { reach } = frame;
+  for (let at = from; at < to; at++) if (reach[at] !== 0) return true;
   return false;
 }
 
@@ -377,7 +379,7 @@ export class BlockCache {
   }
   #note(frame: CodeFrame, block: Block): void {
     frame.blocks.push(block);
-    if (frame.reach !== undefined) noteReach(frame.reach, block);
+    if (frame.reach !== undefined) countReach(frame.reach, block, 1);
     this.#mark(frame, block.from, block.to);
     if (block.aheadTo > 0) this.#mark(frame, block.aheadFrom, block.aheadTo);
   }
@@ -446,19 +448,14 @@ export class BlockCache {
     const hit = this.#hits(frame, this.executor, offset, size);
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
     const end = offset + size;
-    const others = hit && this.compiler !== undefined && list.blocks.length > 0;
-    if (others && !mayReach(list, offset, end)) return;
+    if (hit && this.compiler !== undefined && list.blocks.length > 0 && !isReached(list, offset, end)) return;
     const { blocks } = list;
-    const before = blocks.length;
     let kept = 0;
-    for (let i = 0; i < before; i++) {
-      const block = blocks[i];
+    for (const block of blocks) {
       if (hit && !dependsOn(block, offset, end)) blocks[kept++] = block;
-      else this.#drop(block);
+      else this.#dropFrom(list, block);
     }
     blocks.length = kept;
-    if (kept === before) list.reach = undefined; // it was a block that is gone
-    if (others && kept === before) return;
     if (hit) this.onChange(frame, offset, offset + size);
     else this.onChange(frame, 0, PAGE);
     if (kept === 0) {
@@ -482,8 +479,12 @@ export class BlockCache {
     const list = this.#frames.get(Math.floor(key / PAGE));
     if (block === undefined || list === undefined) return;
     list.blocks = list.blocks.filter((each) => each !== block);
-    this.#drop(block);
+    this.#dropFrom(list, block);
     this.onDrop(false);
+  }
+  #dropFrom({ reach }: CodeFrame, block: Block): void {
+    if (reach !== undefined) countReach(reach, block, -1);
+    this.#drop(block);
   }
   #unmark(frame: number): void {
     this.#ram.releaseCode(frame, this.executor);
