@@ -1,11 +1,12 @@
 // Whether dist/ is made from the sources as they are now: it is newer than all of them, as `make` would ask. A package has no sources, and is.
-import { readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 /** @param root the folder of package.json */
 export function isBuilt(root) {
   const built = statSync(join(root, "dist", "main.js"), { throwIfNoEntry: false });
   if (built === undefined) return false;
+  if (!existsSync(join(root, "src"))) return true;
   const others = ["package.json", join("tools", "build.ts")];
   return others.every((name) => olderThan(built.mtimeMs, join(root, name))) && allOlderThan(built.mtimeMs, join(root, "src"));
 }
