@@ -8,7 +8,9 @@ export function isBuilt(root) {
   if (built === undefined) return false;
   if (!existsSync(join(root, "src"))) return true;
   const others = ["package.json", join("tools", "build.ts")];
-  return others.every((name) => olderThan(built.mtimeMs, join(root, name))) && allOlderThan(built.mtimeMs, join(root, "src"));
+  return (
+    others.every((name) => olderThan(built.mtimeMs, join(root, name))) && allOlderThan(built.mtimeMs, join(root, "src"))
+  );
 }
 function olderThan(time, path) {
   const found = statSync(path, { throwIfNoEntry: false });

@@ -6,7 +6,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, utim
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type BuildOptions, type Plugin, build } from "esbuild";
+import * as esbuild from "esbuild";
 import { isBuilt } from "../bin/built.js";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -28,7 +28,9 @@ const TRANSLATOR = ["engine", "isa"];
 function translatorVersion(): string {
   const hash = createHash("sha256");
   for (const folder of TRANSLATOR) {
-    for (const name of readdirSync(join(root, "src", folder), { recursive: true }).map(String).toSorted()) {
+    for (const name of readdirSync(join(root, "src", folder), { recursive: true })
+      .map(String)
+      .toSorted()) {
       if (name.endsWith(".ts") && !name.endsWith(".test.ts")) hash.update(name).update(source(folder, name));
     }
   }
@@ -38,26 +40,26 @@ function source(...path: string[]): Buffer {
   return readFileSync(join(root, "src", ...path));
 }
 /** Bin/mere.js and the CLI share the thread that is prepared, so that module stays one of its own. */
-const sharedThreads: Plugin = {
+const sharedThreads: esbuild.Plugin = {
   name: "shared threads",
-  setup({ onResolve }) {
-    onResolve({ filter: /\/executor-threads\.ts$/ }, ({ kind }) =>
+  setup(build) {
+    build.onResolve({ filter: /\/executor-threads\.ts$/ }, ({ kind }) =>
       kind === "entry-point" ? undefined : { path: "./executor-threads.js", external: true },
     );
   },
 };
 /** Node's own modules are loaded when something of them is used: node:crypto and node:zlib take 20 ms of a start else, and what is imported for a command's sake is loaded for all of them. */
-const lateBuiltins: Plugin = {
+const lateBuiltins: esbuild.Plugin = {
   name: "late builtins",
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "builtin" }));
-    onLoad({ filter: /^/, namespace: "builtin" }, ({ path }) => ({
+  setup(build) {
+    build.onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "builtin" }));
+    build.onLoad({ filter: /^/, namespace: "builtin" }, ({ path }) => ({
       contents: `let loaded; for (const name of ${JSON.stringify(Object.keys(process.getBuiltinModule(path) ?? {}))})
         Object.defineProperty(exports, name, { enumerable: true, get: () => (loaded ??= process.getBuiltinModule(${JSON.stringify(path)}))[name] });`,
     }));
   },
 };
-function options(): BuildOptions {
+function options(): esbuild.BuildOptions {
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
   return {
     absWorkingDir: root,
@@ -85,10 +87,9 @@ function declarations(): void {
 
 if (!isBuilt(root)) {
   const start = new Date();
-  await build(options());
+  await esbuild.build(options());
   declarations();
-  for (const path of READ_BY_SOURCES)
-    cpSync(join(root, "src", path), join(part, basename(path)), { recursive: true });
+  for (const path of READ_BY_SOURCES) cpSync(join(root, "src", path), join(part, basename(path)), { recursive: true });
   utimesSync(join(part, "main.js"), start, start); // what changed meanwhile is not in it
   if (existsSync(dist)) renameSync(dist, `${part}.old`);
   renameSync(part, dist);

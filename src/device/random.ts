@@ -13,7 +13,7 @@ export function fillRandom(bytes: Uint8Array): void {
     return;
   }
   try {
-    for (let at = 0; at < bytes.length; ) at += readSync(fd, bytes, at, bytes.length - at, null);
+    for (let at = 0; at < bytes.length;) at += readSync(fd, bytes, at, bytes.length - at, null);
   } finally {
     closeSync(fd);
   }

@@ -7,7 +7,7 @@
  *   0x088  i64        slot 17 PAGE_VA: linear address of the page that RIP is in (base of RIP-relative operands)
  *   0x090  i64        slot 18 FS base          0x098  i64  slot 19 GS base
  *   0x0A0  i64        slot 20 C4096: always 4096
- *   0x0A8  24 bytes   the engine's, as from ENGINE on; here because their distance from the general registers is small
+ *   0x0A8  24 bytes   the engine's, as from ENGINE on; here because they are used as often as the general registers
  *   0x0C0  i64        RIP (exact only outside the run loop)
  *   0x0C8  i64        flag result   0x0D0  i64  flag aux   (lazy OSZAPC, see flags.ts)
  *   0x0D8  i64        RFLAGS without OSZAPC (bit 1 set)

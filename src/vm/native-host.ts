@@ -48,10 +48,6 @@ export function nativeHost(
     const code = new Uint8Array(ffi.toArrayBuffer(address, allBytes, false));
     // what often runs is close together, but of many pages
     functions.madvise(address, BigInt(codeBytes), MADV_HUGEPAGE);
-    const ramAddress = addressOf(ffi, frames);
-    const setBase = (): boolean => functions.syscall(SYS_ARCH_PRCTL, ARCH_SET_GS, ramAddress) === 0n;
-    setBase();
-    inForce = ramAddress;
     return {
       code,
       codeBytes,
@@ -62,10 +58,10 @@ export function nativeHost(
       contextAddress: Number(low),
       release,
       stateAddress: addressOf(ffi, state),
-      ramAddress,
-      select: () => {
-        if (inForce !== ramAddress) setBase();
-        inForce = ramAddress;
+      ramAddress: addressOf(ffi, frames),
+      setGsBase: (address) => {
+        if (inForce !== address) functions.syscall(SYS_ARCH_PRCTL, ARCH_SET_GS, address);
+        inForce = address;
       },
       tablesAddress: addressOf(ffi, tables),
       clockAddress: functions.clock_gettime.pointer,

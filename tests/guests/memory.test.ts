@@ -30,6 +30,36 @@ test("the farthest that displacements reach, from RIP and by jumps", () => {
   assert.deepEqual([g.gpr(RAX), g.gpr(RCX)], [0x1122_3344_5566_7788n, 0x1122_3344_5566_7788n]);
 });
 
+test("a page that is met first in the middle of accesses by another register", () => {
+  const there = VA + 16 * PAGE;
+  const g = kernelGuest(
+    code(`
+      48 89 03                        mov [rbx], rax
+      48 ff 36                        push qword ptr [rsi]
+      48 89 43 08                     mov [rbx+8], rax
+      8f 47 08                        pop qword ptr [rdi+8]
+      48 89 43 10                     mov [rbx+16], rax
+      48 03 07                        add rax, [rdi]
+      48 89 43 18                     mov [rbx+24], rax
+      f4                              hlt
+    `),
+    { [RBX]: VA, [RSI]: there, [RDI]: there + PAGE, [RSP]: there + 3 * PAGE, [RAX]: 5n },
+  );
+  const frames = [VA, there, there + PAGE, there + 2 * PAGE].map((page, i) => {
+    g.map(page, At.FREE + i * PAGE, Pte.W);
+    return At.FREE + i * PAGE;
+  });
+  g.write(frames[1]!, [7, 0, 0, 0, 0, 0, 0, 0]);
+  g.write(frames[2]!, [9, 0, 0, 0, 0, 0, 0, 0]);
+  g.run();
+  const word = (at: number): bigint => Buffer.from(g.read(at, 8)).readBigUInt64LE();
+  assert.deepEqual(
+    [0, 8, 16, 24].map((at) => word(frames[0]! + at)),
+    [5n, 5n, 5n, 14n],
+  );
+  assert.deepEqual([word(frames[2]! + 8), word(frames[3]! + PAGE - 8)], [7n, 7n]);
+});
+
 describe("accesses across pages", () => {
   /** Two linear pages side by side whose frames are not: FREE + 0x3000 and FREE + 0x1000. */
   const twoPages = (program: Listing, rbx: number, second: bigint | undefined): SmallGuest => {

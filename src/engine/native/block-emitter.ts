@@ -1,21 +1,21 @@
 /* First layer of the block translator: where the guest's registers and flags are, how memory is reached, and how a block is left.
  *
  * Flags are the host's own from the instruction that makes them on. What a translated instruction needs besides (the TLB's compare, fuel) overwrites them, so they go
- * to the register file before, in the form of SETO AL; LAHF, and come back from there for an instruction that reads them. @source docs/native.md */
+ * to the frame before, in the form of SETO AL; LAHF, and come back from there for an instruction that reads them. @source docs/native.md */
 import type { Decoded } from "../../isa/decoded.ts";
 import { Reg } from "../../isa/registers.ts";
 import { Engine } from "../wasm/layout.ts";
 import { type Assembler, Cc, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
-import { ADDRESS, HOST_OF, IN_MEMORY, INDEX_MASK, INDEX_SHIFT, Info, Native, SCRATCH } from "./layout.ts";
+import { ADDRESS, Frame, HOST_OF, IN_MEMORY, INDEX_MASK, INDEX_SHIFT, Info, SCRATCH } from "./layout.ts";
 import {
   AT_ADDRESS,
   field,
   FLAGS,
-  gprField,
+  gprWord,
+  inFrame,
   PAGE_VA,
   TEMP,
-  TLB,
-  TLB_ADDEND,
+  TLB_HOST,
   TLB_READ,
   TLB_WRITE,
   W16,
@@ -80,8 +80,9 @@ export abstract class BlockEmitter {
   #lastAccess = 0;
   protected sites: number[] = [];
   protected flags: number = Place.FILE;
-  /** May the flags be read behind the block? */
-  protected flagsAhead = true;
+  /** May the flags be read behind the block: where its jump goes, and where it goes on? */
+  protected flagsThere = true;
+  protected flagsNext = true;
   /** Of the current instruction: offset in the page, and how many come before it. */
   protected offset = 0;
   protected index = 0;
@@ -195,7 +196,7 @@ export abstract class BlockEmitter {
   protected endCopy(): void {
     this.#toCopy.length = 0;
   }
-  /** In code without groups: jumps come to an instruction with the flags in the register file. */
+  /** In code without groups: jumps come to an instruction with the flags in the frame. */
   protected beginInstruction(): void {
     const jumps = this.#toCopy;
     if (this.merges || jumps.length === 0) return;
@@ -221,7 +222,7 @@ export abstract class BlockEmitter {
     a.word(offset | (this.count << 16));
     a.jump(body);
   }
-  /** The interpreter does this instruction if the condition holds. Flags are in the register file. */
+  /** The interpreter does this instruction if the condition holds. Flags are in the frame. */
   protected leaveIf(cc: number): void {
     this.stub(StubKind.INTERPRET, this.a.branchAhead(cc), this.info);
   }
@@ -282,16 +283,16 @@ export abstract class BlockEmitter {
   // ——— registers ———
   /** Copies a register of the guest's to a host register. */
   protected copyTo(to: number, n: number): void {
-    if (HOST_OF[n] === IN_MEMORY) this.a.load64(to, gprField(n));
+    if (HOST_OF[n] === IN_MEMORY) this.a.load64(to, gprWord(n));
     else this.a.moveRegister(to, HOST_OF[n]);
   }
   protected copyFrom(n: number, from: number): void {
-    if (HOST_OF[n] === IN_MEMORY) this.a.store64(gprField(n), from);
+    if (HOST_OF[n] === IN_MEMORY) this.a.store64(gprWord(n), from);
     else this.a.moveRegister(HOST_OF[n], from);
   }
   /** All 64 bits of a register as an operand. */
   protected gpr(n: number): RegisterOrMemory {
-    return HOST_OF[n] === IN_MEMORY ? gprField(n) : register(HOST_OF[n]);
+    return HOST_OF[n] === IN_MEMORY ? gprWord(n) : register(HOST_OF[n]);
   }
 
   // ——— memory ———
@@ -308,11 +309,11 @@ export abstract class BlockEmitter {
       let [base, index] = [NONE as number, NONE as number];
       if (d.index >= 0) {
         index = HOST_OF[d.index];
-        if (index === IN_MEMORY) a.load64((index = SCRATCH), gprField(d.index));
+        if (index === IN_MEMORY) a.load64((index = SCRATCH), gprWord(d.index));
       }
       if (d.base >= 0) {
         base = HOST_OF[d.base];
-        if (base === IN_MEMORY) a.load64((base = ADDRESS), gprField(d.base));
+        if (base === IN_MEMORY) a.load64((base = ADDRESS), gprWord(d.base));
       }
       a.lea(ADDRESS, memory(base, d.disp, index, d.scale));
     }
@@ -335,20 +336,20 @@ export abstract class BlockEmitter {
     let rest: RegisterOrMemory;
     if (d.ripRelative) {
       a.op(0x03, ADDRESS, PAGE_VA, W);
-      rest = memory(ADDRESS, this.offset + d.length + d.disp, NONE, 0, true);
-    } else if (simple) rest = memory(ADDRESS, d.disp, base, 0, true);
+      rest = memory(ADDRESS, this.offset + d.length + d.disp);
+    } else if (simple) rest = memory(ADDRESS, d.disp, base);
     else {
       if (d.base >= 0) a.op(0x03, ADDRESS, this.gpr(d.base), W);
-      rest = memory(ADDRESS, d.disp, index, d.scale, true);
+      rest = memory(ADDRESS, d.disp, index, d.scale);
       if (d.index >= 0 && index === IN_MEMORY) {
-        a.load64(SCRATCH, gprField(d.index));
+        a.load64(SCRATCH, gprWord(d.index));
         a.lea(ADDRESS, memory(ADDRESS, d.disp, SCRATCH, d.scale));
         rest = AT_ADDRESS;
       }
     }
     if (d.segment >= 4) a.op(0x03, ADDRESS, segmentBase(d.segment), W);
     if (!whole || rest === AT_ADDRESS) return rest;
-    a.lea(ADDRESS, { ...rest, gs: false });
+    a.lea(ADDRESS, rest);
     return AT_ADDRESS;
   }
   /** The same for bit strings: the bit's word is to be in the TLB, and the instruction adds its distance itself. */
@@ -378,7 +379,7 @@ export abstract class BlockEmitter {
     const base = HOST_OF[n];
     if (this.isMerged) {
       this.#mergedAccess(n, -1, 0, disp, 8, write);
-      return memory(ADDRESS, disp, base, 0, true);
+      return memory(ADDRESS, disp, base);
     }
     if (disp === 0) this.accessAt(base, 8, write, 0);
     else {
@@ -386,7 +387,7 @@ export abstract class BlockEmitter {
       this.a.lea(ADDRESS, memory(base, disp));
       this.access(from, 8, write, 0);
     }
-    return memory(ADDRESS, disp, base, 0, true);
+    return memory(ADDRESS, disp, base);
   }
   /** Is the current instruction's access one of a group? */
   protected get isMerged(): boolean {
@@ -396,18 +397,18 @@ export abstract class BlockEmitter {
     if (d.ripRelative) {
       const disp = this.offset + d.length + d.disp;
       this.#mergedAccess(NONE, NONE, 0, disp, size, write);
-      return memory(ADDRESS, disp, NONE, 0, true);
+      return memory(ADDRESS, disp);
     }
     this.#mergedAccess(d.base, d.index, d.scale, d.disp, size, write);
-    if (isPlain(d)) return memory(ADDRESS, d.disp, HOST_OF[d.base], 0, true);
-    return memory(ADDRESS, d.disp, d.index < 0 ? NONE : HOST_OF[d.index], d.scale, true);
+    if (isPlain(d)) return memory(ADDRESS, d.disp, HOST_OF[d.base]);
+    return memory(ADDRESS, d.disp, d.index < 0 ? NONE : HOST_OF[d.index], d.scale);
   }
   /** ADDRESS is what has to be added to an address in the current instruction's group; where that goes by more than one host register, its base is part of it.
    *  @param base, index numbers of the guest's registers; no base: the page of the code */
   #mergedAccess(base: number, index: number, scale: number, disp: number, size: number, write: boolean): void {
     const { a } = this;
     const { role, group, low, bytes, others } = this.accesses.merged[this.index];
-    const addend = field(Native.ADDENDS + 8 * group);
+    const addend = inFrame(Frame.ADDENDS + 8 * group);
     this.#lastAccess = -1;
     if (role === Role.COVERED) return a.load64(ADDRESS, addend);
     const retry = this.beginAccess();
@@ -429,7 +430,7 @@ export abstract class BlockEmitter {
       disp - low,
       span,
     );
-    a.load64(ADDRESS, TLB_ADDEND);
+    a.load64(ADDRESS, TLB_HOST);
     if (!isAlone) a.op(0x03, ADDRESS, base < 0 ? PAGE_VA : this.gpr(base), W);
     a.store64(addend, ADDRESS);
   }
@@ -437,7 +438,7 @@ export abstract class BlockEmitter {
   #address(base: number, index: number, scale: number, disp: number): void {
     const { a } = this;
     let from = base < 0 ? IN_MEMORY : HOST_OF[base];
-    if (from === IN_MEMORY) a.load64((from = ADDRESS), base < 0 ? PAGE_VA : gprField(base));
+    if (from === IN_MEMORY) a.load64((from = ADDRESS), base < 0 ? PAGE_VA : gprWord(base));
     a.lea(ADDRESS, memory(from, disp, index < 0 ? NONE : HOST_OF[index], scale));
   }
   /** What follows brings an address to ADDRESS. */
@@ -446,19 +447,18 @@ export abstract class BlockEmitter {
     return this.a.at;
   }
   /** Compares the address in a register with the TLB's entry for it: its page's address, or, where an access runs into the next page, that one's, which another entry has.
-   *  ADDRESS is lost, SCRATCH is the entry then. */
+   *  ADDRESS is lost, SCRATCH is the entry's distance from the bank then. */
   #writeCheck(base: number, size: number, write: boolean): void {
     const a = this.a;
     a.vex(3, 3, 0xf0, SCRATCH, 0, register(base)); // rorx
     a.byte(INDEX_SHIFT);
     a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
-    a.op(0x03, SCRATCH, TLB, W);
     if (base !== ADDRESS) a.lea(ADDRESS, memory(base, size - 1));
     else if (size > 1) a.arithmetic(0, register(ADDRESS), size - 1);
     a.arithmetic(4, register(ADDRESS), -PAGE);
     a.op(0x3b, ADDRESS, write ? TLB_WRITE : TLB_READ, W);
   }
-  /** Makes sure that an access is in the TLB; ADDRESS is then what has to be added to its linear address to have it in the frames memory. SCRATCH is lost.
+  /** Makes sure that an access is in the TLB; ADDRESS is then what has to be added to its linear address to have it in the host's memory. SCRATCH is lost.
    *  @param from as from beginAccess: from there on is code that puts the address into ADDRESS */
   protected access(from: number, size: number, write: boolean, align: number): void {
     this.#access(from, this.a.at, ADDRESS, size, write, align);
@@ -478,7 +478,7 @@ export abstract class BlockEmitter {
     this.#writeCheck(base, size, write);
     const info = this.info | (write ? 1 << Info.WRITE : 0) | (size << Info.SIZE);
     const missed = a.branchAhead(Cc.NZ);
-    a.load64(ADDRESS, TLB_ADDEND);
+    a.load64(ADDRESS, TLB_HOST);
     this.#lastAccess = this.#nextStub;
     this.stub(StubKind.MISSED, missed, load, loaded, retry, info, a.at);
   }

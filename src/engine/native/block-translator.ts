@@ -5,7 +5,7 @@ import { createDecoder, newDecoded } from "../../isa/decode.ts";
 import { Cc } from "./assembler.ts";
 import { Place, type Sites, StubKind } from "./block-emitter.ts";
 import { Role } from "./merged-accesses.ts";
-import { FUEL, inWords } from "./operands.ts";
+import { blockStart, FUEL, inWords } from "./operands.ts";
 import { X87Instructions } from "./x87-instructions.ts";
 import { readRaw } from "./raw.ts";
 import { Flags, isSupported, liveness, treatment, Way } from "./supported.ts";
@@ -14,7 +14,7 @@ const PAGE = 4096;
 /** A block must end before its position byte does. */
 export const MOST_INSTRUCTIONS = 64;
 /** So many instructions are looked at, where a block goes on, for one that writes the flags. */
-const MOST_AHEAD = 4;
+const MOST_AHEAD = 8;
 
 /** Distances are counted from the page's beginning, which must not wrap. */
 const FARTHEST = 0x7fff_ffff - PAGE - 15;
@@ -92,7 +92,7 @@ export class BlockTranslator extends X87Instructions {
     this.sites = written.sites = [];
     this.count = written.count = this.#decode(page, from, limit, most);
     if (this.count === 0) return written;
-    this.start = written.code = a.at = inWords(a.at);
+    this.start = written.code = a.at = blockStart(a.at);
     written.cold = this.cold = inWords(this.cold);
     a.relativeCount = 0;
     this.inOnePage = pages === Pages.ONE;
@@ -100,7 +100,9 @@ export class BlockTranslator extends X87Instructions {
     written.copies = pages === Pages.BOTH;
     this.copies = this.merges && pages === Pages.BOTH;
     // alone, an instruction has exact flags: it is looked at by itself
-    this.#findNeeded(most === 1 || this.#flagsAhead(page, limit));
+    this.flagsThere = this.flagsNext = true;
+    if (most > 1) this.#findFlagsAhead(page, limit);
+    this.#findNeeded();
     this.flags = Place.FILE;
     a.arithmetic(5, FUEL, this.count, false);
     const none = a.branchAhead(Cc.S);
@@ -164,24 +166,26 @@ export class BlockTranslator extends X87Instructions {
     this.#written.aheadFrom = this.#written.aheadTo = 0;
     return count;
   }
-  /** May the flags that the block leaves be read behind it? What that depends on goes to #written. */
-  #flagsAhead(page: number, limit: number): boolean {
+  /** Sets flagsThere and flagsNext. What that depends on goes to #written. */
+  #findFlagsAhead(page: number, limit: number): void {
     const written = this.#written;
     const last = this.#decoded[this.count - 1];
     const end = written.to;
     const ends = last.row.ends === true;
     const relative = ends && last.operandCount > 0 && last.operands[0].kind === "rel";
-    if (ends && (!relative || last.row.mnemonic === "jrcxz")) return true;
-    if (relative) {
-      const target = end + last.imm32;
-      if (target < 0 || target >= PAGE) return true;
+    if (ends && (!relative || last.row.mnemonic === "jrcxz")) return;
+    const target = end + last.imm32;
+    if (!relative) this.flagsThere = false;
+    else if (target >= 0 && target < PAGE) {
       written.aheadFrom = target;
       written.aheadTo = this.#lookAhead(page, target, limit);
-      if (this.#found !== Flags.WRITES) return true;
+      this.flagsThere = this.#found !== Flags.WRITES;
     }
-    if (relative && last.row.cc === undefined) return false;
-    written.to = this.#lookAhead(page, end, limit);
-    return this.#found !== Flags.WRITES;
+    if (relative && last.row.cc === undefined) this.flagsNext = false;
+    else {
+      written.to = this.#lookAhead(page, end, limit);
+      this.flagsNext = this.#found !== Flags.WRITES;
+    }
   }
   /** What the first instruction that has to do with the flags does with them. */
   #found: number = Flags.READS;
@@ -209,14 +213,13 @@ export class BlockTranslator extends X87Instructions {
     }
     return accesses.any;
   }
-  #findNeeded(ahead: boolean): void {
-    let needed = ahead;
+  #findNeeded(): void {
+    let needed = this.flagsThere || this.flagsNext;
     for (let i = this.count - 1; i >= 0; i--) {
       this.#needed[i] = needed ? 1 : 0;
       const flags = liveness(this.#decoded[i]);
       if (flags !== Flags.NONE) needed = flags !== Flags.WRITES;
     }
-    this.flagsAhead = ahead;
   }
   /** Writes over a block whose code has changed: RIP is at `offset` of its page. @param start as from `translate`
    *  @returns offset of a displacement, for when there is code again */

@@ -11,9 +11,9 @@ import {
   VCPU_JUMP_CACHE,
 } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
-import { type Assembler, Cc, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
-import { ADDRESS, CodeKey, FILE, FILE_BIAS, HOST_OF, Left, Native, SCRATCH } from "./layout.ts";
-import { compareCanonical, field, leave, W16 } from "./operands.ts";
+import { type Assembler, Cc, Host, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
+import { ADDRESS, CodeKey, Frame, HOST_OF, Left, Native, SCRATCH } from "./layout.ts";
+import { compareCanonical, field, inFrame, leave, PAGE_VA, TEMP, W16 } from "./operands.ts";
 import type { Routines } from "./routines.ts";
 
 const { RCX } = Host;
@@ -34,14 +34,14 @@ export function writeLookup(
   const takeTarget = (): void => {
     a.byte(0x58); // pop rax
     a.op(0x63, ADDRESS, memory(SCRATCH, 0), W);
-    a.op(0x03, ADDRESS, field(Reg.PAGE_VA), W);
+    a.op(0x03, ADDRESS, PAGE_VA, W);
   };
   const gone = a.at;
   takeTarget();
   const lookup = a.at;
   a.arithmetic(7, field(Reg.ATTENTION), 0, false);
   a.branch(Cc.NZ, exits.lookUp);
-  a.store64(field(Native.TEMP), RCX);
+  a.store64(TEMP, RCX);
   a.moveRegister(SCRATCH, ADDRESS);
   a.shift(5, register(SCRATCH), 12, true);
   a.op(0x31, ADDRESS, register(SCRATCH)); // the low halves
@@ -53,7 +53,7 @@ export function writeLookup(
   a.bind(upper);
   a.arithmetic(4, register(SCRATCH), JUMP_CACHE_ENTRIES - 1, false);
   a.shift(4, register(SCRATCH), 4);
-  const cached = (at: number) => memory(FILE, VCPU_JUMP_CACHE + at - FILE_BIAS, SCRATCH);
+  const cached = (at: number) => memory(NONE, VCPU_JUMP_CACHE + at, SCRATCH, 0, true);
   a.op(0x39, ADDRESS, cached(0), W);
   const another = a.branchAhead(Cc.NZ);
   a.load32(RCX, cached(JUMP_TAG));
@@ -65,7 +65,7 @@ export function writeLookup(
   writeGo(a, stateAddress, exits.out);
   a.bind(another);
   a.bind(old);
-  a.load64(RCX, field(Native.TEMP));
+  a.load64(RCX, TEMP);
   a.jump(exits.lookUp);
 
   return { gone, lookup, ...writeLandings(a, lookup, takeTarget, exits.interpretAt) };
@@ -84,20 +84,20 @@ function writeLandings(
   const upper = a.branchAhead(Cc.S);
   for (const kernel of [false, true]) {
     if (kernel) a.bind(upper);
-    writeFindByCache(a, kernel, () => a.raw(0xff, 0xe0)); // jmp rax
+    writeFindByCache(a, kernel, 0, () => a.raw(0xff, 0xe0)); // jmp rax
     a.jump(lookup);
   }
   const comeBack = (): void => a.byte(0xc3);
   const land = (kernel: boolean): number => {
     const { at } = a;
-    writeFindByCache(a, kernel, comeBack);
+    writeFindByCache(a, kernel, 1, comeBack);
     a.byte(0x58); // pop rax
     a.jump(lookup);
     return at;
   };
   const landChecked = (kernel: boolean): number => {
     const { at } = a;
-    writeFindByCache(a, kernel, comeBack);
+    writeFindByCache(a, kernel, 1, comeBack);
     compareCanonical(a);
     const invalid = a.branchAhead(Cc.A);
     a.byte(0x58);
@@ -125,10 +125,10 @@ function loadPlace(a: Assembler): void {
   a.shift(5, register(SCRATCH), 32 - HASH_BITS);
   a.arithmetic(4, register(SCRATCH), -CodeCacheEntry.BYTES & ((1 << HASH_BITS) - 1), false);
 }
-const code = (at: number): RegisterOrMemory => memory(FILE, VCPU_CODE_CACHE + at - FILE_BIAS, SCRATCH);
+const code = (at: number): RegisterOrMemory => memory(NONE, VCPU_CODE_CACHE + at, SCRATCH, 0, true);
 /** The address of the code for RIP in ADDRESS to SCRATCH, by the code cache. ADDRESS and flags are lost.
- *  @param kernel is RIP most likely in global pages of the kernel?  @param found writes what is done then; where RIP is not in the cache it goes on behind that, with RIP in ADDRESS */
-function writeFindByCache(a: Assembler, kernel: boolean, found: () => void): void {
+ *  @param kernel is RIP most likely in global pages of the kernel?  @param depth of the stack  @param found writes what is done then; where RIP is not in the cache it goes on behind that, with RIP in ADDRESS */
+function writeFindByCache(a: Assembler, kernel: boolean, depth: number, found: () => void): void {
   const key = field(kernel ? CodeKey.GLOBAL : CodeKey.OWN);
   a.op(0x33, ADDRESS, key, W);
   a.arithmetic(7, field(Reg.ATTENTION), 0, false);
@@ -139,7 +139,7 @@ function writeFindByCache(a: Assembler, kernel: boolean, found: () => void): voi
   a.load64(SCRATCH, code(CodeCacheEntry.CODE));
   a.op(0x33, ADDRESS, key, W);
   a.arithmetic(4, register(ADDRESS), -4096);
-  a.store64(field(Reg.PAGE_VA), ADDRESS);
+  a.store64(inFrame(Frame.PAGE_VA, depth), ADDRESS);
   found();
   a.bind(attention);
   a.bind(another);
@@ -148,7 +148,7 @@ function writeFindByCache(a: Assembler, kernel: boolean, found: () => void): voi
 /** SCRATCH is the distance of an entry of the jump cache that is the one for ADDRESS, RCX its tag; RCX is in TEMP. What is found is noted in the code cache. */
 function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
   a.store32(field(Native.TEMP3), RCX);
-  a.load32(SCRATCH, memory(FILE, VCPU_JUMP_CACHE + JUMP_ENTRY - FILE_BIAS, SCRATCH));
+  a.load32(SCRATCH, memory(NONE, VCPU_JUMP_CACHE + JUMP_ENTRY, SCRATCH, 0, true));
   a.moveAddress(RCX, stateAddress);
   a.op(0x81, 7, memory(RCX, Entry.HANDLER, SCRATCH), W16);
   a.raw(REGION_HANDLERS & 0xff, REGION_HANDLERS >> 8);
@@ -163,15 +163,15 @@ function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
   a.store64(code(CodeCacheEntry.KEY), RCX);
   a.moveRegister(RCX, ADDRESS);
   a.arithmetic(4, register(RCX), -4096);
-  a.store64(field(Reg.PAGE_VA), RCX);
-  a.load64(RCX, field(Native.TEMP));
+  a.store64(PAGE_VA, RCX);
+  a.load64(RCX, TEMP);
   a.op(0xff, 4, code(CodeCacheEntry.CODE)); // jmp
   a.bind(cold);
   a.moveRegister(RCX, ADDRESS);
   a.arithmetic(4, register(RCX), -4096);
-  a.store64(field(Reg.PAGE_VA), RCX);
+  a.store64(PAGE_VA, RCX);
   a.store32(field(Native.ENTRY), SCRATCH);
   a.store64(field(Reg.RIP), ADDRESS);
-  a.load64(RCX, field(Native.TEMP));
+  a.load64(RCX, TEMP);
   leave(a, Left.ENTRY, out);
 }

@@ -20,7 +20,6 @@ const LATER: HostBoot = [0x9000_0001, 3];
 const MEMORY_BYTES = CODE_BYTES + (8 << 20);
 const ADDRESSES = {
   stateAddress: 0x7f00_0000_0000n,
-  ramAddress: 0x7e00_0000_0000n,
   clockAddress: 0x7d00_0000_0000n,
   tablesAddress: 0x7c00_0000_0000n,
   codeEntryBytes: 16,

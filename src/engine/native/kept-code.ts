@@ -4,7 +4,7 @@
 import type { Written } from "./block-translator.ts";
 import { type Assembler, MOST_RELATIVES } from "./assembler.ts";
 import { Header, type HostBoot, KeptFile, MOST_OF_PAGE, Places, recordWords } from "./kept-file.ts";
-import { inWords } from "./operands.ts";
+import { blockStart, inWords } from "./operands.ts";
 
 const PAGE = 4096;
 /** The key's share of the guest's code. */
@@ -253,7 +253,7 @@ export class KeptCode {
     written.to = halves[at + Field.TO];
     written.aheadFrom = halves[at + Field.AHEAD_FROM];
     written.aheadTo = halves[at + Field.AHEAD_TO];
-    const hot = (written.code = inWords(this.#a.at));
+    const hot = (written.code = blockStart(this.#a.at));
     const cold = (written.cold = inWords(coldAt));
     const hotBytes = halves[at + Field.HOT];
     const coldBytes = halves[at + Field.COLD];

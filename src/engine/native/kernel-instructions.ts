@@ -6,8 +6,8 @@ import { Attributes } from "../../isa/system/descriptors.ts";
 import { Engine } from "../wasm/layout.ts";
 import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { Place } from "./block-emitter.ts";
-import { ADDRESS, HOST_OF, IN_MEMORY, Native, SCRATCH } from "./layout.ts";
-import { field, FLAGS, FUEL, gprField, PAGE_VA, RFLAGS, TEMP, TEMP2, TEMP3, TLB, W16 } from "./operands.ts";
+import { ADDRESS, BANK, HOST_OF, IN_MEMORY, SCRATCH } from "./layout.ts";
+import { field, FLAGS, FUEL, gprWord, PAGE_VA, RFLAGS, TEMP, TEMP2, TEMP3, W16 } from "./operands.ts";
 import { OwnInstructions } from "./own-instructions.ts";
 import type { Routines } from "./routines.ts";
 
@@ -94,7 +94,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.load32(ADDRESS, field(Engine.TLB));
     a.store32(field(Engine.TLB), SCRATCH);
     a.op(0x2b, SCRATCH, register(ADDRESS), W);
-    a.op(0x01, SCRATCH, TLB, W);
+    a.op(0x03, BANK, register(SCRATCH), W);
   }
   protected copyWord(to: number, from: number): void {
     this.a.load32(SCRATCH, field(from));
@@ -141,7 +141,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     this.leaveIf(Cc.NZ);
     this.loadFlags();
     a.arithmetic(4, register(SCRATCH), ~Rflags.RF, false);
-    a.store64(gprField(11), SCRATCH);
+    a.store64(gprWord(11), SCRATCH);
     a.load32(ADDRESS, field(Reg.SFMASK));
     a.op(0xf7, 2, register(ADDRESS)); // not
     a.op(0x21, ADDRESS, register(SCRATCH));
@@ -172,12 +172,12 @@ export abstract class KernelInstructions extends OwnInstructions {
     this.requireSystemCalls();
     a.arithmetic(7, field(Reg.INTERRUPT_PENDING), 0, false);
     this.leaveIf(Cc.NZ);
-    a.load32(SCRATCH, gprField(11));
+    a.load32(SCRATCH, gprWord(11));
     a.test(register(SCRATCH), Rflags.AC | Rflags.TF);
     this.leaveIf(Cc.NZ);
     a.moveRegister(ADDRESS, RCX);
     this.requireCanonical();
-    a.load32(SCRATCH, gprField(11));
+    a.load32(SCRATCH, gprWord(11));
     a.arithmetic(4, register(SCRATCH), SYSRET_FLAGS, false);
     this.setFlags();
     const selector = (more: number): void => {
@@ -224,7 +224,7 @@ export abstract class KernelInstructions extends OwnInstructions {
     const a = this.a;
     const { reg, width } = d.operands[0];
     a.op(0x0fb7, SCRATCH, field(Reg.SEG + 16 * d.operands[1].reg));
-    if (width === 2) a.op(0x89, SCRATCH, HOST_OF[reg] === IN_MEMORY ? gprField(reg) : register(HOST_OF[reg]), W16);
+    if (width === 2) a.op(0x89, SCRATCH, HOST_OF[reg] === IN_MEMORY ? gprWord(reg) : register(HOST_OF[reg]), W16);
     else this.copyFrom(reg, SCRATCH);
   }
   protected requireBases(): void {
@@ -303,16 +303,12 @@ export abstract class KernelInstructions extends OwnInstructions {
     a.op(0x3b, RCX, TEMP, W);
     a.op(0x0f47, RCX, TEMP, W); // cmova
   }
-  /** RCX of them, from TEMP3 in the frames memory to ADDRESS; then RCX, RSI and RDI are as after these. */
+  /** RCX of them, from TEMP3 to ADDRESS; then RCX, RSI and RDI are as after these. */
   protected runElements(size: number, moves: boolean): void {
     const a = this.a;
     a.moveRegister(SCRATCH, moves ? RSI : R10);
-    a.load64(RDI, field(Native.RAM));
-    if (moves) {
-      a.load64(RSI, TEMP3);
-      a.op(0x03, RSI, register(RDI), W);
-    }
-    a.op(0x03, RDI, register(ADDRESS), W);
+    if (moves) a.load64(RSI, TEMP3);
+    a.moveRegister(RDI, ADDRESS);
     a.moveRegister(ADDRESS, RCX);
     a.byte(0xf3);
     if (size === 2) a.byte(0x66);

@@ -3,9 +3,9 @@ import { Reg } from "../../isa/registers.ts";
 import { Engine, TLB_ENTRIES, TLB_ENTRY_BYTES } from "../wasm/layout.ts";
 import { Host } from "./assembler.ts";
 
-/** In no host register: in the register file. */
+/** In no host register: in the frame. */
 export const IN_MEMORY = -1;
-/** Host registers of the guest's, by number. RAX and R13 are the translator's own, R15 is the register file's address, RSP the thread's stack. */
+/** Host registers of the guest's, by number. RAX and R13 are the translator's own, R15 is the address of the TLB bank, RSP the thread's stack; the GS base is the register file's address. */
 export const HOST_OF: readonly number[] = [
   Host.R10,
   Host.RCX,
@@ -27,9 +27,27 @@ export const HOST_OF: readonly number[] = [
 export const SCRATCH = Host.RAX;
 /** The address of the current access. */
 export const ADDRESS = Host.R13;
-/** The register file's address and FILE_BIAS, so that a displacement of one byte reaches its first 256 bytes. */
-export const FILE = Host.R15;
-export const FILE_BIAS = 0x80;
+/** The host address of the current TLB bank. */
+export const BANK = Host.R15;
+
+/** What is used all the time lies on the thread's stack while native code runs, by distance from RSP: there a processor can hand a word that was just stored to who loads it without waiting
+ *  for memory; by GS it does not. FUEL: i32, FLAGS: u16, as Engine.FUEL and Native.FLAGS; i64 each: PAGE_VA, the guest's registers that are IN_MEMORY, scratch, and what has to be added to
+ *  addresses of a group of accesses (merged-accesses.ts). MXCSR: i32, the host's. One byte reaches all that code of blocks uses. */
+export const Frame = {
+  FUEL: 0,
+  FLAGS: 4,
+  PAGE_VA: 8,
+  GPRS: 16,
+  TEMP: 48,
+  TEMP2: 56,
+  ADDENDS: 64,
+  MXCSR: 128,
+  BYTES: 136,
+} as const;
+/** Where the frame has the guest's registers that are IN_MEMORY, by number. */
+export const FRAME_GPRS: readonly (readonly [n: number, offset: number])[] = HOST_OF.flatMap((host, n) =>
+  host === IN_MEMORY ? [n] : [],
+).map((n, i) => [n, Frame.GPRS + 8 * i]);
 
 /** Words of native code in the register file. */
 export const Native = {
@@ -43,23 +61,19 @@ export const Native = {
   FLAGS: Reg.ENGINE_NEAR + 4,
   /** i64: linear address of the access that is not in the TLB. */
   ADDRESS: Reg.ENGINE + 0x110,
-  /** i64: host address of the current TLB bank. */
-  TLB: Reg.ENGINE_NEAR + 8,
-  TEMP: Reg.ENGINE_NEAR + 0x10,
-  TEMP2: Reg.ENGINE + 0x128,
+  /** i64: host address of the register file. */
+  FILE: Reg.ENGINE_NEAR + 8,
   TEMP3: Reg.ENGINE + 0x130,
   /** i64: host address of the executor's code. */
   CODE: Reg.ENGINE + 0x138,
-  /** i64: that of the frames memory. */
-  RAM: Reg.ENGINE + 0x160,
   /** i32: 1 while the host's x87 registers are the guest's; 2 if they were when native code was left. */
   X87: Reg.ENGINE + 0x158,
   /** 108 bytes, as FNSAVE writes them. */
   X87_IMAGE: Reg.ENGINE + 0x180,
   /** 16 bytes: what an access that lies in two pages reads or writes. */
   SPLIT: Reg.ENGINE + 0x140,
-  /** i64 each: what has to be added to addresses of a group of accesses (merged-accesses.ts). */
-  ADDENDS: Reg.ENGINE + 0x1f0,
+  /** The frame from TEMP on, while native code is left for an access that is not in the TLB. */
+  FRAME: Reg.ENGINE + 0x1f0,
   /** i64: where the code for such an access is. */
   RESUME: Reg.ENGINE + 0x150,
 } as const;
@@ -96,5 +110,5 @@ export const Left = {
   INTERPRET: 3,
 } as const;
 
-/** What the way in gets, below 2 GiB: u64 host address of Routines.enter; u64 what is to be in FILE; u64 that of the code. */
-export const Context = { ENTER: 0, FILE: 8, CODE: 16, BYTES: 24 } as const;
+/** What the way in gets, below 2 GiB: u64 host address of Routines.enter; u64 that of the code. */
+export const Context = { ENTER: 0, CODE: 8, BYTES: 16 } as const;

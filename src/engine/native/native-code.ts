@@ -14,7 +14,7 @@ import { Assembler } from "./assembler.ts";
 import { BlockTranslator, MOST_INSTRUCTIONS, newWritten, Pages, type Written } from "./block-translator.ts";
 import { entryModule } from "./entry-function.ts";
 import { KeptCode, type KeptFiles } from "./kept-code.ts";
-import { Context, FILE_BIAS } from "./layout.ts";
+import { Context, Native } from "./layout.ts";
 import { type HostAddresses, writeRoutines } from "./routines.ts";
 
 const PAGE = 4096;
@@ -40,8 +40,9 @@ export interface NativeHost extends HostAddresses {
   readonly contextAddress: number;
   /** Calls the function whose host address stands at `context`, with that as argument. */
   readonly call: (context: number) => number;
-  /** From now on its memories are meant where several machines run on one thread. */
-  select(): void;
+  readonly ramAddress: bigint;
+  /** Of the calling thread. */
+  setGsBase(address: bigint): void;
   /** Gives the memory back. Nothing of it may be used after this. */
   release(): void;
 }
@@ -53,6 +54,7 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #blocks: BlockCache;
   readonly #words: Int32Array;
   readonly #halves: Uint16Array;
+  readonly #quads: BigUint64Array;
   readonly #bytes: Uint8Array;
   readonly #assembler: Assembler;
   readonly #translator: BlockTranslator;
@@ -111,6 +113,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.#blocks = blocks;
     this.#words = new Int32Array(state.buffer);
     this.#halves = new Uint16Array(state.buffer);
+    this.#quads = new BigUint64Array(state.buffer);
     this.#bytes = ram.pool.bytes;
     this.#assembler = new Assembler(host.code.subarray(0, host.codeBytes));
     // an offset of 0 is none
@@ -146,9 +149,11 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.#kept?.keep();
   }
   select(vcpu: number): void {
+    const file = this.#host.stateAddress + BigInt(vcpu);
     this.#vcpu = vcpu;
-    this.#host.select();
-    this.#host.context[Context.FILE / 8] = this.#host.stateAddress + BigInt(vcpu + FILE_BIAS);
+    this.#host.setGsBase(file);
+    this.#quads[(vcpu + Native.FILE) >> 3] = file;
+    this.#quads[(vcpu + Engine.RAM_HOST) >> 3] = this.#host.ramAddress;
   }
   get translatesAll(): boolean {
     return false;

@@ -5,7 +5,7 @@ import type { Decoded } from "../../isa/decoded.ts";
 import { B, Cc, form, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { LAHF, Place, SAHF } from "./block-emitter.ts";
 import { ADDRESS, HOST_OF, IN_MEMORY, SCRATCH } from "./layout.ts";
-import { B16, compareCanonical, field, gprField, PAGE_VA, TEMP2 } from "./operands.ts";
+import { B16, compareCanonical, field, gprWord, PAGE_VA, TEMP2 } from "./operands.ts";
 import { readRaw } from "./raw.ts";
 import { Flags } from "./supported.ts";
 import { SameInstructions } from "./same-instructions.ts";
@@ -104,10 +104,15 @@ export abstract class OwnInstructions extends SameInstructions {
   }
   protected branch(d: Decoded, cc: number): boolean {
     this.bringFlags();
-    if (this.flagsAhead) this.saveFlags();
-    const target = this.offset + d.length + d.imm32;
-    this.link(this.a.branchAhead(cc), target);
-    this.goTo(this.offset + d.length);
+    const next = this.offset + d.length;
+    const target = next + d.imm32;
+    const { flagsThere, flagsNext } = this;
+    // where they are read on one way only they are kept on that
+    if (flagsThere && flagsNext) this.saveFlags();
+    const turned = flagsThere && !flagsNext;
+    this.link(this.a.branchAhead(turned ? cc ^ 1 : cc), turned ? next : target);
+    if (flagsThere || flagsNext) this.saveFlags();
+    this.goTo(turned ? target : next);
     return true;
   }
   protected jumpIfZero(d: Decoded): boolean {
@@ -120,7 +125,7 @@ export abstract class OwnInstructions extends SameInstructions {
   }
   protected jump(d: Decoded): boolean {
     if (d.operands[0].kind === "rel") {
-      if (this.flagsAhead) this.saveFlags();
+      if (this.flagsThere) this.saveFlags();
       this.goTo(this.offset + d.length + d.imm32);
       return true;
     }
@@ -158,7 +163,7 @@ export abstract class OwnInstructions extends SameInstructions {
     a.lea(SCRATCH, memory(SCRATCH, next));
     a.store64(to, SCRATCH);
     a.lea(R11, memory(R11, -8));
-    if (this.flagsAhead) this.saveFlags(); // an access that another one has made sure of has left them alone
+    if (this.flagsThere) this.saveFlags(); // an access that another one has made sure of has left them alone
     if (direct) this.goTo(next + d.imm32);
     else {
       a.load64(ADDRESS, TEMP2);
@@ -170,7 +175,7 @@ export abstract class OwnInstructions extends SameInstructions {
     const a = this.a;
     const from = this.stackMemory(RSP, 0, false);
     a.load64(ADDRESS, from);
-    if (this.flagsAhead) this.saveFlags();
+    if (this.flagsThere) this.saveFlags();
     this.goByCacheChecked(8 + (d.operandCount > 0 ? d.imm32 & 0xffff : 0));
     return true;
   }
@@ -190,7 +195,7 @@ export abstract class OwnInstructions extends SameInstructions {
       a.load64(SCRATCH, TEMP2);
       a.store64(to, SCRATCH);
     } else if (HOST_OF[reg] === IN_MEMORY) {
-      a.load64(SCRATCH, gprField(reg));
+      a.load64(SCRATCH, gprWord(reg));
       a.store64(to, SCRATCH);
     } else a.store64(to, HOST_OF[reg]);
     a.lea(R11, memory(R11, -8));
@@ -268,7 +273,7 @@ export abstract class OwnInstructions extends SameInstructions {
       const used = first.kind === "mem" ? [d.base, d.index] : [first.reg];
       from = HOST_OF[[7, 6, 3].find((n) => !used.includes(n))!];
       a.store64(TEMP2, from);
-      a.load64(from, gprField(reg));
+      a.load64(from, gprWord(reg));
     } else reg = -1;
     rm ??= this.gpr(first.reg);
     a.moveRegister(SCRATCH, R10);
@@ -283,12 +288,12 @@ export abstract class OwnInstructions extends SameInstructions {
     const a = this.a;
     const { reg, width } = d.operands[0];
     const host = HOST_OF[reg] === IN_MEMORY ? SCRATCH : HOST_OF[reg];
-    if (host === SCRATCH) a.load64(SCRATCH, gprField(reg));
+    if (host === SCRATCH) a.load64(SCRATCH, gprWord(reg));
     const rex = (width === 8 ? 8 : 0) | (host >> 3);
     if (width === 2) a.byte(0x66);
     if (rex !== 0) a.byte(0x40 | rex);
     a.raw(0x0f, 0xc8 | (host & 7));
-    if (host === SCRATCH) a.store64(gprField(reg), SCRATCH);
+    if (host === SCRATCH) a.store64(gprWord(reg), SCRATCH);
   }
   /** PCMPESTRx: lengths in EAX and EDX. */
   protected compareStrings(d: Decoded, at: number): void {

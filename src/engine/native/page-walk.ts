@@ -5,9 +5,9 @@ import { Reg, Rflags } from "../../isa/registers.ts";
 import { CodeEntry, Tables } from "../../memory/guest-ram.ts";
 import { BankSet, Engine, FEW_ENTRIES, LARGE_HALF, Tlb, TLB_ENTRY_BYTES, TLB_OTHER } from "../wasm/layout.ts";
 import { Pte } from "../wasm/walk.ts";
-import { type Assembler, Cc, Host, memory, NONE, register, W } from "./assembler.ts";
+import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { ADDRESS, INDEX_MASK, INDEX_SHIFT, Info, Native } from "./layout.ts";
-import { field, goToTarget, loadSize, RFLAGS, TLB } from "./operands.ts";
+import { field, goToTarget, loadSize, RFLAGS, tlbField } from "./operands.ts";
 
 const PAGE = 4096;
 const FRAME = 0x3fff_ffff_f000n;
@@ -120,7 +120,8 @@ class PageWalkWriter {
       a.shift(5, register(ADDRESS), 9 * level, true);
       a.arithmetic(4, register(ADDRESS), 0xff8, false);
       a.op(0x09, ADDRESS, register(RAX), W);
-      a.load64(RCX, memory(RAX, 0, NONE, 0, true));
+      a.op(0x03, RAX, field(Engine.RAM_HOST), W);
+      a.load64(RCX, memory(RAX, 0));
       a.moveRegister(ADDRESS, RCX);
       a.op(0x21, RBX, register(ADDRESS), W);
       a.arithmetic(7, register(ADDRESS), 1);
@@ -242,9 +243,7 @@ class PageWalkWriter {
     a.load32(RCX, register(RSI));
     a.shift(5, register(RCX), INDEX_SHIFT);
     a.arithmetic(4, register(RCX), INDEX_MASK, false);
-    a.moveRegister(RDI, RCX);
-    a.op(0x03, RDI, TLB, W);
-    a.load64(ADDRESS, memory(RDI, Tlb.READ));
+    a.load64(ADDRESS, tlbField(Tlb.READ, RCX));
     a.moveImmediate32(register(RSI), NO_OTHER);
     a.arithmetic(7, register(ADDRESS), -1);
     const none = a.branchAhead(Cc.Z);
@@ -252,18 +251,18 @@ class PageWalkWriter {
     const same = a.branchAhead(Cc.Z);
     a.load32(RSI, register(RCX));
     a.arithmetic(6, register(RSI), TLB_OTHER * TLB_ENTRY_BYTES, false);
-    a.op(0x03, RSI, TLB, W);
-    a.store64(memory(RSI, Tlb.READ), ADDRESS);
-    for (const word of [Tlb.WRITE, Tlb.ADDEND]) {
-      a.load64(ADDRESS, memory(RDI, word));
-      a.store64(memory(RSI, word), ADDRESS);
+    a.store64(tlbField(Tlb.READ, RSI), ADDRESS);
+    for (const word of [Tlb.WRITE, Tlb.ADDEND, Tlb.HOST]) {
+      a.load64(ADDRESS, tlbField(word, RCX));
+      a.store64(tlbField(word, RSI), ADDRESS);
     }
-    a.op(0x2b, RSI, TLB, W);
     a.bind(none);
     a.bind(same);
-    a.store64(memory(RDI, Tlb.READ), RDX);
-    a.store64(memory(RDI, Tlb.WRITE), RBX);
-    a.store64(memory(RDI, Tlb.ADDEND), RAX);
+    a.store64(tlbField(Tlb.READ, RCX), RDX);
+    a.store64(tlbField(Tlb.WRITE, RCX), RBX);
+    a.store64(tlbField(Tlb.ADDEND, RCX), RAX);
+    a.op(0x03, RAX, field(Engine.RAM_HOST), W);
+    a.store64(tlbField(Tlb.HOST, RCX), RAX);
     this.#record(RCX);
     a.arithmetic(7, register(RSI), NO_OTHER, false);
     const noOther = a.branchAhead(Cc.Z);

@@ -1,10 +1,10 @@
 /* Native code that all blocks share: the way in, the ways out, and from one block to another whose place is not known. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
 import { Engine } from "../wasm/layout.ts";
-import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
+import { type Assembler, Cc, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { writeLookup } from "./code-lookup.ts";
-import { ADDRESS, Context, FILE, HOST_OF, IN_MEMORY, Left, Native, SCRATCH } from "./layout.ts";
-import { field, FUEL, goToTarget, leave } from "./operands.ts";
+import { ADDRESS, BANK, Context, Frame, FRAME_GPRS, HOST_OF, IN_MEMORY, Left, Native, SCRATCH } from "./layout.ts";
+import { field, FLAGS, FUEL, goToTarget, gprWord, inFrame, leave, PAGE_VA, W16 } from "./operands.ts";
 import type { WalkAddresses } from "./page-walk.ts";
 import { writeMissed, writeSplits } from "./tlb-misses.ts";
 import { writeX87Load, writeX87Save } from "./x87-registers.ts";
@@ -50,7 +50,6 @@ const XMMS = 16;
 /** What they are to know of the host: addresses of the memories and of clock_gettime(2). */
 export interface HostAddresses {
   readonly stateAddress: bigint;
-  readonly ramAddress: bigint;
   readonly clockAddress: bigint;
   /** Of GuestRam's tables. */
   readonly tablesAddress: bigint;
@@ -63,23 +62,38 @@ const [SECONDS, NANOSECONDS] = [0, 8];
 
 const GUESTS = HOST_OF.flatMap((host, n) => (host === IN_MEMORY ? [] : [[host, n] as const]));
 
+/** The frame from TEMP on: an access that is not in the TLB may be in the middle of a block, which goes on afterwards. XMM0 is lost. */
+function copyScratch(a: Assembler, from: (at: number) => RegisterOrMemory, to: (at: number) => RegisterOrMemory): void {
+  for (let at = 0; at < Frame.MXCSR - Frame.TEMP; at += 16) {
+    a.op(0x0f10, 0, from(at));
+    a.op(0x0f11, 0, to(at));
+  }
+}
+const inScratch = (at: number): RegisterOrMemory => inFrame(Frame.TEMP + at);
 /** @returns offset of the way in */
-function writeEnter(a: Assembler, { stateAddress, ramAddress }: HostAddresses, x87Load: number): number {
+function writeEnter(a: Assembler, { stateAddress }: HostAddresses, x87Load: number): number {
   const enter = a.at;
   for (const r of SAVED) {
     if (r >= 8) a.byte(0x41);
     a.byte(0x50 | (r & 7));
   }
-  a.arithmetic(5, register(RSP), 8);
-  a.op(0x0fae, 3, memory(RSP, 0)); // stmxcsr
-  a.load64(FILE, memory(RDI, Context.FILE));
+  a.arithmetic(5, register(RSP), Frame.BYTES);
+  a.op(0x0fae, 3, inFrame(Frame.MXCSR)); // stmxcsr
+  a.load32(RCX, field(Engine.FUEL));
+  a.store32(FUEL, RCX);
+  a.load32(RCX, field(Native.FLAGS));
+  a.op(0x89, RCX, FLAGS, W16);
+  a.load64(RCX, field(Reg.PAGE_VA));
+  a.store64(PAGE_VA, RCX);
+  for (const [n] of FRAME_GPRS) {
+    a.load64(RCX, field(Reg.GPR + 8 * n));
+    a.store64(gprWord(n), RCX);
+  }
   a.moveAddress(RAX, stateAddress);
-  a.load32(RCX, field(Engine.TLB));
-  a.op(0x03, RAX, register(RCX), W);
-  a.store64(field(Native.TLB), RAX);
-  a.moveAddress(RAX, ramAddress);
-  a.store64(field(Native.RAM), RAX);
+  a.load32(BANK, field(Engine.TLB));
+  a.op(0x03, BANK, register(RAX), W);
   a.op(0x0fae, 2, field(Reg.MXCSR)); // ldmxcsr
+  copyScratch(a, (at) => field(Native.FRAME + at), inScratch);
   for (let n = 0; n < XMMS; n++) a.op(0x0f10, n, field(Reg.XMM + 16 * n));
   a.load64(RCX, memory(RDI, Context.CODE));
   a.store64(field(Native.CODE), RCX);
@@ -92,6 +106,33 @@ function writeEnter(a: Assembler, { stateAddress, ramAddress }: HostAddresses, x
   return enter;
 }
 
+/** The way out, where EAX says why. @returns its offset */
+function writeOut(a: Assembler): number {
+  const out = a.at;
+  for (const [host, n] of GUESTS) a.store64(field(Reg.GPR + 8 * n), host);
+  for (const [n] of FRAME_GPRS) {
+    a.load64(RCX, gprWord(n));
+    a.store64(field(Reg.GPR + 8 * n), RCX);
+  }
+  a.load64(RCX, PAGE_VA);
+  a.store64(field(Reg.PAGE_VA), RCX);
+  a.load32(RCX, FUEL);
+  a.store32(field(Engine.FUEL), RCX);
+  a.op(0x0fb7, RCX, FLAGS);
+  a.op(0x89, RCX, field(Native.FLAGS), W16);
+  writeX87Save(a);
+  for (let n = 0; n < XMMS; n++) a.op(0x0f11, n, field(Reg.XMM + 16 * n));
+  copyScratch(a, inScratch, (at) => field(Native.FRAME + at));
+  a.op(0x0fae, 3, field(Reg.MXCSR));
+  a.op(0x0fae, 2, inFrame(Frame.MXCSR));
+  a.arithmetic(0, register(RSP), Frame.BYTES);
+  for (const r of SAVED.toReversed()) {
+    if (r >= 8) a.byte(0x41);
+    a.byte(0x58 | (r & 7));
+  }
+  a.byte(0xc3);
+  return out;
+}
 /** The ways out; at `out` EAX says why, at `lookUp` RIP is in ADDRESS. */
 function writeExits(
   a: Assembler,
@@ -102,18 +143,7 @@ function writeExits(
   readonly lookUp: number;
   interpretAt(this: void): void;
 } {
-  const out = a.at;
-  for (const [host, n] of GUESTS) a.store64(field(Reg.GPR + 8 * n), host);
-  writeX87Save(a);
-  for (let n = 0; n < XMMS; n++) a.op(0x0f11, n, field(Reg.XMM + 16 * n));
-  a.op(0x0fae, 3, field(Reg.MXCSR));
-  a.op(0x0fae, 2, memory(RSP, 0));
-  a.arithmetic(0, register(RSP), 8);
-  for (const r of SAVED.toReversed()) {
-    if (r >= 8) a.byte(0x41);
-    a.byte(0x58 | (r & 7));
-  }
-  a.byte(0xc3);
+  const out = writeOut(a);
   // what stands behind the call goes to INFO
   const takeInfo = (): void => {
     a.byte(0x58); // pop rax
@@ -140,7 +170,7 @@ function writeExits(
   a.raw(0xff, 0xe0); // jmp rax
   a.bind(none);
   a.op(0x0fb7, ADDRESS, memory(SCRATCH, 0));
-  a.op(0x03, ADDRESS, field(Reg.PAGE_VA), W);
+  a.op(0x03, ADDRESS, PAGE_VA, W);
   const lookUp = a.at;
   a.store64(field(Reg.RIP), ADDRESS);
   leave(a, Left.LOOK_UP, out);
@@ -171,7 +201,7 @@ function writeClock(a: Assembler, clockAddress: bigint): number {
 
 /** Writes them. */
 export function writeRoutines(a: Assembler, host: HostAddresses & WalkAddresses): Routines {
-  const { stateAddress, ramAddress, clockAddress } = host;
+  const { stateAddress, clockAddress } = host;
   const x87Load = writeX87Load(a);
   const enter = writeEnter(a, host, x87Load);
   const exits = writeExits(a, host);
@@ -184,7 +214,7 @@ export function writeRoutines(a: Assembler, host: HostAddresses & WalkAddresses)
     missed,
     fuelOut,
     clock,
-    ...writeSplits(a, ramAddress, exits.miss),
+    ...writeSplits(a, exits.miss),
     ...writeLookup(a, stateAddress, exits),
   };
 }

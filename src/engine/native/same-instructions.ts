@@ -1,10 +1,9 @@
 /* Second layer: instructions that stay what they are, with other registers and addresses. @source docs/native.md; SDM vol. 2A ch. 2 */
 import type { Decoded, Operand } from "../../isa/decoded.ts";
-import { Reg } from "../../isa/registers.ts";
 import { B, form, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { BlockEmitter, Place } from "./block-emitter.ts";
 import { ADDRESS, HOST_OF, IN_MEMORY, SCRATCH } from "./layout.ts";
-import { field, gprField, W16 } from "./operands.ts";
+import { gprUpper, gprWord, W16 } from "./operands.ts";
 import type { Raw } from "./raw.ts";
 import { effectOnFlags, Flags } from "./supported.ts";
 
@@ -120,7 +119,7 @@ export abstract class SameInstructions extends BlockEmitter {
       const { reg, width } = d.operands[rmAt];
       // at most one of them can be in SCRATCH
       if (isInMemory(d.operands[rmAt]) && homes.inScratch !== -1 && homes.inScratch !== reg) {
-        rm = gprField(reg);
+        rm = gprWord(reg);
         if (width === 4 && this.treatment.access[rmAt] !== "r") upper = reg;
       } else rm = register(this.homeOf(d, rmAt, homes));
     }
@@ -132,8 +131,8 @@ export abstract class SameInstructions extends BlockEmitter {
       a.op(raw.opcode, regNumber, rm, how);
     }
     for (let i = raw.immediate; i < end; i++) a.byte(this.bytes[i]);
-    if (homes.inScratch >= 0 && homes.written) a.store64(gprField(homes.inScratch), SCRATCH);
-    if (upper >= 0) a.moveImmediate32(field(Reg.GPR + 8 * upper + 4), 0);
+    if (homes.inScratch >= 0 && homes.written) a.store64(gprWord(homes.inScratch), SCRATCH);
+    if (upper >= 0) a.moveImmediate32(gprUpper(upper), 0);
     if (turned >= 0) this.rotate(HOST_OF[turned], HOST_OF[turned], 56);
   }
   /** AH, CH, DH and BH become low bytes: their register is turned by 8 bits, or, if it is only read, a copy. */
@@ -166,7 +165,7 @@ export abstract class SameInstructions extends BlockEmitter {
     if (kind !== "gpr") return reg;
     if ((highByte && homes.turned < 0) || i === homes.low) return SCRATCH;
     if (HOST_OF[reg] !== IN_MEMORY) return HOST_OF[reg];
-    if (homes.inScratch !== reg) this.a.load64(SCRATCH, gprField(reg));
+    if (homes.inScratch !== reg) this.a.load64(SCRATCH, gprWord(reg));
     homes.inScratch = reg;
     homes.written ||= this.treatment.access[i] !== "r";
     return SCRATCH;
@@ -198,7 +197,7 @@ export abstract class SameInstructions extends BlockEmitter {
       a.word(Number(value));
     } else if (host === IN_MEMORY) {
       a.moveAddress(SCRATCH, value);
-      a.store64(gprField(reg), SCRATCH);
+      a.store64(gprWord(reg), SCRATCH);
     } else if (width === 4) {
       if (host >= 8) a.byte(0x41);
       a.byte(0xb8 | (host & 7));

@@ -2,7 +2,7 @@
 import { Engine, Tlb, TLB_ENTRY_BYTES, TLB_OTHER } from "../wasm/layout.ts";
 import { type Assembler, Cc, Host, memory, register, W } from "./assembler.ts";
 import { ADDRESS, INDEX_MASK, INDEX_SHIFT, Info, Left, Native, SCRATCH } from "./layout.ts";
-import { field, goToTarget, leave, loadSize, TLB, TLB_READ, TLB_WRITE, TLB_ADDEND } from "./operands.ts";
+import { field, goToTarget, leave, loadSize, TLB_HOST, TLB_READ, TLB_WRITE, tlbField } from "./operands.ts";
 import { type WalkAddresses, writePageWalk } from "./page-walk.ts";
 import type { Routines } from "./routines.ts";
 
@@ -57,25 +57,23 @@ function writeOtherPlace(a: Assembler): void {
   a.shift(5, register(SCRATCH), INDEX_SHIFT);
   a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
   a.load32(RCX, register(SCRATCH));
-  a.op(0x03, SCRATCH, TLB, W);
   a.arithmetic(6, register(RCX), TLB_OTHER * TLB_ENTRY_BYTES, false);
-  a.op(0x03, RCX, TLB, W);
   loadSize(a, ADDRESS);
   a.load64(RDX, field(Native.ADDRESS));
   a.lea(ADDRESS, memory(ADDRESS, -1, RDX));
   a.arithmetic(4, register(ADDRESS), -PAGE);
   a.test(field(Native.INFO), 1 << Info.WRITE);
   const read = a.branchAhead(Cc.Z);
-  a.op(0x3b, ADDRESS, memory(RCX, Tlb.WRITE), W);
+  a.op(0x3b, ADDRESS, tlbField(Tlb.WRITE, RCX), W);
   a.bind(read);
   const noWrite = a.branchAhead(Cc.NZ);
-  a.op(0x3b, ADDRESS, memory(RCX, Tlb.READ), W);
+  a.op(0x3b, ADDRESS, tlbField(Tlb.READ, RCX), W);
   const noRead = a.branchAhead(Cc.NZ);
-  for (const word of [Tlb.READ, Tlb.WRITE, Tlb.ADDEND]) {
-    a.load64(RDX, memory(SCRATCH, word));
-    a.load64(ADDRESS, memory(RCX, word));
-    a.store64(memory(RCX, word), RDX);
-    a.store64(memory(SCRATCH, word), ADDRESS);
+  for (const word of Object.values(Tlb)) {
+    a.load64(RDX, tlbField(word, SCRATCH));
+    a.load64(ADDRESS, tlbField(word, RCX));
+    a.store64(tlbField(word, RCX), RDX);
+    a.store64(tlbField(word, SCRATCH), ADDRESS);
   }
   for (const r of [RDX, RCX]) a.byte(0x58 | r);
   goToTarget(a);
@@ -94,7 +92,6 @@ function writeSplitCopy(a: Assembler, out: boolean, miss: number): void {
     a.load32(SCRATCH, register(ADDRESS));
     a.shift(5, register(SCRATCH), INDEX_SHIFT);
     a.arithmetic(4, register(SCRATCH), INDEX_MASK, false);
-    a.op(0x03, SCRATCH, TLB, W);
     a.moveRegister(RDX, ADDRESS);
     a.arithmetic(4, register(RDX), -PAGE);
     a.op(0x3b, RDX, out ? TLB_WRITE : TLB_READ, W);
@@ -104,11 +101,11 @@ function writeSplitCopy(a: Assembler, out: boolean, miss: number): void {
   a.lea(ADDRESS, memory(ADDRESS, -1, RCX));
   const second = check();
   a.load64(ADDRESS, field(Native.ADDRESS));
-  a.lea(RSI, field(Native.SPLIT));
+  loadSplit(a, RSI);
   const again = a.at;
   const gone = check();
-  a.load64(SCRATCH, TLB_ADDEND);
-  const there = memory(ADDRESS, 0, SCRATCH, 0, true);
+  a.load64(SCRATCH, TLB_HOST);
+  const there = memory(ADDRESS, 0, SCRATCH);
   a.op(0x0fb6, RDX, out ? memory(RSI, 0) : there);
   a.op(0x88, RDX, out ? there : memory(RSI, 0));
   a.arithmetic(0, register(RSI), 1);
@@ -125,17 +122,16 @@ function writeSplitCopy(a: Assembler, out: boolean, miss: number): void {
   for (const r of kept.toReversed()) a.byte(0x58 | r);
   if (out) a.byte(0x9d); // popfq
 }
-export function writeSplits(
-  a: Assembler,
-  ramAddress: bigint,
-  miss: number,
-): Pick<Routines, "splitIn" | "splitAddress" | "splitOut"> {
+/** The host address of Native.SPLIT. */
+function loadSplit(a: Assembler, to: number): void {
+  a.load64(to, field(Native.FILE));
+  a.lea(to, memory(to, Native.SPLIT));
+}
+export function writeSplits(a: Assembler, miss: number): Pick<Routines, "splitIn" | "splitAddress" | "splitOut"> {
   const splitIn = a.at;
   writeSplitCopy(a, false, miss);
   const splitAddress = a.at;
-  a.moveAddress(SCRATCH, -ramAddress);
-  a.lea(ADDRESS, field(Native.SPLIT));
-  a.op(0x03, ADDRESS, register(SCRATCH), W);
+  loadSplit(a, ADDRESS);
   a.op(0x2b, ADDRESS, field(Native.ADDRESS), W);
   a.byte(0xc3);
   const splitOut = a.at;

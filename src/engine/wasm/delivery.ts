@@ -5,6 +5,7 @@
 import { flagsOfHalves } from "../../isa/flags.ts";
 import { Reg, Rflags, SegmentIndex } from "../../isa/registers.ts";
 import { Attributes, SystemType } from "../../isa/system/descriptors.ts";
+import { isCanonicalHigh } from "../../isa/system/linear-address.ts";
 import type { Mmu } from "./mmu.ts";
 
 /** Descriptor of the kernel's code segment: 64-bit, flat, DPL 0, accessed. */
@@ -20,7 +21,6 @@ const NO_ERROR_CODE = -1;
 /** SS RSP RFLAGS CS RIP. */
 const FRAME_BYTES = 40;
 
-const isCanonicalHigh = (high: number): boolean => (high << 16) >> 16 === high;
 const segment = (index: number): number => Reg.SEG + 16 * index;
 
 export class Delivery {

@@ -23,7 +23,7 @@ import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
 import type { HotCode } from "./hot-code.ts";
 import { Engine, MAX_EXECUTORS, vcpuAddress } from "./layout.ts";
 import { exchangePair, storeLocked } from "./locked-slow.ts";
-import { protectFrame } from "./protect.ts";
+import { protectFrame } from "./tlb-entries.ts";
 import { type RegionOptions, ALL_PASSES } from "./translator/region-options.ts";
 import { type REGION_HOST_FUNCTIONS, regionCoreModule } from "./translator/region-core.ts";
 import { Regions, type RegionTranslator } from "./translator/regions.ts";

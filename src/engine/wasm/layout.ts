@@ -59,7 +59,9 @@ export const TLB_ENTRY_BYTES = 32;
  *  So a page's entry is at one of two places, and whoever drops it looks at both. */
 export const TLB_OTHER = TLB_ENTRIES / 2;
 export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
-export const Tlb = { READ: 0, WRITE: 8, ADDEND: 16 } as const;
+/** Words of an entry, i64 each: tags of its page for reads and for writes, −1 if it is not for these; what has to be added to an address of the page to have it in the frames memory;
+ *  and in the host's memory, for native code. */
+export const Tlb = { READ: 0, WRITE: 8, ADDEND: 16, HOST: 24 } as const;
 /** Rights kinds of a bank. */
 export const BankMode = { USER: 0, SUPERVISOR: 1, SUPERVISOR_AC: 2 } as const;
 export const BANK_MODES = 3;
@@ -199,6 +201,8 @@ export const Engine = {
   /** i64 and i32: a #PF that is sure and is to be delivered: its linear address, and its error code with FAULT_PENDING; 0: none. */
   FAULT_ADDRESS: Reg.ENGINE + 120,
   FAULT: Reg.ENGINE + 128,
+  /** i64: host address of the frames memory where there is native code. */
+  RAM_HOST: Reg.ENGINE + 0x160,
   /** Scratch for 16-byte slow accesses. */
   SCRATCH: Reg.ENGINE + 32,
 } as const;

@@ -6,6 +6,7 @@ import { GuestFault, PageFault, Vector, type Privilege } from "../../isa/cpu.ts"
 import type { RegisterFile } from "../../isa/register-file.ts";
 import { Reg, Rflags } from "../../isa/registers.ts";
 import { matchDataBreakpoints } from "../../isa/system/debug.ts";
+import { isCanonicalHigh } from "../../isa/system/linear-address.ts";
 import { Access as Walk, PagingMode, Translation, walk } from "../../isa/system/paging.ts";
 import type { BlockCache } from "./blocks.ts";
 import { Access } from "./core.ts";
@@ -32,6 +33,7 @@ import {
   VCPU_TLB,
 } from "./layout.ts";
 import { PhysicalMemory, type DevicePorts } from "./physical.ts";
+import { writeEntry } from "./tlb-entries.ts";
 import { SystemPages } from "./system-pages.ts";
 
 const PAGE = 4096;
@@ -39,9 +41,6 @@ const NO_PCID = -1;
 const WALK_ACCESS = [Walk.READ, Walk.WRITE] as const;
 const TWO_32 = 0x1_0000_0000;
 const CR4_PGE = 1 << 7;
-
-/** Is bits 63–47 one value? @param high upper half of the address */
-const isCanonicalHigh = (high: number): boolean => (high << 16) >> 16 === (high | 0);
 
 export interface FlushScope {
   kind: "all" | "nonGlobal" | "address";
@@ -199,8 +198,7 @@ export class Mmu {
     this.#jumps.flushSet(set);
   }
   #emptyBanks(set: number): void {
-    const start = this.#bank(set, 0);
-    this.#bytes.fill(0xff, start, start + BANK_MODES * TLB_BANK_BYTES);
+    this.#bytes.fill(0xff, this.#bank(set, 0), this.#bank(set + 1, 0));
     this.#touched[set] = true;
   }
   /** Decoded blocks have moved. */
@@ -231,11 +229,10 @@ export class Mmu {
     this.#jumps.dropPage(Math.max(named, 0), low, high);
   }
   #dropPage(set: number, index: number): void {
-    const words = this.#words;
     for (let kind = 0; kind < 2 * BANK_MODES; kind++) {
       const place = kind % 2 === 0 ? index : index ^ TLB_OTHER;
       const entry = (this.#bank(set, kind >> 1) + place * TLB_ENTRY_BYTES) >> 2;
-      words.fill(-1, entry, entry + 4);
+      this.#words.fill(-1, entry, entry + 4);
     }
   }
 
@@ -304,11 +301,7 @@ export class Mmu {
     const set = this.#bankSet(this.#set) >> 2;
     const filled = words[set + (BankSet.COUNT >> 2)]++;
     if (filled < FEW_ENTRIES) words[set + (BankSet.LIST >> 2) + filled] = entry << 2;
-    words.set([page, high, writable ? page : -1, writable ? high : -1], entry);
-    const frameLow = frame % TWO_32;
-    const pageLow = page >>> 0;
-    words[entry + 4] = frameLow - pageLow;
-    words[entry + 5] = Math.floor(frame / TWO_32) - high - (frameLow < pageLow ? 1 : 0);
+    writeEntry(words, entry, page, high, frame, writable, (this.#base + Engine.RAM_HOST) >> 2);
   }
 
   /** Byte offset in the pool of code at RIP; throws the fetch's fault. cacheJump() takes the code fetched since the last one to be the block's. */

@@ -84,7 +84,7 @@ class RefillWriter extends WalkWriter {
   /** Writes the TLB entry: for writes too if the page is known to be dirty and writable, unless code was decoded from it. */
   #enter(): void {
     const { f } = this;
-    const [writable, entry, page] = [f.local("i32"), f.local("i32"), f.local("i64")];
+    const [writable, entry, page, addend] = [f.local("i32"), f.local("i32"), f.local("i64"), f.local("i64")];
     this.#claimWrite(writable);
     f.get(writable).op("i32.eqz").get(ACCESS).op("i32.and");
     this.giveUpIf();
@@ -95,7 +95,8 @@ class RefillWriter extends WalkWriter {
     f.get(entry).get(page).memory("i64.store", Tlb.READ);
     f.get(entry).get(page).i64(-1).get(writable).op("select").memory("i64.store", Tlb.WRITE);
     f.get(entry);
-    this.pushFrameAddress().get(page).op("i64.sub").memory("i64.store", Tlb.ADDEND);
+    this.pushFrameAddress().get(page).op("i64.sub").tee(addend).memory("i64.store", Tlb.ADDEND);
+    f.get(entry).get(addend).get(STATE).memory("i64.load", Engine.RAM_HOST).op("i64.add").memory("i64.store", Tlb.HOST);
     this.#record(entry);
     this.noteLarge();
   }
@@ -122,7 +123,7 @@ class RefillWriter extends WalkWriter {
       .op("i32.add")
       .set(other);
     f.get(other).get(old).memory("i64.store", Tlb.READ);
-    for (const word of [Tlb.WRITE, Tlb.ADDEND])
+    for (const word of [Tlb.WRITE, Tlb.ADDEND, Tlb.HOST])
       f.get(other).get(entry).memory("i64.load", word).memory("i64.store", word);
     this.#record(other);
     f.end();

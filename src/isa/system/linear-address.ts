@@ -9,3 +9,5 @@ export function isCanonical(address: bigint): boolean {
 export function requireCanonical(address: bigint): void {
   if (!isCanonical(address)) throw new GuestFault(Vector.GP, 0);
 }
+/** Is bits 63–47 one value? @param high upper half of the address */
+export const isCanonicalHigh = (high: number): boolean => (high << 16) >> 16 === (high | 0);
