@@ -6,7 +6,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, utim
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import * as esbuild from "esbuild";
+import type * as Esbuild from "esbuild";
 import { isBuilt } from "../bin/built.js";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -40,7 +40,7 @@ function source(...path: string[]): Buffer {
   return readFileSync(join(root, "src", ...path));
 }
 /** Bin/mere.js and the CLI share the thread that is prepared, so that module stays one of its own. */
-const sharedThreads: esbuild.Plugin = {
+const sharedThreads: Esbuild.Plugin = {
   name: "shared threads",
   setup(build) {
     build.onResolve({ filter: /\/executor-threads\.ts$/ }, ({ kind }) =>
@@ -49,7 +49,7 @@ const sharedThreads: esbuild.Plugin = {
   },
 };
 /** Node's own modules are loaded when something of them is used: node:crypto and node:zlib take 20 ms of a start else, and what is imported for a command's sake is loaded for all of them. */
-const lateBuiltins: esbuild.Plugin = {
+const lateBuiltins: Esbuild.Plugin = {
   name: "late builtins",
   setup(build) {
     build.onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "builtin" }));
@@ -59,7 +59,7 @@ const lateBuiltins: esbuild.Plugin = {
     }));
   },
 };
-function options(): esbuild.BuildOptions {
+function options(): Esbuild.BuildOptions {
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
   return {
     absWorkingDir: root,
@@ -85,7 +85,18 @@ function declarations(): void {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-if (!isBuilt(root)) {
+/** @returns undefined after `npm ci --omit=dev`, which calls this too: then the sources run */
+async function bundler(): Promise<typeof Esbuild | undefined> {
+  try {
+    return await import("esbuild");
+  } catch (error) {
+    if (process.env["npm_lifecycle_event"] === "prepare") return undefined;
+    throw error;
+  }
+}
+
+const esbuild = await bundler();
+if (esbuild !== undefined && !isBuilt(root)) {
   const start = new Date();
   await esbuild.build(options());
   declarations();
