@@ -4,6 +4,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { describe, test } from "node:test";
 import { Assembler } from "./assembler.ts";
 import { BlockTranslator, newWritten, Pages, type Written } from "./block-translator.ts";
+import { JumpList } from "./jumps.ts";
 import { KeptCode, type KeptFiles } from "./kept-code.ts";
 import { endOf, Header, type HostBoot, KeptFile, Place, RecordStart, recordWords } from "./kept-file.ts";
 import { writeRoutines } from "./routines.ts";
@@ -118,7 +119,9 @@ describe("kept code", () => {
       for (const [page, from, written] of places(guest, direct, pages)) {
         const record = kept.find(guest, page, from, false, false);
         assert.notEqual(record, 0);
-        cold = kept.load(record, cold, loaded);
+        const jumps = new JumpList();
+        cold = kept.load(record, cold, loaded, jumps);
+        loaded.sites = [...jumps.words.subarray(0, jumps.length)];
         const { code: hot, cold: before } = loaded;
         assert.deepEqual(loaded, written);
         assert.equal(loading.a.at, direct.a.at);

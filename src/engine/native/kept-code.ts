@@ -3,6 +3,7 @@
  * it, before any jump to another block was filled in, and where that must be changed to stand elsewhere. @source docs/native.md "Kept code" */
 import type { Written } from "./block-translator.ts";
 import { type Assembler, MOST_RELATIVES } from "./assembler.ts";
+import type { JumpList } from "./jumps.ts";
 import { Header, type HostBoot, KeptFile, MOST_OF_PAGE, Places, recordWords } from "./kept-file.ts";
 import { blockStart, inWords } from "./operands.ts";
 
@@ -35,6 +36,8 @@ const Field = {
   /** Numbers of places: one of each Kind. */
   KINDS: 14,
   SITES: 20,
+  /** How many numbers there are behind these. */
+  BEHIND: 21,
   NUMBERS: 22,
 } as const;
 const Mark = { COUNT: 0xff, KERNEL: 0x100, COPIES: 0x200 } as const;
@@ -237,14 +240,10 @@ export class KeptCode {
   }
   /** Where the guest's bytes stand. */
   #guestBytes(record: number): number {
-    const halves = this.#halves;
-    const at = record >> 1;
-    let places = 2 * halves[at + Field.SITES];
-    for (let kind = 0; kind < KINDS; kind++) places += halves[at + Field.KINDS + kind];
-    return record + 2 * (Field.NUMBERS + places);
+    return record + 2 * (Field.NUMBERS + this.#halves[(record >> 1) + Field.BEHIND]);
   }
-  /** Writes the code of a record where the assembler is, and at `coldAt`. @param written gets what is known of it  @returns offset behind what was written there */
-  load(record: number, coldAt: number, written: Written): number {
+  /** Writes the code of a record where the assembler is, and at `coldAt`. @param written gets what is known of it  @param jumps get its sites  @returns offset behind what was written there */
+  load(record: number, coldAt: number, written: Written, jumps: JumpList): number {
     const halves = this.#halves;
     const at = record >> 1;
     const from = halves[at + Field.FROM];
@@ -263,21 +262,24 @@ export class KeptCode {
     this.#copyWords(code + inWords(hotBytes), cold, coldBytes);
     let places = at + Field.NUMBERS;
     for (let kind = 0; kind < KINDS; kind++) {
+      const count = halves[at + Field.KINDS + kind];
+      if (count === 0) continue;
       const base = kind === Kind.HOT_TO_COLD || kind === Kind.HOT_TO_SHARED ? hot : cold;
-      places = this.#move(places, halves[at + Field.KINDS + kind], base, distance(kind, hot, cold));
+      places = this.#move(places, count, base, distance(kind, hot, cold));
     }
-    const sites: number[] = (written.sites = []);
     for (let n = halves[at + Field.SITES]; n > 0; n--) {
       const site = halves[places];
-      sites.push(site < hotBytes ? hot + site : cold + site - hotBytes, halves[places + 1]);
+      jumps.add(site < hotBytes ? hot + site : cold + site - hotBytes, halves[places + 1]);
       places += 2;
     }
     this.#a.at = hot + hotBytes;
     return cold + coldBytes;
   }
-  /** Copies code, and up to 3 bytes behind it. (A loop would take a microsecond until V8 has optimized it, after the boot.) */
+  /** Copies code, and up to 3 bytes behind it. (For so little, copyWithin takes longer.) */
   #copyWords(from: number, to: number, bytes: number): void {
-    this.#words.copyWithin(to >> 2, from >> 2, (from + bytes + 3) >> 2);
+    const words = this.#words;
+    const end = (from + bytes + 3) >> 2;
+    for (let i = from >> 2, at = to >> 2; i < end; i++) words[at++] = words[i];
   }
   /** Adds to numbers in the code. @param places index of the first's place  @returns index behind them */
   #move(places: number, count: number, base: number, by: number): number {
@@ -312,7 +314,9 @@ export class KeptCode {
     halves[at + Field.COLD] = coldBytes;
     halves[at + Field.SITES] = sites.length >> 1;
     this.#classify(code, cold);
-    let end = 2 * this.#notePlaces(halves, at, written, cold);
+    const behind = this.#notePlaces(halves, at, written, cold);
+    halves[at + Field.BEHIND] = behind - at - Field.NUMBERS;
+    let end = 2 * behind;
     end = copy(guest, page + from, page + to, bytes, end);
     end = fill(bytes, copy(guest, page + aheadFrom, page + aheadTo, bytes, end));
     const hot = end;

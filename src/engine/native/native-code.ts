@@ -5,7 +5,8 @@
  * When there is no room, everything goes. @source docs/native.md */
 import { Reg } from "../../isa/registers.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import type { Block, BlockCompiler, Compiled, KnownBlocks } from "../wasm/block.ts";
+import type { Block, BlockCompiler, Compiled } from "../wasm/block.ts";
+import { BlockKind } from "../wasm/block-records.ts";
 import type { BlockCache } from "../wasm/blocks.ts";
 import type { HotCode, HotCodeCounts } from "../wasm/hot-code.ts";
 import { Engine, REGION_HANDLERS } from "../wasm/layout.ts";
@@ -13,6 +14,7 @@ import { RegionEntry } from "../wasm/translator/region-entry.ts";
 import { Assembler } from "./assembler.ts";
 import { BlockTranslator, MOST_INSTRUCTIONS, newWritten, Pages, type Written } from "./block-translator.ts";
 import { entryModule } from "./entry-function.ts";
+import { JumpList, WaitingJumps } from "./jumps.ts";
 import { KeptCode, type KeptFiles } from "./kept-code.ts";
 import { Context, Native } from "./layout.ts";
 import { type HostAddresses, writeRoutines } from "./routines.ts";
@@ -63,29 +65,19 @@ export class NativeCode implements HotCode, BlockCompiler {
   readonly #begin: number;
   /** … and of where the cold half begins. */
   readonly #coldBegin: number;
-  /** By page number in the frames memory, and by offset: the first of the jumps to it that wait for code there, an index of #jumps. */
-  readonly #waiting = new Map<number, Map<number, number>>();
-  /** Pairs: offset of a jump's displacement, and the index of the next that waits for the same; −1: none. */
-  readonly #jumps: number[] = [];
-  /** Offsets of blocks' code, in the order of the code, and the blocks' addresses in the frames memory. */
-  #starts = new Int32Array(1024);
-  #keys = new Float64Array(1024);
-  #blockCount = 0;
+  /** Jumps for which there is no code yet. */
+  readonly #waiting = new WaitingJumps();
   /** How often accesses lay in two pages, by the block's address in the frames memory. */
   readonly #crossing = new Map<number, number>();
   readonly #kept: KeptCode | undefined;
   /** Offsets in the page where blocks may begin that follow one that was kept: whoever kept that one most likely kept them. */
-  readonly #likely: number[] = [];
+  readonly #likely = new Int32Array(MOST_LIKELY);
+  #likelyCount = 0;
   /** How many of them were given out. */
   #likelyGiven = 0;
-  /** Jumps of new blocks, which are of one page: offset of the displacement, and offset in the page that it is to go to. */
-  readonly #unlinked: number[] = [];
-  /** That page's number, its blocks, and what waits in it. */
-  #page = -1;
-  #known: KnownBlocks = new Map();
-  #waitingHere = new Map<number, number>();
-  /** The block that was compiled last. */
-  #written: Written = newWritten();
+  /** Jumps of new blocks, which are of one page, and that page's number. */
+  readonly #unlinked = new JumpList();
+  #page = 0;
   readonly #loaded: Written = newWritten();
   readonly #spanningPage = new Uint8Array(2 * PAGE);
   /** Address of the register file of the vCPU that runs. */
@@ -165,44 +157,28 @@ export class NativeCode implements HotCode, BlockCompiler {
     return this.#halves[entry >> 1] === REGION_HANDLERS;
   }
   notePlain(address: number, entry: number): void {
-    const block = this.#blocks.blockAt(address);
-    if (block !== undefined) this.#words[(block.entry + RegionEntry.PLAIN) >> 2] = entry;
+    const { records } = this.#blocks;
+    const block = records.at(Math.floor(address / PAGE), address & (PAGE - 1), BlockKind.KNOWN);
+    if (block !== 0) this.#words[(records.entryOf(block) + RegionEntry.PLAIN) >> 2] = entry;
   }
   see(): boolean {
     return true;
   }
   outgrown(): void {}
   /** A block was left because an access, or what it makes sure of together, lies in two pages: if that happens often it is made anew with code for that. */
-  noteCrossing(vcpu: number): void {
+  noteCrossing(vcpu: number, address: number): void {
     const word = (vcpu + Engine.CROSSING) >> 2;
     const code = this.#words[word];
     if (code === 0) return;
     this.#words[word] = 0;
-    const key = this.#keyAt(code);
+    const { records } = this.#blocks;
+    const block = records.withCode(Math.floor(address / PAGE), code);
+    if (block === 0) return;
+    const { frame, from } = records.read(block);
+    const key = frame * PAGE + from;
     const times = (this.#crossing.get(key) ?? 0) + 1;
     this.#crossing.set(key, times);
     if (times === MOST_CROSSINGS) this.#blocks.dropBlock(key);
-  }
-  /** The block that has this place in the code. */
-  #keyAt(code: number): number {
-    let [low, high] = [0, this.#blockCount];
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (this.#starts[middle] <= code) low = middle;
-      else high = middle;
-    }
-    return this.#keys[low];
-  }
-  #noteStart(code: number, key: number): void {
-    const n = this.#blockCount;
-    if (n === this.#starts.length) {
-      const [starts, keys] = [this.#starts, this.#keys];
-      (this.#starts = new Int32Array(2 * n)).set(starts);
-      (this.#keys = new Float64Array(2 * n)).set(keys);
-    }
-    this.#starts[n] = code;
-    this.#keys[n] = key;
-    this.#blockCount = n + 1;
   }
   validate(): number {
     return 0;
@@ -218,27 +194,18 @@ export class NativeCode implements HotCode, BlockCompiler {
     return at + MOST_BLOCK_BYTES > this.#coldBegin || this.#translator.cold + MOST_BLOCK_BYTES > bytes.length;
   }
   compile(page: number, from: number): Compiled | undefined {
-    return this.#made(this.#load(page, from, false) ?? this.#translate(page, from));
+    this.#page = page / PAGE;
+    return this.#load(page, from, false) ?? this.#translate(page, from);
   }
   compileLikely(page: number, from: number): Compiled | undefined {
-    const loaded = this.#load(page, from, true);
-    return loaded && this.#made(loaded);
-  }
-  #made(written: Written): Compiled | undefined {
-    if (written.count === 0) return undefined;
-    this.#written = written;
-    this.#count(written);
-    return written;
+    return this.#load(page, from, true);
   }
   nextLikely(): number {
-    const likely = this.#likely;
-    if (this.#likelyGiven < likely.length && this.#likelyGiven < MOST_LIKELY && !this.isFull)
-      return likely[this.#likelyGiven++];
-    likely.length = this.#likelyGiven = 0;
-    const jumps = this.#unlinked;
-    for (let i = 0; i < jumps.length; i += 2)
-      this.#link(jumps[i], jumps[i + 1], this.#known.get(jumps[i + 1]), this.#waitingHere);
-    jumps.length = 0;
+    if (this.#likelyGiven < this.#likelyCount && !this.isFull) return this.#likely[this.#likelyGiven++];
+    this.#likelyCount = this.#likelyGiven = 0;
+    const { words, length } = this.#unlinked;
+    for (let i = 0; i < length; i += 2) this.#link(words[i], words[i + 1], this.#page);
+    this.#unlinked.length = 0;
     return -1;
   }
   /** Is the block to have code for accesses in two pages? */
@@ -255,11 +222,14 @@ export class NativeCode implements HotCode, BlockCompiler {
       : kept.find(this.#bytes, page, from, this.#inKernel, copies);
     if (record === 0) return undefined;
     const written = this.#loaded;
-    this.#translator.cold = kept.load(record, this.#translator.cold, written);
+    const unlinked = this.#unlinked;
+    const first = unlinked.length;
+    this.#translator.cold = kept.load(record, this.#translator.cold, written, unlinked);
     this.counts.kept++;
-    return written;
+    this.#noteLikely(written.to, first);
+    return this.#made(written, from);
   }
-  #translate(page: number, from: number): Written {
+  #translate(page: number, from: number): Written | undefined {
     const translator = this.#translator;
     const [kernel, crosses] = [this.#inKernel, this.#crosses(page + from)];
     const written = translator.translate(
@@ -271,7 +241,16 @@ export class NativeCode implements HotCode, BlockCompiler {
       kernel,
       crosses ? Pages.BOTH : Pages.ONE,
     );
-    if (written.count > 0) this.#kept?.note(this.#bytes, page, from, kernel, written, translator.cold);
+    if (written.count === 0) return undefined;
+    this.#kept?.note(this.#bytes, page, from, kernel, written, translator.cold);
+    const { sites } = written;
+    for (let i = 0; i < sites.length; i += 2) this.#unlinked.add(sites[i], sites[i + 1]);
+    return this.#made(written, from);
+  }
+  /** There is code for a block of #page. */
+  #made(written: Written, from: number): Written {
+    this.#count(written);
+    this.#waiting.bind(this.#page, from, written.code, this.#assembler);
     return written;
   }
   compileSpanning(bytes: Uint8Array, from: number): number {
@@ -288,44 +267,28 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.counts.instructions += count;
     this.counts.bytes += this.#assembler.at - code;
   }
-  added({ key, from, to, code }: Block, known: KnownBlocks): void {
-    const page = Math.floor(key / PAGE);
-    if (page !== this.#page) {
-      this.#page = page;
-      this.#waitingHere = this.#waitingIn(page);
-    }
-    this.#known = known;
-    const { sites } = this.#written;
-    this.#noteStart(code, key);
-    for (let i = 0; i < sites.length; i++) this.#unlinked.push(sites[i]);
-    if (this.#written === this.#loaded) this.#noteLikely(to);
-    let waiting = this.#waitingHere.get(from);
-    if (waiting === undefined) return;
-    this.#waitingHere.delete(from);
-    for (; waiting >= 0; waiting = this.#jumps[waiting + 1]) this.#assembler.bind(this.#jumps[waiting], code);
+  /** What is behind the loaded block, and where it jumps to. @param first of its jumps in #unlinked */
+  #noteLikely(to: number, first: number): void {
+    const { words, length } = this.#unlinked;
+    if (to < PAGE) this.#addLikely(to);
+    for (let i = first + 1; i < length; i += 2) if (words[i] !== to) this.#addLikely(words[i]);
   }
-  #waitingIn(page: number): Map<number, number> {
-    let waiting = this.#waiting.get(page);
-    if (waiting === undefined) this.#waiting.set(page, (waiting = new Map()));
-    return waiting;
+  #addLikely(offset: number): void {
+    if (this.#likelyCount < MOST_LIKELY) this.#likely[this.#likelyCount++] = offset;
   }
-  /** What is behind the loaded block, and where it jumps to. */
-  #noteLikely(to: number): void {
-    const { sites } = this.#loaded;
-    if (to < PAGE) this.#likely.push(to);
-    for (let i = 0; i < sites.length; i += 2) if (sites[i + 1] !== to) this.#likely.push(sites[i + 1]);
-  }
-  /** A jump goes to an offset in its page, now or when there is code. @param at offset of its displacement  @param block what is there  @param waiting what waits in the page */
-  #link(at: number, to: number, block: Block | undefined, waiting: Map<number, number>): void {
-    if (block !== undefined && block.code !== 0) return this.#assembler.bind(at, block.code);
-    const index = this.#jumps.push(at, waiting.get(to) ?? -1) - 2;
-    waiting.set(to, index);
+  /** A jump goes to an offset in a page, now or when there is code. @param at offset of its displacement */
+  #link(at: number, to: number, page: number): void {
+    const { records } = this.#blocks;
+    const block = records.at(page, to, BlockKind.KNOWN);
+    const code = block === 0 ? 0 : records.codeOf(block);
+    if (code !== 0) this.#assembler.bind(at, code);
+    else this.#waiting.add(page, to, at);
   }
 
-  drop({ code, entry, key }: Block): void {
-    const at = this.#translator.writeGone(code, key % PAGE);
-    if (this.#blocks.isUnchained(entry)) return; // it spans two pages: no jump leads there
-    this.#link(at, key % PAGE, this.#blocks.blockAt(key), this.#waitingIn(Math.floor(key / PAGE)));
+  drop({ code, kind, frame, from }: Block): void {
+    const at = this.#translator.writeGone(code, from);
+    if (kind === BlockKind.SPANNING) return; // no jump leads there
+    this.#link(at, from, frame);
     this.counts.dropped++;
   }
   clear(): void {
@@ -333,10 +296,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     this.counts.dropped += all;
     if (this.isFull) this.counts.evicted += all;
     this.#waiting.clear();
-    this.#page = -1;
-    this.#blockCount = 0;
     this.#crossing.clear();
-    this.#jumps.length = 0;
     this.#assembler.at = this.#begin;
     this.#translator.cold = this.#coldBegin;
   }

@@ -6,8 +6,10 @@
 import type { Decoded } from "../../isa/decoded.ts";
 import { createDecoder, newDecoded, type Decoder } from "../../isa/decode.ts";
 import type { GuestRam } from "../../memory/guest-ram.ts";
-import type { Block, BlockCompiler, CodeFrame, Compiled } from "./block.ts";
+import type { Block, BlockCompiler, Compiled } from "./block.ts";
 import { BlockEnd, endingOf } from "./block-end.ts";
+import { BlockKind, BlockRecords } from "./block-records.ts";
+import { CodeFrame } from "./code-frame.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { PSEUDO, type HandlerTable } from "./handlers.ts";
 import {
@@ -25,8 +27,7 @@ import { RegionEntry } from "./translator/region-entry.ts";
 import { clearTargets, hasTargets, TARGET_ENTRIES } from "./jump-targets.ts";
 
 const PAGE = 4096;
-const HASH_DIVISOR = 2 ** BlockEntry.HASH_SHIFT;
-const TWO_32 = 0x1_0000_0000;
+const PAGE_SHIFT = 12;
 /** Longer runs of straight code are rare; a block must end before its position byte does. */
 const MAX_BLOCK = 64;
 /** … with a pseudo-instruction or the targets of a jump behind it. */
@@ -35,28 +36,6 @@ const LINE_SHIFT = 6;
 const MAX_INSTRUCTION = 15;
 /** Writes beside the code of a page before its blocks are dropped so that writes become fast again. */
 const QUIET_WRITES = 64;
-const NOTHING_AHEAD = { aheadFrom: 0, aheadTo: 0 } as const;
-const NO_ENDING = { end: BlockEnd.OTHER, target: 0, ...NOTHING_AHEAD } as const;
-
-/** Does its code depend on bytes in [from, to) of its page? */
-const dependsOn = (block: Block, from: number, to: number): boolean =>
-  (block.from < to && block.to > from) || (block.aheadFrom < to && block.aheadTo > from);
-
-/** A block came to the frame (1) or went (−1). */
-function countReach(reach: Uint16Array, { from, to, aheadFrom, aheadTo }: Block, change: 1 | -1): void {
-  for (let at = from; at < to; at++) reach[at]! += change;
-  for (let at = aheadFrom; at < aheadTo; at++) reach[at]! += change;
-}
-/** Does code of a block depend on bytes in [from, to) of the frame? Kernels patch their code in thousands of places. */
-function isReached(frame: CodeFrame, from: number, to: number): boolean {
-  if (frame.reach === undefined) {
-    frame.reach = new Uint16Array(PAGE);
-    for (const block of frame.blocks) countReach(frame.reach, block, 1);
-  }
-  const { reach } = frame;
-  for (let at = from; at < to; at++) if (reach[at] !== 0) return true;
-  return false;
-}
 
 export class BlockCache {
   readonly #words: Int32Array;
@@ -67,12 +46,10 @@ export class BlockCache {
   readonly #decoder: Decoder;
   readonly #d: Decoded = newDecoded();
   readonly #writer: EntryWriter;
-  /** Blocks for places where a region begins, for what the interpreter has to do there. */
-  readonly #plain = new Map<number, Block>();
-  /** Blocks of one instruction that spans two pages: valid only with the same second frame. */
-  readonly #spanning = new Map<number, { entry: number; second: number }>();
+  /** By number. */
   readonly #frames = new Map<number, CodeFrame>();
   readonly #window = new Uint8Array(2 * MAX_INSTRUCTION);
+  readonly records: BlockRecords;
   /** Index of the executor whose blocks these are. */
   readonly executor: number;
   readonly #arena: number;
@@ -90,7 +67,7 @@ export class BlockCache {
   /** Called when other executors have been told that code of theirs was written. */
   onTold: () => void = () => {};
   /** Called for each new block that can be found; when code in [from, to) of a frame changed; and when all blocks went. */
-  onBlock: (block: Block) => void = () => {};
+  onBlock: (address: number, entry: number) => void = () => {};
   onChange: (frame: number, from: number, to: number) => void = () => {};
   onClear: () => void = () => {};
   /** Blocks become native code when they are met, and the interpreter's are of one instruction. */
@@ -106,6 +83,7 @@ export class BlockCache {
     this.#words = new Int32Array(stateBuffer);
     this.#halves = new Uint16Array(stateBuffer);
     this.#bytes = new Uint8Array(stateBuffer);
+    this.records = new BlockRecords(this.#words, executor);
     this.#writer = new EntryWriter(stateBuffer);
     this.#ram = ram;
     this.#handlers = handlers;
@@ -136,45 +114,51 @@ export class BlockCache {
   /** First entry of the block at a code address, decoded if it is new.
    *  @param address byte offset in the frames memory  @param secondPage gives the frame address of the next linear page (may throw the guest's fault) */
   find(address: number, secondPage: () => number): number {
-    const known = this.blockAt(address);
-    if (known !== undefined) {
-      this.#tell(address, known.entry);
-      return known.entry;
+    const [frame, from] = [Math.floor(address / PAGE), address & (PAGE - 1)];
+    const { records } = this;
+    const known = records.at(frame, from, BlockKind.KNOWN);
+    if (known !== 0) {
+      const entry = records.entryOf(known);
+      this.#tell(frame, from, entry);
+      return entry;
     }
-    const spanning = this.#spanning.get(address);
-    if (spanning && spanning.second === secondPage()) return spanning.entry;
+    const spanning = records.at(frame, from, BlockKind.SPANNING);
+    if (spanning !== 0 && records.secondFrameOf(spanning) === secondPage() / PAGE) return records.entryOf(spanning);
     if (this.#isFull || this.compiler?.isFull === true) this.clear();
     if (this.compiler === undefined) return this.#decodeBlock(address, MAX_BLOCK, secondPage);
     return this.#compileBlocks(address, this.compiler) || this.#decodeBlock(address, 1, secondPage);
   }
   get #isFull(): boolean {
-    return this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd;
+    return this.#next + MOST_ENTRIES * Entry.BYTES > this.arenaEnd || this.records.isFull;
   }
   /** Puts a block into the table that generated code looks into. */
-  #tell(address: number, block: number): void {
-    const at = this.#tableEntry(address);
-    this.#words[at] = address;
-    this.#words[at + 1] = Math.floor(address / TWO_32);
-    this.#words[at + (BlockEntry.BLOCK >> 2)] = block;
+  #tell(frame: number, from: number, block: number): void {
+    const words = this.#words;
+    const at = this.#tableEntry(frame, from);
+    words[at] = (frame << PAGE_SHIFT) | from;
+    words[at + 1] = frame >>> (32 - PAGE_SHIFT);
+    words[at + (BlockEntry.BLOCK >> 2)] = block;
   }
-  #forget(address: number, block: number): void {
-    const at = this.#tableEntry(address);
+  #forget(frame: number, from: number, block: number): void {
+    const at = this.#tableEntry(frame, from);
     if (this.#words[at + (BlockEntry.BLOCK >> 2)] === block) this.#words.fill(0, at, at + BlockEntry.BYTES / 4);
   }
   /** Word index in the state memory. */
-  #tableEntry(address: number): number {
-    const hash = address ^ Math.floor(address / HASH_DIVISOR);
+  #tableEntry(frame: number, from: number): number {
+    const hash = ((frame << PAGE_SHIFT) | from) ^ (frame >>> (BlockEntry.HASH_SHIFT - PAGE_SHIFT));
     return (this.#table + (hash & (BLOCK_TABLE_ENTRIES - 1)) * BlockEntry.BYTES) >> 2;
   }
   /** The interpreter's block where a region or native code begins. */
   findPlain(address: number, secondPage: () => number): number {
-    const known = this.#plain.get(address);
-    if (known !== undefined) return known.entry;
+    const known = this.records.at(Math.floor(address / PAGE), address & (PAGE - 1), BlockKind.PLAIN);
+    if (known !== 0) return this.records.entryOf(known);
     if (this.#isFull) this.clear();
     return this.#decodeBlock(address, this.compiler ? 1 : MAX_BLOCK, secondPage, false, true);
   }
+  /** The block that is found at a code address. */
   blockAt(address: number): Block | undefined {
-    return this.#frames.get(Math.floor(address / PAGE))?.known.get(address % PAGE);
+    const block = this.records.at(Math.floor(address / PAGE), address & (PAGE - 1), BlockKind.KNOWN);
+    return block === 0 ? undefined : this.records.read(block);
   }
 
   /** One instruction in a block of its own, for single-stepping: not kept. */
@@ -214,10 +198,9 @@ export class BlockCache {
   clear(): void {
     for (const frame of this.#frames.keys()) this.#unmark(frame);
     this.#frames.clear();
-    this.#spanning.clear();
+    this.records.clear();
     this.#quietElsewhere.clear();
     this.#words.fill(0, this.#table >> 2, (this.#table + BLOCK_TABLE_BYTES) >> 2);
-    this.#plain.clear();
     this.#next = this.#arena;
     this.#single = 0;
     this.compiler?.clear();
@@ -226,7 +209,7 @@ export class BlockCache {
   }
 
   // ——— decoding ———
-  /** @param once for one use  @param plain for #plain */
+  /** @param once for one use  @param plain see BlockKind.PLAIN */
   #decodeBlock(address: number, limit: number, secondPage: () => number, once = false, plain = false): number {
     const page = address - (address % PAGE);
     const bytes = this.#ram.pool.bytes;
@@ -267,52 +250,49 @@ export class BlockCache {
     const entries = (this.#next - start) / Entry.BYTES;
     this.#addTargets();
     const ending = endingOf(ended && !failed ? this.#d : undefined, ended, at - page);
-    const [from, to] = [address - page, at - page];
-    this.#add({ key: address, entry: start, entries, from, to, code: 0, ...ending, ...NOTHING_AHEAD }, plain);
+    const kind = plain ? BlockKind.PLAIN : BlockKind.KNOWN;
+    const [frame, from] = [page / PAGE, address - page];
+    const block = this.#keep(frame, from, kind, at - page, start, 0);
+    this.records.setEnding(block, entries, ending.end, ending.target);
+    if (plain) return start;
+    this.#tell(frame, from, start);
+    this.onBlock(address, start);
     return start;
-  }
-  #add(block: Block, plain: boolean): void {
-    const frame = this.#keep(block, block.key - block.from);
-    if (plain) {
-      this.#plain.set(block.key, block);
-      return;
-    }
-    frame.known.set(block.from, block);
-    this.#tell(block.key, block.entry);
-    this.onBlock(block);
   }
   /** Makes a block, and those of its page that are at hand and likely to follow. @returns the block's entry, 0 if the first instruction is not for native code */
   #compileBlocks(address: number, compiler: BlockCompiler): number {
-    const from = address % PAGE;
+    const from = address & (PAGE - 1);
     const page = address - from;
     const frame = this.#protect(page);
     const compiled = compiler.compile(page, from);
     if (compiled === undefined) return 0;
-    const entry = this.#addCompiled(page, from, compiled, compiler, frame);
+    const number = page / PAGE;
+    const entry = this.#addCompiled(number, from, compiled, frame);
     for (let next = compiler.nextLikely(); next >= 0; next = compiler.nextLikely()) {
-      if (frame.known.has(next) || this.#isFull) continue;
+      if (this.records.at(number, next, BlockKind.KNOWN) !== 0 || this.#isFull) continue;
       const likely = compiler.compileLikely(page, next);
-      if (likely !== undefined) this.#addCompiled(page, next, likely, compiler, frame);
+      if (likely !== undefined) this.#addCompiled(number, next, likely, frame);
     }
-    this.#ram.setCodeLines(page / PAGE, this.executor, frame.low, frame.high);
+    this.#ram.setCodeLines(number, this.executor, frame.low, frame.high);
     return entry;
   }
-  /** @returns the block's entry */
-  #addCompiled(page: number, from: number, compiled: Compiled, compiler: BlockCompiler, frame: CodeFrame): number {
-    const { code, to, aheadFrom, aheadTo } = compiled;
+  /** @param number the page's  @returns the block's entry */
+  #addCompiled(number: number, from: number, { code, to, aheadFrom, aheadTo }: Compiled, frame: CodeFrame): number {
     const entry = this.#putCompiled(from, code);
-    const key = page + from;
-    const block = { key, entry, entries: 1, from, to, code, end: BlockEnd.OTHER, target: 0, aheadFrom, aheadTo };
-    frame.known.set(from, block);
-    this.#note(frame, block);
-    this.#tell(key, entry);
-    compiler.added(block, frame.known);
+    this.records.add(number, from, BlockKind.KNOWN, to, aheadFrom, aheadTo, entry, code);
+    frame.note(from, to, aheadFrom, aheadTo);
+    this.#tell(number, from, entry);
     return entry;
   }
   /** An entry that leads to native code. */
   #putCompiled(offset: number, code: number): number {
-    const entry = this.#put(REGION_HANDLERS, offset, 0, 0);
-    this.#words[(entry + RegionEntry.LABEL) >> 2] = code;
+    const entry = this.#next;
+    this.#next = entry + Entry.BYTES;
+    const words = this.#words;
+    const word = entry >> 2;
+    words[word] = REGION_HANDLERS | (offset << 16);
+    for (let i = 1; i < Entry.BYTES >> 2; i++) words[word + i] = 0;
+    words[word + (RegionEntry.LABEL >> 2)] = code;
     return entry;
   }
   /** Gives pairs of entries their common handler, where there is one; the second keeps its own, unused. */
@@ -343,10 +323,9 @@ export class BlockCache {
     const entries = (this.#next - start) / Entry.BYTES;
     if (code === 0) this.#addTargets();
     if (once) return start;
-    this.#spanning.set(address, { entry: start, second });
-    const block = { key: address, entry: start, entries, ...NO_ENDING };
-    this.#keep({ ...block, from, to: PAGE, code }, page);
-    this.#keep({ ...block, from: 0, to: MAX_INSTRUCTION - 1, code }, second);
+    const spanning = this.#keep(page / PAGE, from, BlockKind.SPANNING, PAGE, start, code);
+    const rest = this.#keep(second / PAGE, 0, BlockKind.REST, MAX_INSTRUCTION - 1, start, code);
+    for (const block of [spanning, rest]) this.records.setEnding(block, entries, BlockEnd.OTHER, 0);
     return start;
   }
   #writeSpanning(from: number, here: number): void {
@@ -365,30 +344,17 @@ export class BlockCache {
     this.#ram.markAllLines(number, this.executor);
     const known = this.#frames.get(number);
     if (known !== undefined) return known;
-    const frame: CodeFrame = { known: new Map(), blocks: [], reach: undefined, quietWrites: 0, low: 0, high: 0 };
+    const frame = new CodeFrame();
     this.#frames.set(number, frame);
     this.onProtect(page, this.#ram.holdCode(number, this.executor));
     return frame;
   }
-  #keep(block: Block, page: number): CodeFrame {
-    const number = page / PAGE;
+  /** As BlockRecords.add, for a frame that is protected. */
+  #keep(number: number, from: number, kind: number, to: number, entry: number, code: number): number {
     const frame = this.#frames.get(number)!;
-    this.#note(frame, block);
+    frame.note(from, to, 0, 0);
     this.#ram.setCodeLines(number, this.executor, frame.low, frame.high);
-    return frame;
-  }
-  #note(frame: CodeFrame, block: Block): void {
-    frame.blocks.push(block);
-    if (frame.reach !== undefined) countReach(frame.reach, block, 1);
-    this.#mark(frame, block.from, block.to);
-    if (block.aheadTo > 0) this.#mark(frame, block.aheadFrom, block.aheadTo);
-  }
-
-  #mark(list: CodeFrame, from: number, to: number): void {
-    for (let line = from >> LINE_SHIFT; line <= (to - 1) >> LINE_SHIFT; line++) {
-      if (line < 32) list.low |= 1 << line;
-      else list.high |= 1 << (line - 32);
-    }
+    return this.records.add(number, from, kind, to, 0, 0, entry, code);
   }
   #put(handler: number, offset: number, length: number, position: number): number {
     const entry = this.#next;
@@ -448,17 +414,12 @@ export class BlockCache {
     const hit = this.#hits(frame, this.executor, offset, size);
     if (!hit && ++list.quietWrites < QUIET_WRITES) return;
     const end = offset + size;
-    if (hit && this.compiler !== undefined && list.blocks.length > 0 && !isReached(list, offset, end)) return;
-    const { blocks } = list;
-    let kept = 0;
-    for (const block of blocks) {
-      if (hit && !dependsOn(block, offset, end)) blocks[kept++] = block;
-      else this.#dropFrom(list, block);
+    if (hit && this.compiler !== undefined && list.blocks > 0) {
+      if (!list.isReached(offset, end, () => this.records.of(frame))) return;
     }
-    blocks.length = kept;
-    if (hit) this.onChange(frame, offset, offset + size);
-    else this.onChange(frame, 0, PAGE);
-    if (kept === 0) {
+    if (hit) this.#dropBlocks(frame, offset, end);
+    else this.#dropBlocks(frame, 0, PAGE);
+    if (list.blocks === 0) {
       this.#frames.delete(frame);
       this.#unmark(frame);
     }
@@ -466,36 +427,38 @@ export class BlockCache {
   }
   /** Everything decoded from a frame goes (a device wrote it). */
   dropFrame(frame: number): void {
-    const list = this.#frames.get(frame);
-    for (const block of list?.blocks ?? []) this.#drop(block);
-    this.onChange(frame, 0, PAGE);
+    this.#dropBlocks(frame, 0, PAGE);
     this.#frames.delete(frame);
     this.#unmark(frame);
     this.onDrop(false);
   }
+  /** Those blocks go that depend on bytes [from, to) of a frame. */
+  #dropBlocks(frame: number, from: number, to: number): void {
+    for (const block of this.records.takeDependent(frame, from, to)) this.#drop(block);
+    this.onChange(frame, from, to);
+  }
   /** A block is to be made anew. */
   dropBlock(key: number): void {
     const block = this.blockAt(key);
-    const list = this.#frames.get(Math.floor(key / PAGE));
-    if (block === undefined || list === undefined) return;
-    list.blocks = list.blocks.filter((each) => each !== block);
-    this.#dropFrom(list, block);
-    this.onDrop(false);
-  }
-  #dropFrom({ reach }: CodeFrame, block: Block): void {
-    if (reach !== undefined) countReach(reach, block, -1);
+    if (block === undefined) return;
+    this.records.take(block.record);
     this.#drop(block);
+    this.onDrop(false);
   }
   #unmark(frame: number): void {
     this.#ram.releaseCode(frame, this.executor);
   }
+  /** @param block that has been taken out of the records */
   #drop(block: Block): void {
-    this.#forget(block.key, block.entry);
-    const known = this.#frames.get(Math.floor(block.key / PAGE))?.known;
-    if (known?.get(block.key % PAGE)?.entry === block.entry) known.delete(block.key % PAGE);
-    if (this.#plain.get(block.key)?.entry === block.entry) this.#plain.delete(block.key);
-    if (this.#spanning.get(block.key)?.entry === block.entry) this.#spanning.delete(block.key);
+    const { frame, from, kind, entry, entries } = block;
+    this.#frames.get(frame)?.forget(block);
+    if (kind === BlockKind.SPANNING || kind === BlockKind.REST) {
+      const other = this.records.otherOf(block);
+      if (this.records.take(other)) this.#drop(this.records.read(other));
+    }
+    if (kind === BlockKind.REST) return;
+    if (kind === BlockKind.KNOWN) this.#forget(frame, from, entry);
     if (block.code !== 0) this.compiler?.drop(block);
-    for (let i = 0; i < block.entries; i++) this.#halves[(block.entry + i * Entry.BYTES) >> 1] = PSEUDO.LOOK_UP_AGAIN;
+    for (let i = 0; i < entries; i++) this.#halves[(entry + i * Entry.BYTES) >> 1] = PSEUDO.LOOK_UP_AGAIN;
   }
 }

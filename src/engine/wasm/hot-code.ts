@@ -45,7 +45,8 @@ export interface HotCode {
   install(): void;
   /** For tests: translated code of this one instruction. @returns its entry, 0 if it is the interpreter's */
   single(bytes: Uint8Array, offset: number): number;
-  noteCrossing(vcpu: number): void;
+  /** The interpreter has an instruction to do of translated code. @param vcpu address of its register file  @param address of the instruction in the frames memory */
+  noteCrossing(vcpu: number, address: number): void;
   /** @returns 0 if the pages are mapped as when it was translated */
   validate(vcpu: WasmVcpu, entry: number): number;
 }

@@ -6,6 +6,7 @@
  *     block table: known blocks, 16 bytes each by hash of their address in the frames memory: 0 i64 that address (0: none) · 8 i32 first decoded entry
  *     records of translated regions: 0 i32 tag as in the jump cache, 4 i32 exits (RegionRecord), 8 i64 base page for which its pages are mapped as translated
  *     landings: i32 by hash of a decoded entry, how often a region was left for it
+ *     lists of blocks by place, i32 each, and records of blocks, 32 bytes each (block-records.ts)
  *     arena: decoded blocks, 32-byte entries
  *
  * vCPU area: register file (registers.ts, 4 KiB) · jump cache · its pages · native code by RIP · TLB banks · an empty bank · bank sets
@@ -99,7 +100,11 @@ export const REGION_HANDLERS = 32768;
 export const MAX_REGIONS = 32768;
 
 const EXECUTORS = Math.ceil((VCPU_AREA + MAX_VCPUS * VCPU_BYTES) / 65536) * 65536;
-const EXECUTOR_BYTES = 1920 * 65536; // 120 MiB of address space; touched as used
+/** Lists of blocks. */
+export const BLOCK_LISTS = 131072;
+export const BLOCK_RECORD_BYTES = 32;
+const MAX_BLOCK_RECORDS = 1 << 20;
+const EXECUTOR_BYTES = 2448 * 65536; // 153 MiB of address space; touched as used
 /** Size of the state memory, in wasm pages. */
 export const statePages = (executors: number): number => (EXECUTORS + executors * EXECUTOR_BYTES) / 65536;
 /** Where executor n keeps its block table. */
@@ -108,9 +113,16 @@ export const blockTableOf = (executor: number): number => EXECUTORS + executor *
 export const regionRecordsOf = (executor: number): number => blockTableOf(executor) + BLOCK_TABLE_BYTES;
 /** From an executor's block table to its landings. */
 export const LANDINGS_FROM_TABLE = BLOCK_TABLE_BYTES + MAX_REGIONS * REGION_RECORD_BYTES;
+/** … its lists of blocks. */
+export const blockListsOf = (executor: number): number => blockTableOf(executor) + LANDINGS_FROM_TABLE + 4 * LANDINGS;
+/** … what is known of blocks: [start, end). */
+export const blockRecordsOf = (executor: number): { start: number; end: number } => {
+  const start = blockListsOf(executor) + 4 * BLOCK_LISTS;
+  return { start, end: start + MAX_BLOCK_RECORDS * BLOCK_RECORD_BYTES };
+};
 /** … and its decoded blocks: [start, end). */
 export const arenaOf = (executor: number): { start: number; end: number } => ({
-  start: blockTableOf(executor) + LANDINGS_FROM_TABLE + 4 * LANDINGS,
+  start: blockRecordsOf(executor).end,
   end: blockTableOf(executor + 1),
 });
 

@@ -357,9 +357,9 @@ export class WasmVcpu implements EngineVcpu, Cpu {
     if (this.#resume) return this.#resume();
     const { view } = this.regs;
     const { blocks, regions } = this.#engine;
-    regions.noteCrossing(this.address);
     const [low, high] = [view.getInt32(Reg.RIP, true), view.getInt32(Reg.RIP + 4, true)];
     const [address, nextPage] = this.#fetch();
+    regions.noteCrossing(this.address, address);
     this.#engine.dropStaleCode();
     let entry = blocks.find(address, nextPage);
     if (regions.isRegion(entry)) {

@@ -8,7 +8,6 @@
  * thus finds the region. @source docs/translator.md */
 import type { GuestRam } from "../../../memory/guest-ram.ts";
 import { BlockEnd } from "../block-end.ts";
-import type { Block } from "../block.ts";
 import type { BlockCache } from "../blocks.ts";
 import { jumpTargets } from "../jump-targets.ts";
 import { Engine, Entry, MAX_REGIONS, REGION_HANDLERS, REGION_RECORD_BYTES, regionRecordsOf } from "../layout.ts";
@@ -125,7 +124,7 @@ export class Regions implements HotCode {
     this.#translator = translator;
     this.#limits = limits;
     this.#code = new CodeCache(limits.codeCacheBytes);
-    blocks.onBlock = (block) => this.#blockAdded(block);
+    blocks.onBlock = (address, entry) => this.#blockAdded(address, entry);
     blocks.onChange = (frame, from, to) => this.#changed(frame, from, to);
     blocks.onClear = () => this.#blocksGone();
   }
@@ -382,9 +381,9 @@ export class Regions implements HotCode {
     this.#words[(entry + RegionEntry.RECORD) >> 2] = this.#record(place.region.handler);
     this.#words[(entry + RegionEntry.PLAIN) >> 2] = 0;
   }
-  #blockAdded(block: Block): void {
-    const place = this.#places.get(block.key);
-    if (place && place.entry === 0) this.#enterAt(place, block.entry);
+  #blockAdded(address: number, entry: number): void {
+    const place = this.#places.get(address);
+    if (place && place.entry === 0) this.#enterAt(place, entry);
   }
   /** All blocks went, and nobody watches their pages any more. */
   #blocksGone(): void {
