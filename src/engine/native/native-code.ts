@@ -25,6 +25,8 @@ const MOST_CROSSINGS = 4;
 /** Room for the longest block. */
 const MOST_BLOCK_BYTES = 64 * 1024;
 const MAX_INSTRUCTION = 15;
+/** Words of the jumps of a block that ends in a conditional one. */
+const CONDITIONAL = 4;
 /** So many places are looked at for blocks that are likely to follow one that was kept. */
 const MOST_LIKELY = 64;
 
@@ -270,7 +272,8 @@ export class NativeCode implements HotCode, BlockCompiler {
   /** What is behind the loaded block, and where it jumps to. @param first of its jumps in #unlinked */
   #noteLikely(to: number, first: number): void {
     const { words, length } = this.#unlinked;
-    if (to < PAGE) this.#addLikely(to);
+    // of a conditional jump that is where what it depends on ends, and its two ways are among the jumps
+    if (to < PAGE && length - first !== CONDITIONAL) this.#addLikely(to);
     for (let i = first + 1; i < length; i += 2) if (words[i] !== to) this.#addLikely(words[i]);
   }
   #addLikely(offset: number): void {
