@@ -23,7 +23,7 @@ const ENTRIES = [
 ];
 const READ_BY_SOURCES = ["agent/guest", "image/init", "image/kernel-build/mere.config"];
 /** What native code depends on: see src/vm/kept-files.ts. */
-const TRANSLATOR = ["engine", "isa"];
+const TRANSLATOR = ["engine", "isa", "memory"];
 
 function translatorVersion(): string {
   const hash = createHash("sha256");
@@ -82,27 +82,29 @@ function declarations(): void {
   const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
   const words = [tsc, "-p", "tsconfig.build.json", "--outDir", part];
   const { status } = spawnSync(process.execPath, words, { cwd: root, stdio: "inherit" });
-  if (status !== 0) process.exit(status ?? 1);
+  if (status !== 0) throw new Error("the declarations could not be made");
 }
 
-/** @returns undefined after `npm ci --omit=dev`, which calls this too: then the sources run */
-async function bundler(): Promise<typeof Esbuild | undefined> {
+async function makeDist(): Promise<void> {
+  const start = new Date();
   try {
-    return await import("esbuild");
-  } catch (error) {
-    if (process.env["npm_lifecycle_event"] === "prepare") return undefined;
-    throw error;
+    const esbuild = await import("esbuild");
+    await esbuild.build(options());
+    declarations();
+    for (const path of READ_BY_SOURCES)
+      cpSync(join(root, "src", path), join(part, basename(path)), { recursive: true });
+    utimesSync(join(part, "main.js"), start, start); // what changed meanwhile is not in it
+    if (existsSync(dist)) renameSync(dist, `${part}.old`);
+    renameSync(part, dist);
+  } finally {
+    for (const left of [part, `${part}.old`]) rmSync(left, { recursive: true, force: true });
   }
 }
 
-const esbuild = await bundler();
-if (esbuild !== undefined && !isBuilt(root)) {
-  const start = new Date();
-  await esbuild.build(options());
-  declarations();
-  for (const path of READ_BY_SOURCES) cpSync(join(root, "src", path), join(part, basename(path)), { recursive: true });
-  utimesSync(join(part, "main.js"), start, start); // what changed meanwhile is not in it
-  if (existsSync(dist)) renameSync(dist, `${part}.old`);
-  renameSync(part, dist);
-  rmSync(`${part}.old`, { recursive: true, force: true });
+try {
+  if (!isBuilt(root)) await makeDist();
+} catch (error) {
+  // `npm ci` calls this too, with --omit=dev as well: then the sources run
+  if (process.env["npm_lifecycle_event"] !== "prepare") throw error;
+  process.stderr.write(`dist/ was not made: ${error instanceof Error ? error.message : String(error)}\n`);
 }

@@ -21,7 +21,7 @@ const DAY_MS = 86_400_000;
 const [OLD_DIRECTORY_MS, OLD_PART_MS] = [30 * DAY_MS, DAY_MS];
 const MOST_OTHERS = 2;
 /** What native code depends on, from here. */
-const SOURCES = ["../engine", "../isa"];
+const SOURCES = ["../engine", "../isa", "../memory"];
 const SUFFIX = ".code";
 
 let version: string | undefined;

@@ -246,6 +246,9 @@ export class Assembler {
     this.raw(0x0f, 0x80 | cc);
     this.#relative(to);
   }
+  displacement(at: number): number {
+    return this.#view.getInt32(at, true);
+  }
   /** The jump whose displacement is at that offset goes to an offset, or to here. */
   bind(displacement: number, to = this.at): void {
     this.#view.setInt32(displacement, to - (displacement + 4), true);

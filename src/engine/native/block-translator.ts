@@ -13,6 +13,8 @@ import { Flags, isSupported, liveness, treatment, Way } from "./supported.ts";
 const PAGE = 4096;
 /** A block must end before its position byte does. */
 export const MOST_INSTRUCTIONS = 64;
+/** What a block begins with: SUB of the fuel, and a jump for when there was none. */
+const FUEL_BYTES = 10;
 /** So many instructions are looked at, where a block goes on, for one that writes the flags. */
 const MOST_AHEAD = 8;
 
@@ -226,13 +228,14 @@ export class BlockTranslator extends X87Instructions {
   writeGone(start: number, offset: number): number {
     const a = this.a;
     const end = a.at;
+    // what is done without fuel is needed no more, and has room: blocks may go when there is none
+    const outOfFuel = start + FUEL_BYTES + a.displacement(start + FUEL_BYTES - 4);
     a.at = start;
     const at = a.jumpAhead();
-    a.at = this.cold;
-    a.bind(at);
+    a.bind(at, outOfFuel);
+    a.at = outOfFuel;
     a.call(this.routines.gone);
     a.word(offset);
-    this.cold = a.at;
     a.at = end;
     return at;
   }

@@ -97,9 +97,10 @@ function writeLandings(
   };
   const landChecked = (kernel: boolean): number => {
     const { at } = a;
-    writeFindByCache(a, kernel, 1, comeBack);
+    // before it is looked up: with another upper half RIP could be what the cache has of another tag
     compareCanonical(a);
-    const invalid = a.branchAhead(Cc.A);
+    const invalid = a.branchAhead(Cc.NZ);
+    writeFindByCache(a, kernel, 1, comeBack);
     a.byte(0x58);
     a.jump(lookup);
     a.bind(invalid);

@@ -173,6 +173,7 @@ export class NativeCode implements HotCode, BlockCompiler {
     const code = this.#words[word];
     if (code === 0) return;
     this.#words[word] = 0;
+    if (code >= this.#coldBegin) return; // code for this is there already
     const { records } = this.#blocks;
     const block = records.withCode(Math.floor(address / PAGE), code);
     if (block === 0) return;

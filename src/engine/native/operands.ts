@@ -29,12 +29,13 @@ export const [TLB_READ, TLB_WRITE, TLB_HOST] = [Tlb.READ, Tlb.WRITE, Tlb.HOST].m
 export const W16 = form(false, 0x66);
 export const B16 = form(false, 0x66, true);
 
-/** The condition A (Cc) holds then if ADDRESS is not canonical. SCRATCH is lost. */
+/** The condition NZ (Cc) holds then if ADDRESS is not canonical. SCRATCH is lost. */
 export function compareCanonical(a: Assembler): void {
-  a.moveRegister(SCRATCH, ADDRESS);
-  a.shift(7, register(SCRATCH), 47, true);
-  a.arithmetic(0, register(SCRATCH), 1);
-  a.arithmetic(7, register(SCRATCH), 1);
+  a.vex(3, 3, 0xf0, SCRATCH, 0, register(ADDRESS), W); // rorx
+  a.byte(47);
+  // the upper 17 bits are the lower ones now: with 1 added all but the lowest are 0 if they were the same
+  a.arithmetic(0, register(SCRATCH), 1, false);
+  a.test(register(SCRATCH), 0x1fffe);
 }
 /** Code is copied by words (kept-code.ts). */
 export const inWords = (at: number): number => (at + 3) & -4;

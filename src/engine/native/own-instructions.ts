@@ -119,7 +119,7 @@ export abstract class OwnInstructions extends SameInstructions {
     const a = this.a;
     this.saveFlags();
     a.raw(0xe3, 5);
-    this.goTo(this.offset + d.length);
+    this.link(a.jumpAhead(), this.offset + d.length); // 5 bytes, wherever it goes
     this.goTo(this.offset + d.length + d.imm32);
     return true;
   }
@@ -147,7 +147,7 @@ export abstract class OwnInstructions extends SameInstructions {
   /** The interpreter raises #GP if ADDRESS is not canonical. */
   protected requireCanonical(): void {
     compareCanonical(this.a);
-    this.leaveIf(Cc.A);
+    this.leaveIf(Cc.NZ);
   }
   protected call(d: Decoded): boolean {
     const a = this.a;

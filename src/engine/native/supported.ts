@@ -146,7 +146,7 @@ const ODD: Readonly<Record<string, (d: Decoded) => boolean>> = {
   call: isOddBranch,
   jmp: isOddBranch,
   ret: isOddBranch,
-  jrcxz: isOddBranch,
+  jrcxz: (d) => isOddBranch(d) || d.addressSize === 4,
   div: (d) => d.size < 4,
   idiv: (d) => d.size < 4,
   mul: hasHigh,

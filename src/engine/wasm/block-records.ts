@@ -82,6 +82,9 @@ export class BlockRecords {
   secondFrameOf(block: number): number {
     return this.#words[block + RECORD_WORDS + Field.FRAME];
   }
+  #kindOf(block: number): number {
+    return (this.#words[block + Field.PLACE] & FROM_AND_KIND) >> KIND_SHIFT;
+  }
   #toOf(block: number): number {
     return this.#words[block + Field.PLACE] >> HIGH_SHIFT;
   }
@@ -93,7 +96,7 @@ export class BlockRecords {
       record: block,
       frame: words[block + Field.FRAME],
       from: place & FROM,
-      kind: (place & FROM_AND_KIND) >> KIND_SHIFT,
+      kind: this.#kindOf(block),
       to: this.#toOf(block),
       aheadFrom: ahead & LOW_HALF,
       aheadTo: ahead >> HIGH_SHIFT,
@@ -154,7 +157,7 @@ export class BlockRecords {
   withCode(frame: number, code: number): number {
     let [owner, start] = [0, 0];
     this.#forEach(frame, (block) => {
-      const each = this.codeOf(block);
+      const each = this.#kindOf(block) === BlockKind.KNOWN ? this.codeOf(block) : 0;
       if (each > code || each <= start) return;
       [owner, start] = [block, each];
     });

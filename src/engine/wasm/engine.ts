@@ -21,7 +21,7 @@ import { CORE_FUNCTIONS, coreModule, type HostFunction } from "./core.ts";
 import { FP_OPS } from "./emit-vectors.ts";
 import { CALL_PREFIX, HandlerTable, signatureOf } from "./handlers.ts";
 import type { HotCode } from "./hot-code.ts";
-import { Engine, MAX_EXECUTORS, vcpuAddress } from "./layout.ts";
+import { Engine, MAX_EXECUTORS, MAX_REGIONS, vcpuAddress } from "./layout.ts";
 import { exchangePair, storeLocked } from "./locked-slow.ts";
 import { protectFrame } from "./tlb-entries.ts";
 import { type RegionOptions, ALL_PASSES } from "./translator/region-options.ts";
@@ -129,8 +129,10 @@ export class WasmEngine {
       this.handlers.table,
       (name: string) => exports[name] ?? resolve(name),
     ] as const;
+    const native = translation.native?.(...parts, translation.limits);
+    if (translation.native && !native) this.handlers.table.grow(MAX_REGIONS - 1);
     this.regions =
-      translation.native?.(...parts, translation.limits) ??
+      native ??
       new Regions(
         ...parts,
         translation.translator ?? new TranslatesAtOnce(translation.region, ram.pool.pages),

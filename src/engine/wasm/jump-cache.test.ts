@@ -9,6 +9,7 @@ const [LOW, HIGH] = [0x8100_1230 | 0, -1];
 function cache(): { jumps: JumpCache; word(register: number): number; setCpl(cpl: number): void } {
   const words = new Int32Array(VCPU_BYTES / 4);
   const jumps = new JumpCache(0, words);
+  jumps.reset();
   jumps.select(0, false);
   return {
     jumps,

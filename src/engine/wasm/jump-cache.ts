@@ -133,7 +133,7 @@ export class JumpCache {
   /** Low bits of page numbers. */
   readonly #pinned = new Set<number>();
 
-  /** @param area byte offset of the vCPU's area  @param words of the state memory */
+  /** reset() comes before anything else. @param area byte offset of the vCPU's area  @param words of the state memory */
   constructor(area: number, words: Int32Array, vcpu = 0) {
     this.#first = this.#last = vcpu * TAGS;
     this.#words = words;
@@ -142,7 +142,6 @@ export class JumpCache {
     this.#pages = (area + VCPU_JUMP_PAGES) >> 2;
     this.#codes = (area + VCPU_CODE_CACHE) >> 2;
     this.#codesEnd = this.#codes + ((CODE_CACHE_ENTRIES * CodeCacheEntry.BYTES) >> 2);
-    this.flushAll();
   }
 
   /** The address space and the kind of code in force. */
