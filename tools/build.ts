@@ -1,5 +1,5 @@
 /* Builds dist/, what bin/mere.js starts: one file for each entry point, the files that the sources read, and the SDK's declarations. `npm ci` in a clone and `npm pack` call it. Node strips no types
- * under node_modules, so the published package cannot hold the TypeScript sources themselves; and a start is a fifth of a second shorter than with hundreds of modules (docs/design.md, "Start"). */
+ * under node_modules, so the published package cannot hold the TypeScript sources themselves; and a start is a fifth of a second shorter than with hundreds of modules (docs/design.md, "How Mere starts"). */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync } from "node:fs";
@@ -8,6 +8,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type * as Esbuild from "esbuild";
 import { isBuilt } from "../bin/built.js";
+import { TRANSLATOR_SOURCES } from "../src/vm/kept-files.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const [dist, part] = [join(root, "dist"), join(root, `dist.${process.pid}`)];
@@ -22,12 +23,10 @@ const ENTRIES = [
   "vm/translator-worker",
 ];
 const READ_BY_SOURCES = ["agent/guest", "image/init", "image/kernel-build/mere.config"];
-/** What native code depends on: see src/vm/kept-files.ts. */
-const TRANSLATOR = ["engine", "isa", "memory"];
 
 function translatorVersion(): string {
   const hash = createHash("sha256");
-  for (const folder of TRANSLATOR) {
+  for (const folder of TRANSLATOR_SOURCES) {
     for (const name of readdirSync(join(root, "src", folder), { recursive: true })
       .map(String)
       .toSorted()) {

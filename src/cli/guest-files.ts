@@ -42,7 +42,7 @@ export async function ownInitGuest(boot: OwnInit, hasDisks: boolean, pull: PullO
   const kernel = await readGuestKernel(boot.kernel, pull);
   const busyboxPath = await ensureBusybox(pull);
   const terminal = kernel.cached === undefined ? "ttyS0" : "hvc0";
-  const token = Buffer.from(randomBytes(12)).toString("hex");
+  const token = randomBytes(12).toHex();
   const initrd = buildInitramfs({
     busybox: await readFile(busyboxPath),
     modules: await guestModules(kernel, hasDisks ? [...MODULES, ...DISK_MODULES] : MODULES),

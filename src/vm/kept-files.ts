@@ -20,8 +20,8 @@ const DAY_MS = 86_400_000;
 /** What nobody has used for so long goes: other versions' directories, of which there are so many at most, and files that never became whole. */
 const [OLD_DIRECTORY_MS, OLD_PART_MS] = [30 * DAY_MS, DAY_MS];
 const MOST_OTHERS = 2;
-/** What native code depends on, from here. */
-const SOURCES = ["../engine", "../isa", "../memory"];
+/** Folders of src that native code depends on. */
+export const TRANSLATOR_SOURCES: readonly string[] = ["engine", "isa", "memory"];
 const SUFFIX = ".code";
 
 let version: string | undefined;
@@ -30,8 +30,8 @@ function translatorVersion(): string {
   if (typeof BUILT !== "undefined") return BUILT.translator;
   if (version !== undefined) return version;
   const texts = [fs.readFileSync(new URL("../../package.json", import.meta.url), "utf8")];
-  for (const source of SOURCES) {
-    const root = fileURLToPath(new URL(source, import.meta.url));
+  for (const source of TRANSLATOR_SOURCES) {
+    const root = fileURLToPath(new URL(`../${source}`, import.meta.url));
     for (const name of fs.readdirSync(root, { recursive: true }).map(String).sort()) {
       const { size, mtimeMs } = fs.statSync(join(root, name));
       texts.push(`${name} ${size} ${mtimeMs}`);

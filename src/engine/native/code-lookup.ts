@@ -11,7 +11,7 @@ import {
   VCPU_JUMP_CACHE,
 } from "../wasm/layout.ts";
 import { RegionEntry } from "../wasm/translator/region-entry.ts";
-import { type Assembler, Cc, Host, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
+import { type Assembler, Cc, Host, memory, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { ADDRESS, CodeKey, Frame, HOST_OF, Left, Native, SCRATCH } from "./layout.ts";
 import { compareCanonical, field, inFrame, leave, PAGE_VA, TEMP, W16 } from "./operands.ts";
 import type { Routines } from "./routines.ts";
@@ -53,7 +53,7 @@ export function writeLookup(
   a.bind(upper);
   a.arithmetic(4, register(SCRATCH), JUMP_CACHE_ENTRIES - 1, false);
   a.shift(4, register(SCRATCH), 4);
-  const cached = (at: number) => memory(NONE, VCPU_JUMP_CACHE + at, SCRATCH, 0, true);
+  const cached = (at: number) => field(VCPU_JUMP_CACHE + at, SCRATCH);
   a.op(0x39, ADDRESS, cached(0), W);
   const another = a.branchAhead(Cc.NZ);
   a.load32(RCX, cached(JUMP_TAG));
@@ -126,7 +126,7 @@ function loadPlace(a: Assembler): void {
   a.shift(5, register(SCRATCH), 32 - HASH_BITS);
   a.arithmetic(4, register(SCRATCH), -CodeCacheEntry.BYTES & ((1 << HASH_BITS) - 1), false);
 }
-const code = (at: number): RegisterOrMemory => memory(NONE, VCPU_CODE_CACHE + at, SCRATCH, 0, true);
+const code = (at: number): RegisterOrMemory => field(VCPU_CODE_CACHE + at, SCRATCH);
 /** The address of the code for RIP in ADDRESS to SCRATCH, by the code cache. ADDRESS and flags are lost.
  *  @param kernel is RIP most likely in global pages of the kernel?  @param depth of the stack  @param found writes what is done then; where RIP is not in the cache it goes on behind that, with RIP in ADDRESS */
 function writeFindByCache(a: Assembler, kernel: boolean, depth: number, found: () => void): void {
@@ -149,7 +149,7 @@ function writeFindByCache(a: Assembler, kernel: boolean, depth: number, found: (
 /** SCRATCH is the distance of an entry of the jump cache that is the one for ADDRESS, RCX its tag; RCX is in TEMP. What is found is noted in the code cache. */
 function writeGo(a: Assembler, stateAddress: bigint, out: number): void {
   a.store32(field(Native.TEMP3), RCX);
-  a.load32(SCRATCH, memory(NONE, VCPU_JUMP_CACHE + JUMP_ENTRY, SCRATCH, 0, true));
+  a.load32(SCRATCH, field(VCPU_JUMP_CACHE + JUMP_ENTRY, SCRATCH));
   a.moveAddress(RCX, stateAddress);
   a.op(0x81, 7, memory(RCX, Entry.HANDLER, SCRATCH), W16);
   a.raw(REGION_HANDLERS & 0xff, REGION_HANDLERS >> 8);

@@ -4,8 +4,8 @@ import { Tlb } from "../wasm/layout.ts";
 import { type Assembler, form, Host, memory, NONE, register, type RegisterOrMemory, W } from "./assembler.ts";
 import { ADDRESS, BANK, Frame, FRAME_GPRS, Info, Native, SCRATCH } from "./layout.ts";
 
-/** A word of the register file, which is where GS points to. */
-export const field = (offset: number): RegisterOrMemory => memory(NONE, offset, NONE, 0, true);
+/** A word of the vCPU's area, the register file first, which is where GS points to. @param index register that is added */
+export const field = (offset: number, index: number = NONE): RegisterOrMemory => memory(NONE, offset, index, 0, true);
 /** A word of the frame. @param depth words that were pushed behind it */
 export const inFrame = (offset: number, depth = 0): RegisterOrMemory => memory(Host.RSP, offset + 8 * depth);
 const GPRS = new Map(FRAME_GPRS.map(([n, offset]) => [n, inFrame(offset)]));

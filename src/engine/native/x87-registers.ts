@@ -1,6 +1,6 @@
 /* The x87 registers on their way between the register file and the host's. @source docs/native.md; SDM vol. 1 §8.1.10 */
 import { Reg } from "../../isa/registers.ts";
-import { type Assembler, Cc, Host, memory, NONE, register, type RegisterOrMemory } from "./assembler.ts";
+import { type Assembler, Cc, Host, memory, register, type RegisterOrMemory } from "./assembler.ts";
 import { Native, SCRATCH } from "./layout.ts";
 import { field, W16 } from "./operands.ts";
 
@@ -56,7 +56,7 @@ export function writeX87Save(a: Assembler): void {
     a.lea(RDX, memory(RCX, n));
     a.arithmetic(4, register(RDX), X87_REGISTERS - 1, false);
     a.shift(4, register(RDX), 4);
-    const to = (at: number): RegisterOrMemory => memory(NONE, Reg.ST + at, RDX, 0, true);
+    const to = (at: number): RegisterOrMemory => field(Reg.ST + at, RDX);
     a.load64(RAX, image(Image.REGISTERS + 10 * n));
     a.store64(to(0), RAX);
     a.op(0x0fb7, RAX, image(Image.REGISTERS + 10 * n + 8));
